@@ -1,0 +1,111 @@
+package lint_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// floors is the architecture, lowest floor first. A package may import only
+// packages of a lower floor. ARCHITECTURE.md explains each one.
+var floors = [][]string{
+	{"internal/cpu", "internal/testdata", "internal/lint"},
+	{"gguf", "internal/kernel"},
+	{"internal/quant", "internal/token", "internal/grammar"},
+	{"internal/model", "internal/chat", "internal/sample"},
+	{"internal/engine"},
+	{"internal/store"},
+	{"internal/hub", "internal/httpapi", "internal/bench"},
+	{"."}, // the package aval
+	{"cmd/aval"},
+}
+
+// owners names the one package that may import each heavy dependency.
+var owners = map[string]string{
+	"github.com/nikolalohinski/gonja": "internal/chat",
+	"github.com/spf13":                "cmd/aval",
+	"github.com/schollz/progressbar":  "cmd/aval",
+	"golang.org/x/term":               "cmd/aval",
+	"github.com/prometheus":           "internal/httpapi",
+	"golang.org/x/text":               "internal/token",
+	"github.com/openai/openai-go":     "tests only",
+	"github.com/rogpeppe/go-internal": "tests only",
+	"github.com/google/go-cmp":        "tests only",
+	"net/http/httptest":               "tests only",
+	module + "/internal/testdata":     "tests only",
+	"testing":                         "internal/testdata",
+}
+
+// publicPackages may import only the standard library and x/sys.
+var publicPackages = []string{"gguf"}
+
+// TestFloors parses the sources itself, rather than asking go list, so that
+// the test cache sees what it reads.
+func TestFloors(t *testing.T) {
+	floor := map[string]int{}
+	for i, pkgs := range floors {
+		for _, p := range pkgs {
+			floor[p] = i
+		}
+	}
+	walkGo(t, func(name, pkg string, src []byte) {
+		f, err := parser.ParseFile(token.NewFileSet(), name, src, parser.ImportsOnly)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		own, ok := floor[pkg]
+		if !ok {
+			t.Errorf("%s has no floor: add it to floors and to ARCHITECTURE.md", pkg)
+		}
+		for _, spec := range f.Imports {
+			imp, _ := strconv.Unquote(spec.Path.Value)
+			local := strings.TrimPrefix(imp, module+"/")
+			if imp == module {
+				local = "."
+			}
+			if fl, ok := floor[local]; ok && fl >= own {
+				t.Errorf("%s (floor %d) imports %s (floor %d)", name, own, local, fl)
+			}
+			checkOwner(t, name, pkg, imp)
+		}
+	})
+}
+
+func checkOwner(t *testing.T, name, pkg, imp string) {
+	t.Helper()
+	for prefix, owner := range owners {
+		if (imp == prefix || strings.HasPrefix(imp, prefix+"/")) && pkg != owner {
+			t.Errorf("%s imports %s; allowed: %s", name, imp, owner)
+		}
+	}
+	for _, public := range publicPackages {
+		outside := strings.Contains(strings.Split(imp, "/")[0], ".")
+		if pkg == public && outside && !strings.HasPrefix(imp, "golang.org/x/sys/") {
+			t.Errorf("%s imports %s; %s is public and uses the standard library and x/sys only", name, imp, public)
+		}
+	}
+}
+
+// TestArchitectureShowsPackages holds ARCHITECTURE.md to the packages that
+// exist.
+func TestArchitectureShowsPackages(t *testing.T) {
+	doc, err := fs.ReadFile(root, "ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	exists := map[string]bool{}
+	walkGo(t, func(_, pkg string, _ []byte) { exists[pkg] = true })
+	for _, pkgs := range floors {
+		for _, p := range pkgs {
+			switch named := strings.Contains(string(doc), "`"+p+"`"); {
+			case p == ".":
+			case exists[p] && !named:
+				t.Errorf("ARCHITECTURE.md does not name `%s`", p)
+			}
+		}
+	}
+}
