@@ -1,0 +1,2 @@
+// Package grammar is being written.
+package grammar
