@@ -88,7 +88,7 @@ const (
 func ln(x float64) float64 {
 	m, e := math.Frexp(x) // m in [1/2, 1)
 	if m < math.Sqrt2/2 {
-		m *= 2
+		m = float64(m * 2)
 		e--
 	}
 	s := (m - 1) / (m + 1)

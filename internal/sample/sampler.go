@@ -164,7 +164,7 @@ func (p *Params) penalise(z float32, n int32) float32 {
 		if z > 0 {
 			z /= r
 		} else {
-			z *= r
+			z = float32(z * r) // pinned: a subtraction follows
 		}
 	}
 	if p.FrequencyPenalty != 0 {
