@@ -30,6 +30,8 @@ const (
 	maxArrayDepth = 4
 	// maxDims is ggml's number of tensor dimensions.
 	maxDims = 4
+	// maxFile bounds a file that is written, so that offsets cannot overflow.
+	maxFile = 1 << 60
 	// maxParts bounds the files of a split model.
 	maxParts = 1024
 	// defaultAlignment holds where general.alignment is absent; minAlignment

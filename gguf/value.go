@@ -76,7 +76,7 @@ const (
 
 // A Value is one typed metadata value. The zero Value is uint8 0 without
 // bytes, and no file holds it; Values come from a [File] or from the
-// constructors ([Uint32], [String], [Strings], ...). Two Values are == when
+// constructors ([ValueOf], [ArrayOf], [ArrayOfValues]). Two Values are == when
 // they have the same kind and the same bytes.
 type Value struct {
 	kind Kind
