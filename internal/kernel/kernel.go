@@ -1,0 +1,174 @@
+package kernel
+
+import (
+	"fmt"
+	"unsafe"
+)
+
+// chunkBlocks is how many blocks of a panel are unpacked at a time: 8 KiB of
+// codes, so that they stay in the first cache while the batch goes over them.
+const chunkBlocks = 16
+
+// Kernel is one set of implementations of the arithmetic, for one instruction
+// set. All kernels give the same bits.
+type Kernel struct {
+	name string
+
+	// tileQ multiplies nb blocks of a panel of unpacked codes with a tile of t
+	// quantised vectors: out is [t][16], scales and offs [nb][16] or, if half,
+	// [nb][2][16]. If cont is 0, out is written, else added to. Index: half
+	// block formats 2, formats with offsets 1.
+	tileQ [4]func(t int, out *float32, codes *byte, scales, offs *float32, x, xe *byte, nb, cont int)
+	// tileF16 and tileF32 multiply k columns of a panel of numbers, [k][16],
+	// with a tile of t vectors, [k/16][t][16], into out, [t][16].
+	tileF16 func(t int, out *float32, w *uint16, x *float32, k, cont int)
+	tileF32 func(t int, out *float32, w *float32, x *float32, k, cont int)
+
+	unpack [planeKinds]func(dst, src *byte, nb int, bias byte)
+	scales [scalingKinds]func(scales, offs *float32, src *byte, nb int)
+
+	// quantize quantises nb blocks: codes [nb][32], scale [nb], the sums of
+	// the codes of each half [nb][2].
+	quantize func(x *float32, nb int, codes *int8, scale *float32, sums *int32)
+
+	// The vector functions take n as a multiple of 16.
+	sumSquares func(x *float32, n int) float32
+	scaleMul   func(dst, x, w *float32, r float32, n int)
+	silu, gelu func(dst, gate, up *float32, n int)
+	// softmax takes the scores of one query, panels of 16 positions that are
+	// stride floats apart: multiplied by scale, less their maximum, and
+	// exponentiated in place. It returns their sum.
+	softmax func(s *float32, stride, panels int, scale float32) float32
+}
+
+// Scratch is the working memory of one goroutine.
+type Scratch struct {
+	codes           []byte
+	scales, offsets []float32
+	floats          []float32
+	rowCodes        []int8
+	rowScales       []float32
+	rowSums         []int32
+	scores          []float32
+	query           []float32
+	heads           []float32
+}
+
+// NewScratch returns working memory for one goroutine.
+func NewScratch() *Scratch {
+	return &Scratch{
+		codes:     alignedBytes(chunkBlocks * 512),
+		scales:    alignedFloats(chunkBlocks * 2 * Panel),
+		offsets:   alignedFloats(chunkBlocks * 2 * Panel),
+		floats:    alignedFloats(chunkBlocks * Block * Panel),
+		rowCodes:  make([]int8, chunkBlocks*Block),
+		rowScales: make([]float32, chunkBlocks),
+		rowSums:   make([]int32, chunkBlocks*2),
+	}
+}
+
+func alignedFloats(n int) []float32 {
+	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(alignedBytes(n*4)))), n)
+}
+
+// Name returns the kernel's name, as [Named] takes it.
+func (k *Kernel) Name() string { return k.name }
+
+// String returns the kernel's name.
+func (k *Kernel) String() string { return k.name }
+
+// All returns the kernels that this machine can run, the best one first and
+// the plain Go reference last.
+func All() []*Kernel {
+	return append(machineKernels(), &generic)
+}
+
+// Best returns the fastest kernel of this machine.
+func Best() *Kernel { return All()[0] }
+
+// Named returns the kernel of a name, or the best one if the name is empty. It
+// is an error if this machine cannot run it.
+func Named(name string) (*Kernel, error) {
+	all := All()
+	if name == "" {
+		return all[0], nil
+	}
+	var have []string
+	for _, k := range all {
+		if k.name == name {
+			return k, nil
+		}
+		have = append(have, k.name)
+	}
+	return nil, fmt.Errorf("kernel %q is not available on this machine; it has %q", name, have)
+}
+
+// Mul multiplies panel p of m with every vector of a. out is [a.Len()][16]:
+// element [i][r] is the product of vector i with row 16p+r. The order of every
+// sum is fixed by the columns alone (spec/numerics.md, "matrix product").
+func (k *Kernel) Mul(out []float32, m *Matrix, p int, a *Acts, s *Scratch) {
+	if a.k != m.Cols || len(out) < a.n*Panel {
+		panic("kernel: internal error: shapes of a product do not match")
+	}
+	if m.Format.Float() {
+		k.mulFloat(out, m, p, a, s)
+		return
+	}
+	l := &layouts[m.Format]
+	tile := k.tileQ[0]
+	switch {
+	case l.half && l.offset:
+		tile = k.tileQ[3]
+	case l.half:
+		tile = k.tileQ[2]
+	case l.offset:
+		tile = k.tileQ[1]
+	}
+	nb := m.Cols / Block
+	pb := planeBytes[l.planes]
+	data := m.panelData(p)
+	bias := byte(128 - l.zero)
+	for b0 := 0; b0 < nb; b0 += chunkBlocks {
+		n := min(chunkBlocks, nb-b0)
+		codes := &data[b0*pb]
+		if l.planes != bytePlane {
+			codes = &s.codes[0]
+			k.unpack[l.planes](codes, &data[b0*pb], n, bias)
+		}
+		k.scales[l.scaling](&s.scales[0], &s.offsets[0], &data[nb*pb+l.scaling.bytes(b0)], n)
+		for i := 0; i < a.n; {
+			t := tileSize(a.n - i)
+			x := i*nb + b0*t
+			tile(t, &out[i*Panel], codes, &s.scales[0], &s.offsets[0], &a.q[x*actBytes], &a.qe[x*actExtraBytes], n, b0)
+			i += t
+		}
+	}
+}
+
+func (k *Kernel) mulFloat(out []float32, m *Matrix, p int, a *Acts, s *Scratch) {
+	data := unsafe.Pointer(unsafe.SliceData(m.panelData(p)))
+	kp := (m.Cols + Panel - 1) / Panel * Panel
+	const chunk = chunkBlocks * Block
+	for c0 := 0; c0 < m.Cols; c0 += chunk {
+		n := min(chunk, m.Cols-c0)
+		if m.Format == BF16 {
+			src := unsafe.Slice((*uint16)(data), m.Cols*Panel)[c0*Panel:]
+			for i := range n * Panel {
+				s.floats[i] = FromBF16(src[i])
+			}
+		}
+		for i := 0; i < a.n; {
+			t := tileSize(a.n - i)
+			x := &a.f[i*kp+c0*t]
+			switch m.Format {
+			case F16:
+				k.tileF16(t, &out[i*Panel], (*uint16)(unsafe.Add(data, c0*Panel*2)), x, n, c0)
+			case F32:
+				k.tileF32(t, &out[i*Panel], (*float32)(unsafe.Add(data, c0*Panel*4)), x, n, c0)
+			default:
+				k.tileF32(t, &out[i*Panel], &s.floats[0], x, n, c0)
+			}
+			i += t
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package kernel
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math"
+)
+
+// Matrix is a matrix of weights packed in panels of sixteen rows. The rows
+// that fill the last panel are zero. Rows are outputs, columns are inputs: a
+// product of a vector with it has Rows elements.
+type Matrix struct {
+	Rows, Cols int
+	Format     Format
+	data       []byte // panels, one after the other
+	panel      int    // bytes of one
+}
+
+// NewMatrix returns a zero matrix to be filled by [Matrix.SetFloats],
+// [Matrix.SetCodes] and the Set methods of scales, a panel at a time; different
+// panels may be filled at the same time. buf is used for its memory if it has
+// [MatrixBytes] of it.
+func NewMatrix(f Format, rows, cols int, buf []byte) (*Matrix, error) {
+	if f >= formats || rows <= 0 || cols <= 0 || cols%f.Granule() != 0 {
+		return nil, fmt.Errorf("no %v matrix of %d rows by %d columns: columns must be a positive multiple of %d", f, rows, cols, f.Granule())
+	}
+	m := &Matrix{Rows: rows, Cols: cols, Format: f, panel: f.panelBytes(cols)}
+	n := m.panel * m.Panels()
+	if len(buf) < n {
+		buf = make([]byte, n)
+	}
+	m.data = buf[:n:n]
+	return m, nil
+}
+
+// MatrixBytes returns the memory that a matrix takes.
+func MatrixBytes(f Format, rows, cols int) int {
+	return f.panelBytes(cols) * ((rows + Panel - 1) / Panel)
+}
+
+// Panels returns the number of panels, ceil(Rows/16).
+func (m *Matrix) Panels() int { return (m.Rows + Panel - 1) / Panel }
+
+// Bytes returns the memory that the matrix takes.
+func (m *Matrix) Bytes() int { return len(m.data) }
+
+func (m *Matrix) panelData(p int) []byte { return m.data[p*m.panel : (p+1)*m.panel] }
+
+// SetFloats sets one row of an F32, F16 or BF16 matrix from its little-endian
+// bytes.
+func (m *Matrix) SetFloats(row int, src []byte) {
+	p, r := m.panelData(row/Panel), row%Panel
+	if m.Format == F32 {
+		for c := range m.Cols {
+			copy(p[(c*Panel+r)*4:][:4], src[c*4:])
+		}
+		return
+	}
+	for c := range m.Cols {
+		copy(p[(c*Panel+r)*2:][:2], src[c*2:])
+	}
+}
+
+// SetCodes sets block b of one row of a quantised matrix: 32 codes as the
+// format stores them, that is non-negative and below 2 to the format's bits.
+func (m *Matrix) SetCodes(row, b int, codes *[Block]byte) {
+	l := &layouts[m.Format]
+	pb := planeBytes[l.planes]
+	p := m.panelData(row / Panel)[b*pb : (b+1)*pb]
+	lane := row % Panel * 4
+	for c, code := range codes {
+		g, i := c/4, lane+c%4
+		switch l.planes {
+		case bytePlane:
+			p[g*64+i] = code
+		case nibbles, table4:
+			p[g%4*64+i] |= code & 15 << (g / 4 * 4)
+		case nibblesBit:
+			p[g%4*64+i] |= code & 15 << (g / 4 * 4)
+			p[256+i] |= code >> 4 & 1 << g
+		case nibbles2:
+			p[g%4*64+i] |= code & 15 << (g / 4 * 4)
+			p[256+g/4*64+i] |= code >> 4 & 3 << (g % 4 * 2)
+		case pairs:
+			p[g/4*64+i] |= code & 3 << (g % 4 * 2)
+		case pairsBit:
+			p[g/4*64+i] |= code & 3 << (g % 4 * 2)
+			p[128+i] |= code >> 2 & 1 << g
+		}
+	}
+}
+
+// scalesOf returns the scales of the panel that holds row.
+func (m *Matrix) scalesOf(row int) []byte {
+	return m.panelData(row / Panel)[m.Cols/Block*planeBytes[layouts[m.Format].planes]:]
+}
+
+// SetScale sets the binary16 scale, and for a format with offsets the offset,
+// of block b of one row of a one-level format.
+func (m *Matrix) SetScale(row, b int, scale, offset uint16) {
+	s, r := m.scalesOf(row), row%Panel
+	if layouts[m.Format].scaling == scale16 {
+		binary.LittleEndian.PutUint16(s[b*32+r*2:], scale)
+		return
+	}
+	binary.LittleEndian.PutUint16(s[b*64+r*2:], scale)
+	binary.LittleEndian.PutUint16(s[b*64+32+r*2:], offset)
+}
+
+// SetSuper sets the scales of super-block b (256 columns) of one row of a
+// two-level format: d, and m for a format with offsets, in binary16; scales
+// and offsets hold one integer a block or, for the formats of half blocks, a
+// half block (8 or 16). Offsets count downward: the offset is -(m * offset).
+func (m *Matrix) SetSuper(row, b int, d, dm uint16, scales, offsets []int8) {
+	r := row % Panel
+	sc := layouts[m.Format].scaling
+	size := sc.bytes(8)
+	s := m.scalesOf(row)[b*size : (b+1)*size]
+	binary.LittleEndian.PutUint16(s[r*2:], d)
+	s = s[32:]
+	if sc == scaleK || sc == scaleK2 {
+		binary.LittleEndian.PutUint16(s[r*2:], dm)
+		s = s[32:]
+	}
+	for i, v := range scales {
+		switch sc {
+		case scaleK:
+			s[i*32+r] = byte(v)
+			s[i*32+16+r] = byte(offsets[i])
+		case scaleK2:
+			s[i*16+r] = byte(v)&15 | byte(offsets[i])<<4
+		default:
+			s[i*16+r] = byte(v)
+		}
+	}
+}
+
+// Row writes the weights of one row as float32, each rounded once:
+// scale * code, plus the offset where the format has one. dst has Cols
+// elements, scratch at least [Matrix.RowScratch] bytes.
+func (m *Matrix) Row(dst []float32, row int, s *Scratch) {
+	p, r := m.panelData(row/Panel), row%Panel
+	switch m.Format {
+	case F32:
+		for c := range m.Cols {
+			dst[c] = math.Float32frombits(binary.LittleEndian.Uint32(p[(c*Panel+r)*4:]))
+		}
+		return
+	case F16:
+		for c := range m.Cols {
+			dst[c] = FromF16(binary.LittleEndian.Uint16(p[(c*Panel+r)*2:]))
+		}
+		return
+	case BF16:
+		for c := range m.Cols {
+			dst[c] = FromBF16(binary.LittleEndian.Uint16(p[(c*Panel+r)*2:]))
+		}
+		return
+	}
+	l := &layouts[m.Format]
+	nb := m.Cols / Block
+	pb := planeBytes[l.planes]
+	for b0 := 0; b0 < nb; b0 += chunkBlocks {
+		n := min(chunkBlocks, nb-b0)
+		unpackGeneric(l, s.codes[:n*512], p[b0*pb:])
+		scalesGeneric(l, s.scales, s.offsets, p[nb*pb+l.scaling.bytes(b0):], n)
+		for c := range n * Block {
+			// One scale a block, or one a half block.
+			i := c / Block * Panel
+			if l.half {
+				i = c / (Block / 2) * Panel
+			}
+			w := float32(s.scales[i+r] * float32(int(s.codes[c/4*64+r*4+c%4])-128))
+			if l.offset {
+				w += s.offsets[i+r]
+			}
+			dst[b0*Block+c] = w
+		}
+	}
+}

@@ -1,0 +1,52 @@
+package kernel
+
+import "math"
+
+// RMSNorm sets dst to x / sqrt(mean(x*x) + eps) * w (Zhang and Sennrich 2019).
+// The sum of squares has sixteen parts, element i in part i mod 16, added as a
+// tree. dst may be x.
+func (k *Kernel) RMSNorm(dst, x, w []float32, eps float32) {
+	n := len(x)
+	_, _ = dst[:n], w[:n]
+	var sum float32
+	if n%Panel == 0 {
+		sum = k.sumSquares(&x[0], n)
+	} else {
+		sum = sumSquaresGeneric(&x[0], n)
+	}
+	r := float32(1 / sqrt(float32(sum/float32(n))+eps))
+	if n%Panel == 0 {
+		k.scaleMul(&dst[0], &x[0], &w[0], r, n)
+	} else {
+		scaleMulGeneric(&dst[0], &x[0], &w[0], r, n)
+	}
+}
+
+// sqrt is correctly rounded: rounding a float64 root to float32 is.
+func sqrt(x float32) float32 { return float32(math.Sqrt(float64(x))) }
+
+// Gate names the activation of a gated feed-forward layer.
+type Gate uint8
+
+// The gates: silu(g) * u (SwiGLU) and gelu(g) * u (GeGLU, tanh form).
+const (
+	GateSiLU Gate = iota
+	GateGELU
+)
+
+// Gate sets dst to act(gate) * up, element by element.
+func (k *Kernel) Gate(g Gate, dst, gate, up []float32) {
+	n := len(dst)
+	_, _ = gate[:n], up[:n]
+	f, tail := k.silu, siluGeneric
+	if g == GateGELU {
+		f, tail = k.gelu, geluGeneric
+	}
+	if m := n / Panel * Panel; m > 0 {
+		f(&dst[0], &gate[0], &up[0], m)
+		dst, gate, up = dst[m:], gate[m:], up[m:]
+	}
+	if len(dst) > 0 {
+		tail(&dst[0], &gate[0], &up[0], len(dst))
+	}
+}
