@@ -1,0 +1,38 @@
+// Command _asm writes the amd64 assembly of the kernel package. The package's
+// go:generate lines call it.
+package main
+
+import (
+	. "github.com/mmcloughlin/avo/build"
+)
+
+func main() {
+	ConstraintExpr("!purego")
+	for _, t := range tiles {
+		tileQ512(t, false, false, t == 1)
+		tileQ512(t, false, true, false)
+		tileQ512(t, true, false, false)
+		tileQ512(t, true, true, false)
+	}
+	for _, t := range tiles {
+		tileF512(t, false)
+		tileF512(t, true)
+	}
+	codeBook()
+	unpack512("Nibbles", 4, 0, false)
+	unpack512("NibblesBit", 4, 1, false)
+	unpack512("Nibbles2", 4, 2, false)
+	unpack512("Pairs", 2, 0, false)
+	unpack512("PairsBit", 2, 1, false)
+	unpack512("Table4", 4, 0, true)
+	for _, kind := range []string{"16", "16M", "K", "K16", "K2", "KT"} {
+		scales512(kind)
+	}
+	sumSquares512()
+	scaleMul512()
+	gate512("silu", false)
+	gate512("gelu", true)
+	softmax512()
+	quantize512()
+	Generate()
+}
