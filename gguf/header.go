@@ -11,8 +11,8 @@ import (
 )
 
 // firstRead is how much of a file is read before anything is known about it;
-// later reads double what is there. So memory for the header never exceeds
-// about twice the bytes that the file really holds, whatever it claims.
+// later reads double what is there. So memory for the header stays a small
+// multiple of the bytes that the file really holds, whatever it claims.
 const firstRead = 64 << 10
 
 // header is a cursor over the bytes before the tensor data.
@@ -62,20 +62,20 @@ func (h *header) need(n uint64) error {
 	}
 	end := h.pos + int(n)
 	for len(h.buf) < end {
-		grow := min(int64(max(firstRead, len(h.buf))), h.size-int64(len(h.buf)), maxHeader-int64(len(h.buf)))
 		have := len(h.buf)
+		grow := min(int64(max(firstRead, have)), h.size-int64(have), maxHeader-int64(have))
 		next := make([]byte, have+int(grow))
 		copy(next, h.buf)
 		got, err := h.r.ReadAt(next[have:], int64(have))
-		if got < int(grow) {
+		h.buf = next[:have+got]
+		if got < int(grow) && len(h.buf) < end {
 			if err == nil || errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
-			e := h.errorf(have+got, "check the disk, and that nothing writes to the file", "cannot read: %v", err)
+			e := h.errorf(len(h.buf), "check the disk, and that nothing writes to the file", "cannot read: %v", err)
 			e.Err = err
 			return e
 		}
-		h.buf = next
 	}
 	return nil
 }
@@ -183,13 +183,8 @@ func parse(r io.ReaderAt, size int64, path string) (*parsed, error) {
 
 // fixed reads magic, version and the two counts.
 func (h *header) fixed(p *parsed) (tensors, keys uint64, err error) {
-	if h.size < int64(len(magic)) || h.need(uint64(len(magic))) != nil || string(h.buf[:len(magic)]) != magic {
-		e := h.errorf(0, "give a file whose name ends in .gguf, or convert the model to GGUF", "the first bytes are not %q", magic)
-		if len(h.buf) >= len(magic) {
-			e.What = fmt.Sprintf("the first bytes are %q, not %q", h.buf[:len(magic)], magic)
-		}
-		e.Err = ErrNotGGUF
-		return 0, 0, e
+	if err := h.checkMagic(); err != nil {
+		return 0, 0, err
 	}
 	h.pos = len(magic)
 	version, err := h.u32()
@@ -220,6 +215,23 @@ func (h *header) fixed(p *parsed) (tensors, keys uint64, err error) {
 	return tensors, keys, nil
 }
 
+func (h *header) checkMagic() error {
+	const hint = "give a file whose name ends in .gguf, or convert the model to GGUF"
+	var e *ParseError
+	if h.size < int64(len(magic)) {
+		e = h.errorf(0, hint, "the file has %d bytes, fewer than %q", h.size, magic)
+	} else if err := h.need(uint64(len(magic))); err != nil {
+		return err
+	} else if got := h.buf[:len(magic)]; string(got) != magic {
+		e = h.errorf(0, hint, "the first bytes are %q, not %q", got, magic)
+	} else {
+		return nil
+	}
+	e.Err = ErrNotGGUF
+	return e
+}
+
+// metadata reads all keys and values.
 func (h *header) metadata(p *parsed, count uint64) error {
 	var list []pending
 	seen := make(map[string]bool)
