@@ -148,10 +148,3 @@ func canonicalNaN(y []float32) {
 func half(b []byte) float32 {
 	return kernel.FromF16(binary.LittleEndian.Uint16(b))
 }
-
-// putHalf writes a binary16 field and returns what a reader will see.
-func putHalf(b []byte, f float32) float32 {
-	h := FloatToHalf(f)
-	binary.LittleEndian.PutUint16(b, h)
-	return kernel.FromF16(h)
-}

@@ -3,12 +3,13 @@ package quant
 import "math"
 
 const (
-	halfExponent  = 0x7c00
-	halfNaN       = 0x7e00
-	bfloatNaN     = 0x7fc0
-	floatExponent = 0x7f800000
-	floatQuiet    = 0x00400000
-	floatSign     = 0x80000000
+	halfExponent   = 0x7c00
+	halfNaN        = 0x7e00
+	bfloatExponent = 0x7f80
+	bfloatNaN      = 0x7fc0
+	floatExponent  = 0x7f800000
+	floatQuiet     = 0x00400000
+	floatSign      = 0x80000000
 )
 
 // FloatToHalf rounds to binary16, to nearest, ties to even. What is too large
