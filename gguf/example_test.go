@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"log"
+	"os"
+	"path/filepath"
 
 	"github.com/avalnetwork/aval/gguf"
 )
@@ -27,6 +29,41 @@ func ExampleNewWriter() {
 	}
 	fmt.Println(file.Len(), "bytes")
 	// Output: 256 bytes
+}
+
+// Create puts a file in place when it is complete; Open maps it.
+func ExampleOpen() {
+	dir, err := os.MkdirTemp("", "gguf")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "tiny.gguf")
+
+	w, err := gguf.Create(path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer w.Abort()
+	for _, err := range []error{
+		w.Set("general.architecture", gguf.ValueOf("llama")),
+		w.Declare("output_norm.weight", gguf.F16, 2),
+		w.WriteTensor("output_norm.weight", []byte{0, 0x3c, 0, 0x40}),
+		w.Close(),
+	} {
+		if err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	f, err := gguf.Open(path)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer f.Close()
+	arch, _ := f.String("general.architecture")
+	fmt.Println(arch, f.Data(f.Tensor("output_norm.weight")))
+	// Output: llama [0 60 0 64]
 }
 
 // Parse reads a header from anything that can be read at an offset.

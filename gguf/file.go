@@ -69,22 +69,13 @@ func Parse(r io.ReaderAt, size int64) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := newFile(p)
+	f := &File{byName: make(map[string]*Tensor, len(p.tensors))}
+	f.setMeta(p)
 	f.parts = []part{{dataStart: p.dataStart, size: size, reader: r}}
+	if err := f.addTensors(&opened{parsed: p}, 0); err != nil {
+		return nil, err
+	}
 	return f, nil
-}
-
-// newFile makes a File without parts from a header.
-func newFile(p *parsed) *File {
-	f := &File{
-		version: p.version, alignment: p.alignment,
-		keys: p.keys, values: p.values, tensors: p.tensors,
-		byName: make(map[string]*Tensor, len(p.tensors)),
-	}
-	for _, t := range p.tensors {
-		f.byName[t.Name] = t
-	}
-	return f
 }
 
 // Open opens a model for computing: it maps the data where the operating
@@ -105,44 +96,88 @@ func OpenParts(paths ...string) (*File, error) {
 	if len(paths) == 0 {
 		return nil, fmt.Errorf("gguf: no file given")
 	}
-	return openParts(paths, true)
+	return assemble(paths, nil, true)
 }
 
 func open(path string, forData bool) (*File, error) {
-	paths, err := partPaths(path)
+	o, err := openHeader(path)
 	if err != nil {
 		return nil, err
 	}
-	return openParts(paths, forData)
+	no, paths, err := partPaths(o)
+	if err != nil {
+		o.fd.Close()
+		return nil, err
+	}
+	return assemble(paths, map[int]*opened{no: o}, forData)
 }
 
-func openParts(paths []string, forData bool) (_ *File, err error) {
-	var f *File
+// opened is an open file with its header.
+type opened struct {
+	*parsed
+	path string
+	fd   *os.File
+}
+
+// openHeader opens a file that can be mapped, and parses its header.
+func openHeader(path string) (_ *opened, err error) {
+	fd, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("gguf: %w", err)
+	}
 	defer func() {
-		if err != nil && f != nil {
+		if err != nil {
+			fd.Close()
+		}
+	}()
+	st, err := fd.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("gguf: %w", err)
+	}
+	if !st.Mode().IsRegular() {
+		return nil, &ParseError{
+			Path: path, Where: "file", Offset: -1,
+			What: "is not a regular file (" + st.Mode().Type().String() + ")",
+			Hint: "give the path of a .gguf file", Err: ErrNotGGUF,
+		}
+	}
+	p, err := parse(fd, st.Size(), path)
+	if err != nil {
+		return nil, err
+	}
+	return &opened{p, path, fd}, nil
+}
+
+// assemble makes a File of all its parts; have holds those that are open
+// already, by their place. It closes everything when it fails.
+func assemble(paths []string, have map[int]*opened, forData bool) (_ *File, err error) {
+	f := &File{byName: make(map[string]*Tensor)}
+	defer func() {
+		if err != nil {
 			f.Close()
+			for _, o := range have {
+				o.fd.Close()
+			}
 		}
 	}()
 	for i, path := range paths {
-		fd, size, err := openRegular(path)
-		if err != nil {
+		o := have[i]
+		if o == nil {
+			if o, err = openHeader(path); err != nil {
+				return nil, err
+			}
+		}
+		delete(have, i)
+		f.parts = append(f.parts, part{path: path, dataStart: o.dataStart, size: o.size, reader: o.fd, closer: o.fd})
+		if err := checkPart(o, i, len(paths)); err != nil {
 			return nil, err
 		}
-		p, err := parse(fd, size, path)
-		if err == nil {
-			err = checkPart(p, path, i, len(paths))
+		if i == 0 {
+			f.setMeta(o.parsed)
 		}
-		if err != nil {
-			fd.Close()
+		if err := f.addTensors(o, i); err != nil {
 			return nil, err
 		}
-		if f == nil {
-			f = newFile(p)
-		} else if err := f.addTensors(p, path, i); err != nil {
-			fd.Close()
-			return nil, err
-		}
-		f.parts = append(f.parts, part{path: path, dataStart: p.dataStart, size: size, reader: fd, closer: fd})
 	}
 	if err := f.checkSplitTotal(); err != nil {
 		return nil, err
@@ -161,22 +196,9 @@ func openParts(paths []string, forData bool) (_ *File, err error) {
 	return f, nil
 }
 
-// openRegular opens a file that can be mapped and tells its size.
-func openRegular(path string) (*os.File, int64, error) {
-	fd, err := os.Open(path)
-	if err != nil {
-		return nil, 0, fmt.Errorf("gguf: %w", err)
-	}
-	st, err := fd.Stat()
-	if err != nil {
-		fd.Close()
-		return nil, 0, fmt.Errorf("gguf: %w", err)
-	}
-	if !st.Mode().IsRegular() {
-		fd.Close()
-		return nil, 0, &ParseError{Path: path, Where: "file", Offset: -1, What: "is not a regular file (" + st.Mode().Type().String() + ")", Hint: "give the path of a .gguf file", Err: ErrNotGGUF}
-	}
-	return fd, st.Size(), nil
+// setMeta takes over what the first part says about the whole model.
+func (f *File) setMeta(p *parsed) {
+	f.version, f.alignment, f.keys, f.values = p.version, p.alignment, p.keys, p.values
 }
 
 // load maps the part's file (or reads it) and lets go of the descriptor.

@@ -38,3 +38,21 @@ func TestOpenPublishedFiles(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkOpen opens a file with a vocabulary of 102,400 tokens.
+func BenchmarkOpen(b *testing.B) {
+	path := testdata.Shared(b, "tokenizers", "ggml-vocab-deepseek-llm.gguf")
+	b.ReportAllocs()
+	for b.Loop() {
+		f, err := gguf.Open(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if tokens, ok := f.Strings("tokenizer.ggml.tokens"); !ok || len(tokens) == 0 {
+			b.Fatal("no tokens")
+		}
+		if err := f.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -32,8 +32,9 @@ const (
 	maxDims = 4
 	// maxFile bounds a file that is written, so that offsets cannot overflow.
 	maxFile = 1 << 60
-	// maxParts bounds the files of a split model.
-	maxParts = 1024
+	// maxParts bounds the files of a split model, which are open at once
+	// while their headers are read.
+	maxParts = 512
 	// defaultAlignment holds where general.alignment is absent; minAlignment
 	// and maxAlignment bound the key. The specification asks for a multiple
 	// of 8, ggml for a power of two; both hold here, so that every tensor of

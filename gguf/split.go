@@ -15,51 +15,46 @@ func SplitName(prefix string, no, count int) string {
 	return fmt.Sprintf("%s-%05d-of-%05d.gguf", prefix, no+1, count)
 }
 
-// partPaths gives the files that belong to the model at path: path itself,
-// or, when its header says that it is a part, all parts.
-func partPaths(path string) ([]string, error) {
-	fd, size, err := openRegular(path)
+// partPaths gives the files that belong to the model of an open one, and its
+// place among them: the file alone, unless its header says it is a part.
+func partPaths(o *opened) (place int, paths []string, err error) {
+	path := o.path
+	no, count, err := splitOf(o)
 	if err != nil {
-		return nil, err
+		return 0, nil, err
 	}
-	defer fd.Close()
-	p, err := parse(fd, size, path)
-	if err != nil {
-		return nil, err
-	}
-	no, count, err := splitOf(p, path)
-	if err != nil || count == 1 {
-		return []string{path}, err
+	if count == 1 {
+		return 0, []string{path}, nil
 	}
 	prefix, ok := strings.CutSuffix(path, SplitName("", no, count))
 	if !ok {
-		return nil, &ParseError{
+		return 0, nil, &ParseError{
 			Path: path, Where: "file name", Offset: -1,
 			What: fmt.Sprintf("the file is part %d of %d, but its name does not end in %q, so the other parts cannot be found", no+1, count, SplitName("", no, count)),
 			Hint: "give the parts their original names, side by side in one folder",
 		}
 	}
-	paths := make([]string, count)
+	paths = make([]string, count)
 	for i := range paths {
 		paths[i] = SplitName(prefix, i, count)
 		if _, err := os.Stat(paths[i]); errors.Is(err, fs.ErrNotExist) {
-			return nil, &ParseError{
+			return 0, nil, &ParseError{
 				Path: path, Where: "split model", Offset: -1,
 				What: fmt.Sprintf("part %d of %d is missing: there is no %s", i+1, count, filepath.Base(paths[i])),
 				Hint: "put all parts into one folder", Err: err,
 			}
 		}
 	}
-	return paths, nil
+	return no, paths, nil
 }
 
 // splitOf reads which part of how many a header says it is; 0 of 1 for a
 // file that is not split.
-func splitOf(p *parsed, path string) (no, count int, err error) {
+func splitOf(o *opened) (no, count int, err error) {
 	fail := func(key, format string, args ...any) (int, int, error) {
-		return 0, 0, &ParseError{Path: path, Where: fmt.Sprintf("key %q", key), Offset: -1, What: fmt.Sprintf(format, args...), Hint: hintDamaged}
+		return 0, 0, &ParseError{Path: o.path, Where: fmt.Sprintf("key %q", key), Offset: -1, What: fmt.Sprintf(format, args...), Hint: hintDamaged}
 	}
-	v, ok := p.values[keySplitCount]
+	v, ok := o.values[keySplitCount]
 	if !ok {
 		return 0, 1, nil
 	}
@@ -70,23 +65,23 @@ func splitOf(p *parsed, path string) (no, count int, err error) {
 	if c <= 1 {
 		return 0, 1, nil
 	}
-	n, ok := p.values[keySplitNo].Uint()
-	if _, has := p.values[keySplitNo]; !has || !ok || n >= c {
+	n, ok := o.values[keySplitNo].Uint()
+	if _, has := o.values[keySplitNo]; !has || !ok || n >= c {
 		return fail(keySplitNo, "must be an integer below %s = %d", keySplitCount, c)
 	}
 	return int(n), int(c), nil
 }
 
-// checkPart checks that the header at place i of count is the part it should
+// checkPart checks that the file at place i of count is the part it should
 // be.
-func checkPart(p *parsed, path string, i, count int) error {
-	no, n, err := splitOf(p, path)
+func checkPart(o *opened, i, count int) error {
+	no, n, err := splitOf(o)
 	if err != nil {
 		return err
 	}
 	if no != i || n != count {
 		return &ParseError{
-			Path: path, Where: "split model", Offset: -1,
+			Path: o.path, Where: "split model", Offset: -1,
 			What: fmt.Sprintf("the file says it is part %d of %d, but stands in place %d of %d", no+1, n, i+1, count),
 			Hint: "give the parts their original names, and all of them",
 		}
@@ -95,11 +90,11 @@ func checkPart(p *parsed, path string, i, count int) error {
 }
 
 // addTensors appends the tensors of part i.
-func (f *File) addTensors(p *parsed, path string, i int) error {
-	for _, t := range p.tensors {
+func (f *File) addTensors(o *opened, i int) error {
+	for _, t := range o.tensors {
 		if f.byName[t.Name] != nil {
 			return &ParseError{
-				Path: path, Where: fmt.Sprintf("tensor %q", t.Name), Offset: -1,
+				Path: o.path, Where: fmt.Sprintf("tensor %q", t.Name), Offset: -1,
 				What: "an earlier part has a tensor of this name",
 				Hint: "the parts belong to different models: fetch all of them again",
 			}
@@ -110,7 +105,7 @@ func (f *File) addTensors(p *parsed, path string, i int) error {
 	}
 	if len(f.tensors) > maxTensors {
 		return &ParseError{
-			Path: path, Where: "split model", Offset: -1,
+			Path: o.path, Where: "split model", Offset: -1,
 			What: fmt.Sprintf("%d tensors so far, the limit is %d", len(f.tensors), maxTensors), Hint: hintLimit,
 		}
 	}

@@ -82,6 +82,9 @@ func TestValueArrays(t *testing.T) {
 	if l, ok := gguf.ArrayOf([]float64{0.1, math.MaxFloat64}).Floats(); !ok || l[0] != 0.1 || !math.IsInf(float64(l[1]), 1) {
 		t.Errorf("float64 array: %v, %v", l, ok)
 	}
+	if v := gguf.ArrayOf([]int32{1, 2}); v.Elem() != gguf.KindInt32 || v.Len() != 2 || v.Kind() != gguf.KindArray {
+		t.Errorf("%v: %v of %d %v", v, v.Kind(), v.Len(), v.Elem())
+	}
 	if _, ok := gguf.ArrayOf([]int32{1}).Floats(); ok {
 		t.Error("integers became floats")
 	}
