@@ -1,0 +1,267 @@
+package httpapi
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+func (s *Server) handleOpenAIChat(w http.ResponseWriter, r *http.Request) error {
+	var req chatRequest
+	if err := decode(r.Body, &req); err != nil {
+		return err
+	}
+	j, err := req.job()
+	if err != nil {
+		return err
+	}
+	return s.use(r.Context(), recordOf(r), req.Model, req.KeepAlive.open(0), func(m Model, _ time.Duration) error {
+		if err := s.prepare(w, m, j); err != nil {
+			return err
+		}
+		c := &chatRun{s: s, m: m, job: j, base: s.chatBase(recordOf(r), m)}
+		if req.Stream {
+			return c.stream(r, s.newStream(w, r, openAI))
+		}
+		return c.whole(w, r)
+	})
+}
+
+// prepare renders the prompt, checks that it fits and settles the seed.
+func (s *Server) prepare(w http.ResponseWriter, m Model, j *job) error {
+	ids, err := m.Render(j.render)
+	if err != nil {
+		return &apiError{
+			status: http.StatusBadRequest, kind: "invalid_request_error", code: "template_error",
+			param: "messages", message: "the model's chat template: " + err.Error(), cause: err,
+		}
+	}
+	j.request.Prompt = ids
+	s.settleSeed(w, j)
+	if err := checkParams(m.Info(), j.request.Params); err != nil {
+		return err
+	}
+	return checkPrompt(m.Info(), ids, "messages")
+}
+
+// settleSeed draws a seed if the client gave none, and tells it, so that every
+// answer can be had again.
+func (s *Server) settleSeed(w http.ResponseWriter, j *job) {
+	if !j.seeded {
+		j.request.Params.Seed = s.cfg.Random() >> 11 // 53 bits, exact in every JSON reader
+	}
+	w.Header().Set("Aval-Seed", strconv.FormatInt(int64(j.request.Params.Seed), 10))
+}
+
+// chatBase fills in what all pieces of an answer share.
+func (s *Server) chatBase(rec *record, m Model) chatResponse {
+	return chatResponse{
+		ID: "chatcmpl-" + rec.id, Created: s.cfg.Now().Unix(), Model: m.Info().Name, Fingerprint: fingerprint(m.Info()),
+	}
+}
+
+// fingerprint names the file that computes, which with the seed and the
+// request determines the answer.
+func fingerprint(info ModelInfo) string {
+	if info.Digest == "" {
+		return ""
+	}
+	return "aval-" + info.Digest[:min(12, len(info.Digest))]
+}
+
+// chatRun answers one request for chat.
+type chatRun struct {
+	s    *Server
+	m    Model
+	job  *job
+	base chatResponse
+	mu   sync.Mutex // guards the stream and used
+	used usage
+}
+
+// choice generates choice i. It hands out pieces and returns what the last
+// one needs.
+func (c *chatRun) choice(ctx context.Context, i int, on func(thinking, content string, lp []tokenLogprob) error) (*chatEnd, error) {
+	req := c.job.request
+	req.Params.Seed += uint64(i)
+	reply := newReply(c.job.tools, c.job.forced, endsInThought(c.m, req.Prompt))
+	res, t, err := c.s.generate(ctx, c.m, req, func(e Event) error {
+		var lp []tokenLogprob
+		if c.job.topLogp >= 0 && e.Token >= 0 {
+			lp = []tokenLogprob{convertLogprob(c.m.Piece, e, c.job.topLogp)}
+		}
+		thinking, content := reply.add(e.Text)
+		if thinking == "" && content == "" && lp == nil {
+			return nil
+		}
+		return on(thinking, content, lp)
+	})
+	c.count(t)
+	if err != nil {
+		return nil, err
+	}
+	end := &chatEnd{}
+	end.thinking, end.content, end.calls = reply.end()
+	if c.job.oneCall && len(end.calls) > 1 {
+		end.calls = end.calls[:1]
+	}
+	end.finish = finishReason(res.Stop, len(end.calls) > 0)
+	return end, nil
+}
+
+// chatEnd is what is certain only at the end of an answer.
+type chatEnd struct {
+	thinking, content string
+	calls             []ToolCall
+	finish            string
+}
+
+// endsInThought reports whether a template has opened the model's thoughts.
+func endsInThought(m Model, prompt []int32) bool {
+	const enough = 8 // tokens that hold the mark and a line break
+	var tail []byte
+	for _, id := range prompt[max(0, len(prompt)-enough):] {
+		tail = append(tail, m.Piece(id)...)
+	}
+	return strings.HasSuffix(strings.TrimRight(string(tail), " \n"), thinkBegin)
+}
+
+// count adds one generation to the usage of the request. Choices share their
+// prompt, which is counted once.
+func (c *chatRun) count(t timing) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.used.add(t)
+}
+
+func (u *usage) add(t timing) {
+	if u.PromptTokens == 0 {
+		u.PromptTokens = t.promptTokens
+		u.Details = &usageDetails{CachedTokens: t.reused}
+	}
+	u.CompletionTokens += t.outputTokens
+	u.TotalTokens = u.PromptTokens + u.CompletionTokens
+}
+
+func (u *usage) record(rec *record) {
+	rec.prompt, rec.output = u.PromptTokens, u.CompletionTokens
+}
+
+func (c *chatRun) newCallID() string { return fmt.Sprintf("call_%016x", c.s.cfg.Random()) }
+
+// whole answers in one piece.
+func (c *chatRun) whole(w http.ResponseWriter, r *http.Request) error {
+	defer func() { c.used.record(recordOf(r)) }()
+	choices := make([]chatChoice, c.job.choices)
+	err := each(r.Context(), c.job.choices, func(ctx context.Context, i int) error {
+		var thinking, content strings.Builder
+		var logprobs *chatLogprobs
+		if c.job.topLogp >= 0 {
+			logprobs = &chatLogprobs{Content: []tokenLogprob{}}
+		}
+		end, err := c.choice(ctx, i, func(th, co string, lp []tokenLogprob) error {
+			thinking.WriteString(th)
+			content.WriteString(co)
+			if logprobs != nil {
+				logprobs.Content = append(logprobs.Content, lp...)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		text := content.String() + end.content
+		answer := &chatAnswer{
+			Role: "assistant", Content: &text, Reasoning: thinking.String() + end.thinking,
+			ToolCalls: convertCalls(end.calls, c.newCallID, false),
+		}
+		if len(end.calls) > 0 {
+			if text = strings.TrimSpace(text); text == "" {
+				answer.Content = nil
+			}
+		}
+		choices[i] = chatChoice{Index: i, Message: answer, Logprobs: logprobs, FinishReason: &end.finish}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	out := c.base
+	out.Object, out.Choices, out.Usage = "chat.completion", choices, &c.used
+	c.s.writeJSON(w, http.StatusOK, out)
+	return nil
+}
+
+// stream answers piece by piece.
+func (c *chatRun) stream(r *http.Request, st *stream) error {
+	defer func() { c.used.record(recordOf(r)) }()
+	c.base.Object = "chat.completion.chunk"
+	err := each(r.Context(), c.job.choices, func(ctx context.Context, i int) error { return c.streamChoice(ctx, st, i) })
+	if err != nil {
+		return err
+	}
+	if c.job.usageLast {
+		last := c.base
+		last.Choices, last.Usage = []chatChoice{}, &c.used
+		if err := st.send(last); err != nil {
+			return err
+		}
+	}
+	return st.done()
+}
+
+func (c *chatRun) streamChoice(ctx context.Context, st *stream, i int) error {
+	begun := false
+	send := func(d chatDelta, lp []tokenLogprob, finish *string) error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if !begun {
+			begun = true
+			empty := ""
+			if err := st.send(c.chunk(i, chatDelta{Role: "assistant", Content: &empty}, nil, nil)); err != nil {
+				return err
+			}
+		}
+		return st.send(c.chunk(i, d, lp, finish))
+	}
+	end, err := c.choice(ctx, i, func(thinking, content string, lp []tokenLogprob) error {
+		return send(textDelta(thinking, content), lp, nil)
+	})
+	if err != nil {
+		return err
+	}
+	if end.thinking != "" || (end.content != "" && (len(end.calls) == 0 || strings.TrimSpace(end.content) != "")) {
+		if err := send(textDelta(end.thinking, end.content), nil, nil); err != nil {
+			return err
+		}
+	}
+	for _, call := range convertCalls(end.calls, c.newCallID, true) {
+		if err := send(chatDelta{ToolCalls: []chatToolCall{call}}, nil, nil); err != nil {
+			return err
+		}
+	}
+	return send(chatDelta{}, nil, &end.finish)
+}
+
+func textDelta(thinking, content string) chatDelta {
+	d := chatDelta{Reasoning: thinking}
+	if content != "" {
+		d.Content = &content
+	}
+	return d
+}
+
+// chunk is one piece of a stream.
+func (c *chatRun) chunk(i int, d chatDelta, lp []tokenLogprob, finish *string) chatResponse {
+	out := c.base
+	choice := chatChoice{Index: i, Delta: &d, FinishReason: finish}
+	if lp != nil {
+		choice.Logprobs = &chatLogprobs{Content: lp}
+	}
+	out.Choices = []chatChoice{choice}
+	return out
+}
