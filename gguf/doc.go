@@ -27,8 +27,9 @@
 // and every refusal is a [ParseError] that tells which check failed, where,
 // and what to do.
 //
-// Version 1 and big-endian files are refused. Arrays of arrays follow the specification, but llama.cpp does not
-// read them: do not put them into model files.
+// Version 1 and big-endian files are refused. Arrays of arrays follow the
+// specification, but llama.cpp does not read them: do not put them into model
+// files.
 //
 // The package does not interpret metadata (that is the model loader's work),
 // does not dequantise, and does not fetch anything.

@@ -463,7 +463,9 @@ func (h *header) tensor(p *parsed) (*Tensor, error) {
 }
 
 // tensorSize computes the bytes of a tensor, or says what is wrong with its
-// shape. A type without a known block size gives 0.
+// shape. A type without a known block size gives 0. A dimension of 0, which
+// ggml tolerates, is refused: no model has an empty tensor, and every user of
+// a shape would have to expect it.
 func tensorSize(typ Type, shape []int) (size int64, why string) {
 	elems := int64(1)
 	for _, d := range shape {
