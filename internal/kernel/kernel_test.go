@@ -87,9 +87,9 @@ func randomMatrix(t *testing.T, r *rand.Rand, f Format, rows, cols int) *Matrix 
 			continue
 		}
 		for b := range cols / Block {
-			var codes [Block]byte
+			var codes [8]uint32
 			for i := range codes {
-				codes[i] = byte(r.Uint32()) & codeMask[layouts[f].planes]
+				codes[i] = r.Uint32() & (uint32(codeMask[layouts[f].planes]) * 0x01010101)
 			}
 			m.SetCodes(row, b, &codes)
 			if f.Granule() == Block {

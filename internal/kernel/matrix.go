@@ -61,31 +61,46 @@ func (m *Matrix) SetFloats(row int, src []byte) {
 	}
 }
 
-// SetCodes sets block b of one row of a quantised matrix: 32 codes as the
-// format stores them, that is non-negative and below 2 to the format's bits.
-func (m *Matrix) SetCodes(row, b int, codes *[Block]byte) {
+// SetCodes sets block b of one row of a quantised matrix, which must have been
+// zero: 32 codes as the format stores them, that is non-negative and below 2 to
+// the format's bits, four to a word, the first in the low byte.
+func (m *Matrix) SetCodes(row, b int, codes *[8]uint32) {
 	l := &layouts[m.Format]
 	pb := planeBytes[l.planes]
-	p := m.panelData(row / Panel)[b*pb : (b+1)*pb]
-	lane := row % Panel * 4
-	for c, code := range codes {
-		g, i := c/4, lane+c%4
-		switch l.planes {
-		case bytePlane:
-			p[g*64+i] = code
-		case nibbles, table4:
-			p[g%4*64+i] |= code & 15 << (g / 4 * 4)
-		case nibblesBit:
-			p[g%4*64+i] |= code & 15 << (g / 4 * 4)
-			p[256+i] |= code >> 4 & 1 << g
-		case nibbles2:
-			p[g%4*64+i] |= code & 15 << (g / 4 * 4)
-			p[256+g/4*64+i] |= code >> 4 & 3 << (g % 4 * 2)
-		case pairs:
-			p[g/4*64+i] |= code & 3 << (g % 4 * 2)
-		case pairsBit:
-			p[g/4*64+i] |= code & 3 << (g % 4 * 2)
-			p[128+i] |= code >> 2 & 1 << g
+	p := m.panelData(row / Panel)[b*pb+row%Panel*4 : (b+1)*pb]
+	put := binary.LittleEndian.PutUint32
+	const nibble, pair, bit = 0x0f0f0f0f, 0x03030303, 0x01010101
+	high, rest := 4, 0 // bits of a code below those that lie apart, and where these begin
+	switch l.planes {
+	case bytePlane:
+		for g, c := range codes {
+			put(p[g*64:], c)
+		}
+		return
+	case pairs, pairsBit:
+		high = 2
+		for h := range 2 {
+			c := codes[4*h : 4*h+4]
+			put(p[h*64:], c[0]&pair|c[1]&pair<<2|c[2]&pair<<4|c[3]&pair<<6)
+		}
+		rest = 128
+	default:
+		for j := range 4 {
+			put(p[j*64:], codes[j]&nibble|codes[j+4]&nibble<<4)
+		}
+		rest = 256
+	}
+	switch l.planes {
+	case nibblesBit, pairsBit:
+		v := uint32(0)
+		for g, c := range codes {
+			v |= c >> high & bit << g
+		}
+		put(p[rest:], v)
+	case nibbles2:
+		for h := range 2 {
+			c := codes[4*h : 4*h+4]
+			put(p[rest+h*64:], c[0]>>4&pair|c[1]>>4&pair<<2|c[2]>>4&pair<<4|c[3]>>4&pair<<6)
 		}
 	}
 }
