@@ -88,20 +88,33 @@ func (a *Acts) SetFloat(i int, x []float32) {
 	}
 }
 
-// SetQuantized sets vector i, quantised block by block, for products with the
-// quantised formats. The number of columns must be a multiple of 32.
-func (a *Acts) SetQuantized(k *Kernel, i int, x []float32, s *Scratch) {
+// Share returns a batch of the same memory with a length of its own.
+func (a *Acts) Share() *Acts {
+	b := *a
+	return &b
+}
+
+// Quantize quantises a vector block by block, a multiple of 32 elements, into
+// the scratch memory, from where [Acts.SetQuantized] takes it.
+func (k *Kernel) Quantize(x []float32, s *Scratch) {
+	nb := len(x) / Block
+	if len(s.rowScales) < nb {
+		s.rowCodes = make([]int8, nb*Block)
+		s.rowScales = make([]float32, nb)
+		s.rowSums = make([]int32, nb*2)
+	}
+	k.quantize(&x[0], nb, &s.rowCodes[0], &s.rowScales[0], &s.rowSums[0])
+}
+
+// SetQuantized sets vector i, for products with the quantised formats, to what
+// [Kernel.Quantize] left in s.
+func (a *Acts) SetQuantized(i int, s *Scratch) {
 	nb := a.k / Block
 	first, t := tileOf(a.n, i)
-	lane := i - first
 	q := a.q[first*nb*actBytes:]
 	qe := a.qe[first*nb*actExtraBytes:]
-	for b0 := 0; b0 < nb; b0 += chunkBlocks {
-		n := min(chunkBlocks, nb-b0)
-		k.quantize(&x[b0*Block], n, &s.rowCodes[0], &s.rowScales[0], &s.rowSums[0])
-		for b := range n {
-			scatterBlock(q[(b0+b)*t*actBytes:], qe[(b0+b)*t*actExtraBytes:], t, lane, s, b)
-		}
+	for b := range nb {
+		scatterBlock(q[b*t*actBytes:], qe[b*t*actExtraBytes:], t, i-first, s, b)
 	}
 }
 

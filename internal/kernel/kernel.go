@@ -61,9 +61,6 @@ func NewScratch() *Scratch {
 		scales:    alignedFloats(chunkBlocks * 2 * Panel),
 		offsets:   alignedFloats(chunkBlocks * 2 * Panel),
 		floats:    alignedFloats(chunkBlocks * Block * Panel),
-		rowCodes:  make([]int8, chunkBlocks*Block),
-		rowScales: make([]float32, chunkBlocks),
-		rowSums:   make([]int32, chunkBlocks*2),
 	}
 }
 

@@ -130,7 +130,8 @@ func TestMulAgainstRows(t *testing.T) {
 		for i := range n {
 			x[i] = floats(r, cols, nil)
 			a.SetFloat(i, x[i])
-			a.SetQuantized(&generic, i, x[i], s)
+			generic.Quantize(x[i], s)
+			a.SetQuantized(i, s)
 		}
 		out := make([]float32, n*Panel)
 		w := make([]float32, cols)
@@ -172,8 +173,10 @@ func TestMul(t *testing.T) {
 						a.SetFloat(i, x)
 						b.SetFloat(i, x)
 						if !f.Float() {
-							a.SetQuantized(k, i, x, s)
-							b.SetQuantized(&generic, i, x, s)
+							k.Quantize(x, s)
+							a.SetQuantized(i, s)
+							generic.Quantize(x, s)
+							b.SetQuantized(i, s)
 						}
 					}
 					got, want := make([]float32, n*Panel), make([]float32, n*Panel)
@@ -187,8 +190,9 @@ func TestMul(t *testing.T) {
 					one.SetFloat(0, x)
 					a.SetFloat(i, x)
 					if !f.Float() {
-						one.SetQuantized(k, 0, x, s)
-						a.SetQuantized(k, i, x, s)
+						k.Quantize(x, s)
+						one.SetQuantized(0, s)
+						a.SetQuantized(i, s)
 					}
 					k.Mul(got, m, 0, a, s)
 					alone := make([]float32, Panel)
