@@ -130,18 +130,21 @@ func endsInThought(m Model, prompt []int32) bool {
 	return strings.HasSuffix(strings.TrimRight(string(tail), " \n"), thinkBegin)
 }
 
-// count adds one generation to the usage of the request. Choices share their
-// prompt, which is counted once.
+// count adds one generation to the usage of the request.
 func (c *chatRun) count(t timing) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.used.add(t)
+	c.used.add(t, c.used.PromptTokens == 0)
 }
 
-func (u *usage) add(t timing) {
-	if u.PromptTokens == 0 {
-		u.PromptTokens = t.promptTokens
-		u.Details = &usageDetails{CachedTokens: t.reused}
+// add adds a generation; the prompt counts with the first of its choices.
+func (u *usage) add(t timing, first bool) {
+	if u.Details == nil {
+		u.Details = &usageDetails{}
+	}
+	if first {
+		u.PromptTokens += t.promptTokens
+		u.Details.CachedTokens += t.reused
 	}
 	u.CompletionTokens += t.outputTokens
 	u.TotalTokens = u.PromptTokens + u.CompletionTokens

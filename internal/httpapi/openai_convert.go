@@ -27,22 +27,23 @@ type job struct {
 // check refuses fields that are not supported.
 func (f *refused) check() error {
 	for _, field := range []struct {
-		name string
-		raw  json.RawMessage
-		hint string
+		name     string
+		raw      json.RawMessage
+		harmless string // a value that asks for nothing
+		hint     string
 	}{
-		{"audio", f.Audio, "this server makes text only"},
-		{"best_of", f.BestOf, "use n and choose among the answers"},
-		{"functions", f.Functions, "use tools"},
-		{"function_call", f.FunctionCall, "use tool_choice"},
-		{"grammar", f.Grammar, "use response_format with a JSON schema"},
-		{"mirostat", f.Mirostat, "use top_p or min_p"},
-		{"suffix", f.Suffix, "put the model's own fill-in-the-middle tokens into the prompt"},
-		{"typical_p", f.TypicalP, "use top_p or min_p"},
-		{"web_search_options", f.WebSearchOpts, "this server does not search"},
+		{"audio", f.Audio, "null", "this server makes text only"},
+		{"best_of", f.BestOf, "1", "use n and choose among the answers"},
+		{"functions", f.Functions, "null", "use tools"},
+		{"function_call", f.FunctionCall, `"none"`, "use tool_choice"},
+		{"grammar", f.Grammar, "null", "use response_format with a JSON schema"},
+		{"mirostat", f.Mirostat, "0", "use top_p or min_p"},
+		{"suffix", f.Suffix, "null", "put the model's own fill-in-the-middle tokens into the prompt"},
+		{"typical_p", f.TypicalP, "1", "use top_p or min_p"},
+		{"web_search_options", f.WebSearchOpts, "null", "this server does not search"},
 	} {
 		switch string(field.raw) {
-		case "", "null", "0", `""`, "[]":
+		case "", "null", field.harmless, `""`, "[]":
 		default:
 			return unsupported(field.name, "%s is not supported: %s", field.name, field.hint)
 		}

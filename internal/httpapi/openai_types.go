@@ -160,6 +160,69 @@ type tokenLogprob struct {
 	Top     []tokenLogprob `json:"top_logprobs,omitzero"` // nil in an alternative, maybe empty otherwise
 }
 
+type completionRequest struct {
+	sampling
+	refused
+	Model         string         `json:"model"`
+	Prompt        promptList     `json:"prompt"`
+	Stream        bool           `json:"stream"`
+	StreamOptions *streamOptions `json:"stream_options"`
+	Echo          bool           `json:"echo"`
+	Logprobs      *int           `json:"logprobs"`
+	KeepAlive     *keepAlive     `json:"keep_alive"`
+}
+
+type completionResponse struct {
+	ID          string             `json:"id"`
+	Object      string             `json:"object"` // text_completion, also in streams
+	Created     int64              `json:"created"`
+	Model       string             `json:"model"`
+	Fingerprint string             `json:"system_fingerprint,omitempty"`
+	Choices     []completionChoice `json:"choices"`
+	Usage       *usage             `json:"usage,omitempty"`
+}
+
+type completionChoice struct {
+	Text         string              `json:"text"`
+	Index        int                 `json:"index"`
+	Logprobs     *completionLogprobs `json:"logprobs"`
+	FinishReason *string             `json:"finish_reason"`
+}
+
+// completionLogprobs has one element per token in each list.
+type completionLogprobs struct {
+	Tokens        []string      `json:"tokens"`
+	TokenLogprobs []float64     `json:"token_logprobs"`
+	TopLogprobs   []topLogprobs `json:"top_logprobs"`
+	TextOffset    []int         `json:"text_offset"` // in characters
+}
+
+type embeddingRequest struct {
+	Model          string     `json:"model"`
+	Input          promptList `json:"input"`
+	EncodingFormat string     `json:"encoding_format"`
+	Dimensions     *int       `json:"dimensions"`
+	KeepAlive      *keepAlive `json:"keep_alive"`
+}
+
+type embeddingResponse struct {
+	Object string          `json:"object"`
+	Data   []embeddingData `json:"data"`
+	Model  string          `json:"model"`
+	Usage  embeddingUsage  `json:"usage"`
+}
+
+type embeddingData struct {
+	Object    string `json:"object"`
+	Index     int    `json:"index"`
+	Embedding any    `json:"embedding"` // []float32, or their bytes in base64
+}
+
+type embeddingUsage struct {
+	PromptTokens int `json:"prompt_tokens"`
+	TotalTokens  int `json:"total_tokens"`
+}
+
 type modelList struct {
 	Object string        `json:"object"`
 	Data   []openAIModel `json:"data"`
@@ -182,4 +245,76 @@ func (l *stringList) UnmarshalJSON(b []byte) error {
 		return json.Unmarshal(b, &(*l)[0])
 	}
 	return json.Unmarshal(b, (*[]string)(l))
+}
+
+// promptList is a text, tokens, or an array of either.
+type promptList []prompt
+
+// prompt is a text, or tokens if they are not nil.
+type prompt struct {
+	text   string
+	tokens []int32
+}
+
+// UnmarshalJSON accepts the four forms.
+func (l *promptList) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil && len(b) > 0 && b[0] == '"' {
+		*l = promptList{{text: one}}
+		return nil
+	}
+	var items []json.RawMessage
+	if err := json.Unmarshal(b, &items); err != nil {
+		return badRequest("", "a prompt or input is neither a string nor an array")
+	}
+	if len(items) > 0 && items[0][0] != '"' && items[0][0] != '[' {
+		items = []json.RawMessage{b} // tokens of a single prompt
+	}
+	if len(items) > maxPrompts {
+		return badRequest("", "%d prompts or inputs, want at most %d", len(items), maxPrompts)
+	}
+	for i, raw := range items {
+		var p prompt
+		var err error
+		if raw[0] == '"' {
+			err = json.Unmarshal(raw, &p.text)
+		} else {
+			p.tokens = []int32{}
+			err = json.Unmarshal(raw, &p.tokens)
+		}
+		if err != nil {
+			return badRequest("", "prompt or input %d is neither a string nor an array of token ids", i)
+		}
+		*l = append(*l, p)
+	}
+	return nil
+}
+
+// topLogprobs is a JSON object of tokens and their log probabilities that
+// keeps its order. Of tokens with the same text the first counts.
+type topLogprobs []tokenLogprob
+
+// MarshalJSON writes the object.
+func (t topLogprobs) MarshalJSON() ([]byte, error) {
+	out := []byte{'{'}
+	seen := map[string]bool{}
+	for _, alt := range t {
+		if seen[alt.Token] {
+			continue
+		}
+		key, err := encode(alt.Token)
+		if err != nil {
+			return nil, err
+		}
+		value, err := encode(alt.Logprob)
+		if err != nil {
+			return nil, err
+		}
+		if len(seen) > 0 {
+			out = append(out, ',')
+		}
+		seen[alt.Token] = true
+		out = append(append(append(out, key...), ':'), value...)
+	}
+	return append(out, '}'), nil
 }

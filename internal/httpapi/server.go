@@ -99,6 +99,8 @@ func (s *Server) table() []route {
 		{"GET /metrics", openAI, s.handleMetrics},
 
 		{"POST /v1/chat/completions", openAI, s.handleOpenAIChat},
+		{"POST /v1/completions", openAI, s.handleOpenAICompletions},
+		{"POST /v1/embeddings", openAI, s.handleOpenAIEmbeddings},
 		{"GET /v1/models", openAI, s.handleOpenAIModels},
 		{"GET /v1/models/{id...}", openAI, s.handleOpenAIModel},
 	}
