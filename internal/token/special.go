@@ -25,11 +25,13 @@ type specials struct {
 	first [256]bool        // a token begins with this byte
 }
 
-// newSpecials builds the matcher of the tokens for which keep says so.
-func newSpecials(v *vocab, keep attr) (*specials, error) {
+// newSpecials builds the matcher of user-defined tokens, and if controls is set
+// of control and unknown tokens too. A token can be both; then it counts as a
+// control token.
+func newSpecials(v *vocab, controls bool) (*specials, error) {
 	s := &specials{edges: map[uint32]int32{}, token: []ID{none}, attr: v.attr}
 	for id, text := range v.text {
-		if v.attr[id]&keep == 0 {
+		if a := v.attr[id]; a&(attrUser|attrSpecial) == 0 || a&attrSpecial != 0 && !controls {
 			continue
 		}
 		if len(text) > maxSpecial {

@@ -58,10 +58,10 @@ func New(f Meta) (*Tokenizer, error) {
 	}
 	v.findSpecial(f)
 	v.setStrips(f)
-	if t.user, err = newSpecials(v, attrUser); err != nil {
+	if t.user, err = newSpecials(v, false); err != nil {
 		return nil, err
 	}
-	if t.all, err = newSpecials(v, attrUser|attrSpecial); err != nil {
+	if t.all, err = newSpecials(v, true); err != nil {
 		return nil, err
 	}
 	return t, nil
