@@ -2,6 +2,7 @@ package token
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -70,7 +71,8 @@ func newBPE(f Meta, v *vocab, p preset, needMerges bool) (*bpe, error) {
 		return nil, keyError(keyMerges, "%d merges, the limit is %d", len(merges), maxMerges)
 	}
 	b.pairs = make(map[uint64]joined, len(merges))
-	for rank, m := range merges {
+	var text []byte
+	for rank, m := range slices.Backward(merges) { // so that of equal merges the first stays
 		// The text before the space is not empty, so a merge of spaces works.
 		cut := -1
 		if len(m) > 0 {
@@ -83,10 +85,12 @@ func newBPE(f Meta, v *vocab, p preset, needMerges bool) (*bpe, error) {
 			return nil, keyError(keyMerges, "merge %d has %d bytes, the limit is %d", rank, len(m), 2*maxTokenText)
 		}
 		left, right := m[:cut], m[cut+1:]
-		key := pairKey(b.number(left), b.number(right))
-		if _, ok := b.pairs[key]; !ok {
-			b.pairs[key] = joined{uint32(rank), b.number(left + right)}
+		text = append(append(text[:0], left...), right...)
+		id, ok := v.ids[string(text)]
+		if !ok {
+			id = b.number(string(text))
 		}
+		b.pairs[pairKey(b.number(left), b.number(right))] = joined{uint32(rank), id}
 	}
 	for i := range b.byte {
 		c := byte(i)
