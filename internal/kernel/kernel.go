@@ -57,10 +57,10 @@ type Scratch struct {
 // NewScratch returns working memory for one goroutine.
 func NewScratch() *Scratch {
 	return &Scratch{
-		codes:     alignedBytes(chunkBlocks * 512),
-		scales:    alignedFloats(chunkBlocks * 2 * Panel),
-		offsets:   alignedFloats(chunkBlocks * 2 * Panel),
-		floats:    alignedFloats(chunkBlocks * Block * Panel),
+		codes:   alignedBytes(chunkBlocks * 512),
+		scales:  alignedFloats(chunkBlocks * 2 * Panel),
+		offsets: alignedFloats(chunkBlocks * 2 * Panel),
+		floats:  alignedFloats(chunkBlocks * Block * Panel),
 	}
 }
 

@@ -24,9 +24,9 @@ func exp64(x float64) float64 {
 	return float64(s * math.Float64frombits(uint64(int64(n)+1023)<<52))
 }
 
-// log64 returns the natural logarithm of a positive, finite, normal x: the
+// Log returns the natural logarithm of a positive, finite, normal x: the
 // exponent times ln 2 plus 2 atanh((m-1)/(m+1)) by its series.
-func log64(x float64) float64 {
+func Log(x float64) float64 {
 	bits := math.Float64bits(x)
 	e := int64(bits>>52) - 1023
 	m := math.Float64frombits(bits&(1<<52-1) | 1023<<52)
@@ -46,7 +46,7 @@ func log64(x float64) float64 {
 
 // Pow returns x**y for positive, finite, normal x and |y ln x| < 700, in the
 // defined order of spec/numerics.md ("rotary angles").
-func Pow(x, y float64) float64 { return exp64(float64(y * log64(x))) }
+func Pow(x, y float64) float64 { return exp64(float64(y * Log(x))) }
 
 // Parts of pi/2, 33 bits each but the last, so that products with a quotient
 // below 2^20 are exact.

@@ -1,13 +1,32 @@
-// Command _asm writes the amd64 assembly of the kernel package. The package's
-// go:generate lines call it.
+// Command _asm writes the amd64 assembly of the kernel package, one
+// instruction set a file. The package's go:generate lines call it.
 package main
 
 import (
+	"flag"
+	"log"
+
 	. "github.com/mmcloughlin/avo/build"
 )
 
 func main() {
+	set := flag.String("set", "avx512", "instruction `set`: avx512, avx512bw or avx2")
+	flag.Parse()
 	ConstraintExpr("!purego")
+	switch *set {
+	case "avx512":
+		setAVX512()
+	case "avx512bw":
+		setAVX512BW()
+	case "avx2":
+		setAVX2()
+	default:
+		log.Fatalf("no instruction set %q", *set)
+	}
+	Generate()
+}
+
+func setAVX512() {
 	for _, t := range tiles {
 		tileQ512(t, false, false, t == 1)
 		tileQ512(t, false, true, false)
@@ -34,5 +53,4 @@ func main() {
 	gate512("gelu", true)
 	softmax512()
 	quantize512()
-	Generate()
 }

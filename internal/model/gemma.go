@@ -1,0 +1,80 @@
+package model
+
+import (
+	"math"
+
+	"github.com/avalnetwork/aval/internal/kernel"
+)
+
+// Gemma 2 (2024): norms before and after each part, soft-capped scores and
+// logits, a sliding window in every other layer. Gemma 3 (2025): norms of q and
+// k instead of soft-capping, five layers with a window to one without, and two
+// rotary bases. Both scale the embeddings by sqrt(dim).
+
+func configureGemma2(c *config, r *reader) {
+	gemmaScale(c, 46)
+	c.scoreCap = r.float("attn_logit_softcapping", 50)
+	c.logitCap = r.float("final_logit_softcapping", 30)
+	window := r.int("attention.sliding_window", 4096)
+	for i := range c.layers {
+		if i%2 == 0 {
+			c.layers[i].window = window
+		}
+	}
+}
+
+func configureGemma3(c *config, r *reader) {
+	gemmaScale(c, 62)
+	c.logitCap = r.float("final_logit_softcapping", 0)
+	window := r.int("attention.sliding_window", 0)
+	if window == 0 {
+		return
+	}
+	local := rope{base: float64(r.float("rope.freq_base_swa", 10000)), scale: 1}
+	pattern := max(r.int("attention.sliding_window_pattern", 6), 1)
+	c.ropes = append(c.ropes, local)
+	for i := range c.layers {
+		if i%pattern < pattern-1 {
+			c.layers[i].window = window
+			c.layers[i].rope = 1
+		}
+	}
+}
+
+// gemmaScale sets the scales; the largest model, known by its layers, scales
+// scores by the width a head would have if the heads filled the layer.
+func gemmaScale(c *config, largest int) {
+	c.embeddingScale = float32(math.Sqrt(float64(c.Dim)))
+	if c.Layers == largest {
+		c.scoreScale = float32(1 / math.Sqrt(float64(c.Dim/c.Heads)))
+	}
+}
+
+func gemma2Tensors(l *loader, i int) layer {
+	y := llamaTensors(l, i)
+	y.attnPostNorm = l.vector(i, "post_attention_norm.weight", l.config.Dim)
+	y.ffnPostNorm = l.vector(i, "post_ffw_norm.weight", l.config.Dim)
+	return y
+}
+
+func gemma3Tensors(l *loader, i int) layer {
+	y := gemma2Tensors(l, i)
+	y.qNorm = l.vector(i, "attn_q_norm.weight", l.config.HeadDim)
+	y.kNorm = l.vector(i, "attn_k_norm.weight", l.config.HeadDim)
+	return y
+}
+
+func gemma2Layer(p *pass, l *layer) {
+	p.norm(l.attnNorm)
+	p.projectQKV(l)
+	p.rotateAndStore(l)
+	p.attend(l)
+	p.product(l.wo, l.bo, p.attended) // y = a Wo
+	p.addNormed(l.attnPostNorm)       // x += norm(y)
+	p.norm(l.ffnNorm)
+	p.gated(l, kernel.GateGELU)
+	p.product(l.down, nil, p.feedForward)
+	p.addNormed(l.ffnPostNorm)
+}
+
+func gemma3Layer(p *pass, l *layer) { gemma2Layer(p, l) }

@@ -1,0 +1,214 @@
+package model
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/avalnetwork/aval/gguf"
+	"github.com/avalnetwork/aval/internal/kernel"
+	"github.com/avalnetwork/aval/internal/quant"
+)
+
+// loader takes the tensors of a file. It runs twice over the same calls: first
+// it checks types and shapes and adds up the memory, then it packs.
+type loader struct {
+	file    *gguf.File
+	config  *config
+	threads int
+
+	packing bool
+	arena   *arena
+	total   int
+	used    map[string]bool
+	floats  bool
+	quants  bool
+	err     error
+}
+
+func (l *loader) fail(name, format string, args ...any) {
+	if l.err == nil {
+		l.err = fmt.Errorf("tensor %s: %s", name, fmt.Sprintf(format, args...))
+	}
+}
+
+// load fills m's weights.
+func (l *loader) load(m *Model) error {
+	for _, l.packing = range []bool{false, true} {
+		if l.packing {
+			var err error
+			if l.arena, err = newArena(l.total); err != nil {
+				return fmt.Errorf("memory for %d bytes of weights: %w", l.total, err)
+			}
+		}
+		l.used = map[string]bool{}
+		l.walk(m)
+		if l.err != nil {
+			return l.err
+		}
+		for _, t := range l.file.Tensors() {
+			if !l.used[t.Name] {
+				return fmt.Errorf("tensor %s: architecture %s has no such part; computing without it would be another model", t.Name, l.config.Arch)
+			}
+		}
+	}
+	m.arena = l.arena
+	m.weights.floats, m.weights.quantized = l.floats, l.quants
+	return nil
+}
+
+// walk takes every tensor of the architecture, in the order of the file's use.
+func (l *loader) walk(m *Model) {
+	c := l.config
+	w := &m.weights
+	e := l.file.Tensor("token_embd.weight")
+	if e == nil || len(e.Shape) != 2 {
+		l.fail("token_embd.weight", "is missing or not a matrix")
+		return
+	}
+	if c.Vocab = e.Shape[1]; c.Vocab > maxVocab {
+		l.fail(e.Name, "%d tokens are too many, limit %d", c.Vocab, maxVocab)
+		return
+	}
+	w.embedding = l.take("token_embd.weight", 0, c.Vocab, c.Vocab, c.Dim)
+	w.output = w.embedding
+	if l.file.Tensor("output.weight") != nil {
+		w.output = l.take("output.weight", 0, c.Vocab, c.Vocab, c.Dim)
+	}
+	w.norm = l.floatsOf("output_norm.weight", c.Dim)
+	w.layers = w.layers[:0]
+	for i := range c.Layers {
+		if l.err != nil {
+			return
+		}
+		y := m.arch.tensors(l, i)
+		y.layerConfig, y.index = c.layers[i], i
+		w.layers = append(w.layers, y)
+	}
+	for i := range c.ropes {
+		p := &c.ropes[i]
+		var factors []float32
+		if p.factors != "" && l.file.Tensor(p.factors) != nil {
+			factors = l.floatsOf(p.factors, c.rotary/2)
+			for _, f := range factors {
+				if !(f > 0) {
+					l.fail(p.factors, "holds %g, want positive numbers", f)
+				}
+			}
+		}
+		if l.packing {
+			p.frequencies(c.rotary, factors)
+		}
+	}
+	// Which of the two sets of factors applies depends on the context.
+	l.used["rope_factors_short.weight"] = true
+	l.used["rope_factors_long.weight"] = true
+}
+
+func layerName(i int, name string) string { return fmt.Sprintf("blk.%d.%s", i, name) }
+
+// vector returns the n numbers of a tensor of layer i.
+func (l *loader) vector(i int, name string, n int) []float32 {
+	return l.floatsOf(layerName(i, name), n)
+}
+
+// optional is vector, or nil if the file has no such tensor.
+func (l *loader) optional(i int, name string, n int) []float32 {
+	if l.file.Tensor(layerName(i, name)) == nil {
+		return nil
+	}
+	return l.vector(i, name, n)
+}
+
+// matrix returns a tensor of layer i of rows outputs and cols inputs.
+func (l *loader) matrix(i int, name string, rows, cols int) *kernel.Matrix {
+	return l.take(layerName(i, name), 0, rows, rows, cols)
+}
+
+// rows returns n rows of a tensor of layer i, from first on; the tensor has
+// all rows.
+func (l *loader) rows(i int, name string, first, n, all, cols int) *kernel.Matrix {
+	return l.take(layerName(i, name), first, n, all, cols)
+}
+
+func (l *loader) floatsOf(name string, n int) []float32 {
+	t := l.file.Tensor(name)
+	l.used[name] = true
+	switch {
+	case t == nil:
+		l.fail(name, "is missing")
+		return nil
+	case t.Rows() != 1 || t.Shape[0] != n:
+		l.fail(name, "has shape %v, want [%d]", t.Shape, n)
+		return nil
+	case t.Type != gguf.F32 && t.Type != gguf.F16 && t.Type != gguf.BF16:
+		l.fail(name, "has type %v, want F32, F16 or BF16", t.Type)
+		return nil
+	case !l.packing:
+		return nil
+	}
+	v := make([]float32, n)
+	if err := quant.Dequantize(t.Type, l.file.Data(t), v); err != nil {
+		l.fail(name, "%v", err)
+	}
+	return v
+}
+
+// take checks a tensor of all rows by cols and packs n of its rows.
+func (l *loader) take(name string, first, n, all, cols int) *kernel.Matrix {
+	t := l.file.Tensor(name)
+	l.used[name] = true
+	if t == nil {
+		l.fail(name, "is missing")
+		return nil
+	}
+	if t.Shape[0] != cols || t.Rows() != all {
+		l.fail(name, "has shape %v, want [%d %d]", t.Shape, cols, all)
+		return nil
+	}
+	format, err := quant.PackFormat(t.Type)
+	if err != nil {
+		l.fail(name, "%v", err)
+		return nil
+	}
+	if cols%format.Granule() != 0 {
+		l.fail(name, "has rows of %d elements, type %v needs a multiple of %d", cols, t.Type, format.Granule())
+		return nil
+	}
+	if !l.packing {
+		l.total += arenaSize(kernel.MatrixBytes(format, n, cols))
+		return nil
+	}
+	m, err := kernel.NewMatrix(format, n, cols, l.arena.take(kernel.MatrixBytes(format, n, cols)))
+	if err != nil {
+		l.fail(name, "%v", err)
+		return nil
+	}
+	if format.Float() {
+		l.floats = true
+	} else {
+		l.quants = true
+	}
+	l.pack(m, t, first)
+	l.file.Release(t)
+	return m
+}
+
+// pack fills m from the rows of t from first on, panels side by side.
+func (l *loader) pack(m *kernel.Matrix, t *gguf.Tensor, first int) {
+	data, size := l.file.Data(t), t.RowSize()
+	work := func(from, to int) {
+		for row := from; row < to; row++ {
+			quant.Pack(m, t.Type, row, data[(first+row)*size:(first+row+1)*size])
+		}
+	}
+	if m.Rows*size < 1<<16 || l.threads == 1 {
+		work(0, m.Rows)
+		return
+	}
+	var wg sync.WaitGroup
+	per := (m.Panels() + l.threads - 1) / l.threads * kernel.Panel
+	for from := 0; from < m.Rows; from += per {
+		wg.Go(func() { work(from, min(from+per, m.Rows)) })
+	}
+	wg.Wait()
+}

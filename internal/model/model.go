@@ -1,0 +1,137 @@
+package model
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/avalnetwork/aval/gguf"
+	"github.com/avalnetwork/aval/internal/kernel"
+	"github.com/avalnetwork/aval/internal/pool"
+)
+
+// MaxBatch is the number of positions that one pass computes; [Model.Forward]
+// cuts larger steps.
+const MaxBatch = 256
+
+// Options of [Load]. The zero value uses every processor, the best kernel of
+// the machine and the context that the model was trained for.
+type Options struct {
+	// Threads is the number of workers; 0 means one a processor. It changes
+	// no bit.
+	Threads int
+	// Kernel names the implementation of the arithmetic (kernel.Named); empty
+	// means the best. It changes no bit.
+	Kernel string
+	// Context is the number of positions that a sequence may have; 0 means
+	// what the model was trained for. It changes bits only in models with
+	// rotary factors for short and long contexts (Phi-3), which use the long
+	// ones if Context is more than their original context.
+	Context int
+}
+
+// Model is a loaded model. Its methods may be called by one goroutine at a
+// time.
+type Model struct {
+	config  *config
+	arch    *architecture
+	kernel  *kernel.Kernel
+	pool    *pool.Pool
+	weights weights
+	arena   *arena
+	state   *state
+	cache   cache
+	program func(w *pool.Worker)
+}
+
+// weights are the model's parameters.
+type weights struct {
+	embedding *kernel.Matrix // [vocab][dim]
+	output    *kernel.Matrix // [vocab][dim]; the embedding if tied
+	norm      []float32      // [dim]
+	layers    []layer
+	quantized bool // some matrix takes quantised activations
+	floats    bool // some matrix takes float activations
+}
+
+// layer holds the parameters of one layer; what an architecture does not have
+// is nil.
+type layer struct {
+	layerConfig
+	index int
+
+	attnNorm     []float32      // [dim]
+	wq, wk, wv   *kernel.Matrix // [heads*headDim or kvHeads*headDim][dim]
+	bq, bk, bv   []float32      //
+	qNorm, kNorm []float32      // [headDim]
+	wo           *kernel.Matrix // [dim][heads*headDim]
+	bo           []float32      // [dim]
+	attnPostNorm []float32      // [dim]
+	ffnNorm      []float32      // [dim]
+	gate, up     *kernel.Matrix // [ffn][dim]
+	down         *kernel.Matrix // [dim][ffn]
+	ffnPostNorm  []float32      // [dim]
+}
+
+// Load reads and packs the weights of f, which may be closed afterwards.
+func Load(f *gguf.File, opt Options) (*Model, error) {
+	name, ok := f.String("general.architecture")
+	if !ok {
+		return nil, errors.New("metadata general.architecture is missing: the file does not say what model it holds")
+	}
+	arch, err := architectureOf(name)
+	if err != nil {
+		return nil, err
+	}
+	if opt.Threads < 0 || opt.Threads > 1024 || opt.Context < 0 {
+		return nil, fmt.Errorf("threads %d or context %d out of range", opt.Threads, opt.Context)
+	}
+	if opt.Threads == 0 {
+		opt.Threads = runtime.GOMAXPROCS(0)
+	}
+	k, err := kernel.Named(opt.Kernel)
+	if err != nil {
+		return nil, err
+	}
+	c, err := readConfig(f, arch, opt.Context)
+	if err != nil {
+		return nil, err
+	}
+	m := &Model{config: c, arch: arch, kernel: k}
+	l := &loader{file: f, config: c, threads: opt.Threads}
+	if err := l.load(m); err != nil {
+		l.arena.free()
+		return nil, err
+	}
+	m.pool = pool.New(opt.Threads)
+	m.cache.init(c)
+	m.state = newState(m)
+	m.program = m.run
+	return m, nil
+}
+
+// Config describes the model.
+func (m *Model) Config() Config { return m.config.Config }
+
+// Limit returns the number of positions that a sequence may have.
+func (m *Model) Limit() int { return m.config.limit }
+
+// Kernel returns the name of the kernel in use.
+func (m *Model) Kernel() string { return m.kernel.Name() }
+
+// Threads returns the number of workers.
+func (m *Model) Threads() int { return m.pool.Workers() }
+
+// PositionBytes returns the memory that the keys and values of one position
+// take.
+func (m *Model) PositionBytes() int { return m.cache.size * 2 / kernel.PageLen }
+
+// WeightBytes returns the memory of the packed weights.
+func (m *Model) WeightBytes() int { return m.arena.size() }
+
+// Close ends the workers and gives the memory of the weights back. The model
+// and its sequences must not be used any more.
+func (m *Model) Close() error {
+	m.pool.Close()
+	return m.arena.free()
+}
