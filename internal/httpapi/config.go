@@ -20,6 +20,7 @@ const (
 	maxTopLogp   = 20
 	maxLogitBias = 1024
 	maxNameBytes = 512
+	maxPulls     = 4 // models fetched at the same time; as many may wait
 )
 
 // Defaults of Config.

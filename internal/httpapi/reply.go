@@ -25,12 +25,13 @@ var (
 // reply sorts the text of an answer into thoughts, content and tool calls
 // while it comes in.
 type reply struct {
-	tools  bool // tool calls are looked for
-	forced bool // the whole text is one tool call, made by forcedSchema
-	state  replyState
-	buf    string // text not yet sorted
-	spoke  bool   // content other than white space has been given out
-	calls  func(text string) (content string, calls []ToolCall)
+	tools   bool // tool calls are looked for
+	forced  bool // the whole text is one tool call, made by forcedSchema
+	state   replyState
+	buf     string // text not yet sorted
+	thought bool   // thoughts have been given out
+	spoke   bool   // content other than white space has been given out
+	calls   func(text string) (content string, calls []ToolCall)
 }
 
 type replyState int
@@ -76,17 +77,12 @@ func (r *reply) step() (thinking, content string) {
 		rest := strings.TrimLeft(r.buf, " \t\r\n")
 		switch {
 		case strings.HasPrefix(rest, thinkBegin):
-			r.state, r.buf = replyThinking, strings.TrimLeft(rest[len(thinkBegin):], "\n")
+			r.state, r.buf = replyThinking, rest[len(thinkBegin):]
 		case !strings.HasPrefix(thinkBegin, rest):
 			r.state = replyContent
 		}
 	case replyThinking:
-		before, after, found := strings.Cut(r.buf, thinkEnd)
-		if found {
-			r.state, r.buf = replyAfter, after
-			return strings.TrimRight(before, "\n"), ""
-		}
-		return r.give(len(r.buf) - partial(r.buf, []string{"\n" + thinkEnd, "\n\n" + thinkEnd, thinkEnd})), ""
+		return r.stepThinking(), ""
 	case replyAfter:
 		if r.buf = strings.TrimLeft(r.buf, " \t\r\n"); r.buf != "" {
 			r.state = replyContent
@@ -95,6 +91,22 @@ func (r *reply) step() (thinking, content string) {
 		return "", r.stepContent()
 	}
 	return "", ""
+}
+
+// stepThinking gives out thoughts without the line breaks around them.
+func (r *reply) stepThinking() string {
+	if !r.thought {
+		r.buf = strings.TrimLeft(r.buf, "\r\n")
+	}
+	before, after, found := strings.Cut(r.buf, thinkEnd)
+	if found {
+		r.state, r.buf = replyAfter, after
+		return strings.TrimRight(before, "\r\n")
+	}
+	rest := r.buf[:len(r.buf)-partial(r.buf, []string{thinkEnd})]
+	rest = strings.TrimRight(rest, "\r\n")
+	r.thought = r.thought || rest != ""
+	return r.give(len(rest))
 }
 
 // stepContent gives out content up to where a tool call begins or may begin.
@@ -147,7 +159,7 @@ func (r *reply) end() (thinking, content string, calls []ToolCall) {
 		}
 		return "", rest, nil
 	case r.state == replyThinking:
-		return strings.TrimRight(rest, "\n"), "", nil
+		return strings.TrimRight(rest, "\r\n"), "", nil
 	case r.state == replyHeld:
 		content, calls = r.calls(rest)
 		if len(calls) == 0 {

@@ -21,7 +21,8 @@ const (
 // Server answers HTTP requests. Make one with New.
 type Server struct {
 	cfg     Config
-	gate    *gate
+	gate    *gate // of requests that compute
+	pulls   *gate
 	metrics *metrics
 	handler http.Handler
 	closing atomic.Bool
@@ -37,6 +38,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{cfg: cfg.withDefaults()}
 	s.gate = newGate(s.cfg.MaxConcurrent, s.cfg.MaxQueue)
+	s.pulls = newGate(maxPulls, maxPulls)
 	s.metrics = newMetrics(s.gate)
 	s.stop, s.cancelStop = context.WithCancel(context.Background())
 	s.handler = s.outer(s.routes())
@@ -103,6 +105,20 @@ func (s *Server) table() []route {
 		{"POST /v1/embeddings", openAI, s.handleOpenAIEmbeddings},
 		{"GET /v1/models", openAI, s.handleOpenAIModels},
 		{"GET /v1/models/{id...}", openAI, s.handleOpenAIModel},
+
+		{"POST /api/chat", ollama, s.handleOllamaChat},
+		{"POST /api/generate", ollama, s.handleOllamaGenerate},
+		{"POST /api/embed", ollama, s.handleOllamaEmbed},
+		{"POST /api/embeddings", ollama, s.handleOllamaEmbeddings},
+		{"GET /api/tags", ollama, s.handleOllamaTags},
+		{"GET /api/ps", ollama, s.handleOllamaPS},
+		{"POST /api/show", ollama, s.handleOllamaShow},
+		{"POST /api/pull", ollama, s.handleOllamaPull},
+		{"DELETE /api/delete", ollama, s.handleOllamaDelete},
+		{"GET /api/version", ollama, s.handleOllamaVersion},
+		{"POST /api/create", ollama, s.handleOllamaUnsupported},
+		{"POST /api/copy", ollama, s.handleOllamaUnsupported},
+		{"POST /api/push", ollama, s.handleOllamaUnsupported},
 	}
 }
 
