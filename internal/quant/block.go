@@ -69,18 +69,18 @@ func formatOf(t gguf.Type) (format, bool) {
 // quiet 0x7fc00000, where processors differ. F32, F16 and BF16 keep the payload
 // of a NaN.
 func Dequantize(t gguf.Type, src []byte, dst []float32) error {
-	switch t {
-	case gguf.F32, gguf.F16, gguf.BF16:
-		return widen(t, src, dst)
-	}
-	f, ok := formatOf(t)
-	if !ok {
+	elems, size := t.Block()
+	if elems == 0 {
 		return fmt.Errorf("quant: cannot dequantize type %v: not one of the supported types", t)
 	}
 	if err := checkSize(t, len(dst), len(src)); err != nil {
-		return err
+		return fmt.Errorf("quant: %w", err)
 	}
-	elems, size := t.Block()
+	f, ok := formatOf(t)
+	if !ok {
+		widen(t, src, dst)
+		return nil
+	}
 	for len(dst) > 0 {
 		block, out := src[:size:size], dst[:elems:elems]
 		f.decode(block, out)
@@ -92,10 +92,8 @@ func Dequantize(t gguf.Type, src []byte, dst []float32) error {
 	return nil
 }
 
-func widen(t gguf.Type, src []byte, dst []float32) error {
-	if err := checkSize(t, len(dst), len(src)); err != nil {
-		return err
-	}
+// widen reads a plain float type.
+func widen(t gguf.Type, src []byte, dst []float32) {
 	switch t {
 	case gguf.F32:
 		for i := range dst {
@@ -109,18 +107,19 @@ func widen(t gguf.Type, src []byte, dst []float32) error {
 		for i := range dst {
 			dst[i] = kernel.FromBF16(binary.LittleEndian.Uint16(src[2*i:]))
 		}
+	default:
+		panic(fmt.Sprintf("quant: internal error: no format for %v", t))
 	}
-	return nil
 }
 
 // checkSize says whether n weights are whole blocks of t that take size bytes.
 func checkSize(t gguf.Type, n, size int) error {
 	elems, bytes := t.Block()
 	if n%elems != 0 {
-		return fmt.Errorf("quant: %d weights are not whole %v blocks of %d", n, t, elems)
+		return fmt.Errorf("%d weights are not whole %v blocks of %d", n, t, elems)
 	}
 	if want := n / elems * bytes; size != want {
-		return fmt.Errorf("quant: %d weights of type %v take %d bytes, not %d", n, t, want, size)
+		return fmt.Errorf("%d weights of type %v take %d bytes, not %d", n, t, want, size)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func levelIQ4(v float64) uint8 {
 		return 15
 	}
 	// The conversion rounds towards zero; the offset makes that down.
-	return nearestIQ4[int(2*v+256)]
+	return nearestIQ4[int(float64(2*v)+256)]
 }
 
 // fitIQ4 returns the scale of the best of sixteen fits of 32 weights to the

@@ -12,11 +12,13 @@ func sqrt(v float32) float32 {
 // symmetric is a sub-block to be fitted by x ≈ scale·q, −top ≤ q < top.
 type symmetric struct {
 	x, xx, xxx [16]float64 // x, x², x³
-	extreme    float64     // the weight farthest from 0
+	lo, hi     float64
+	extreme    float64 // the weight farthest from 0
 }
 
 func (f *symmetric) load(x []float32) bool {
-	f.extreme = float64(extreme(x))
+	lo, hi := span(x)
+	f.lo, f.hi, f.extreme = float64(lo), float64(hi), float64(extreme(x))
 	for i, v := range x {
 		x := float64(v)
 		f.x[i], f.xx[i], f.xxx[i] = x, float64(x*x), float64(float64(x*x)*x)
@@ -26,8 +28,21 @@ func (f *symmetric) load(x []float32) bool {
 
 // sums quantises with the given factor and returns Σx²q² and Σx²qx.
 func (f *symmetric) sums(factor, top float64) (q2, qx float64) {
-	for i, v := range f.x {
-		q := clamp(float64(v*factor)+magic-magic, top)
+	first, last := f.lo, f.hi
+	if factor < 0 {
+		first, last = last, first
+	}
+	// As in affine.sums, most tries do without comparisons.
+	if float64(first*factor)+magic-magic < -top || float64(last*factor)+magic-magic > top-1 {
+		for i, x := range f.x {
+			q := clamp(float64(x*factor)+magic-magic, top)
+			qx += float64(f.xxx[i] * q)
+			q2 += float64(float64(f.xx[i]*q) * q)
+		}
+		return q2, qx
+	}
+	for i, x := range f.x {
+		q := float64(x*factor) + magic - magic
 		qx += float64(f.xxx[i] * q)
 		q2 += float64(float64(f.xx[i]*q) * q)
 	}
@@ -67,8 +82,8 @@ func (f *symmetric) fit(top float64) float32 {
 func (f *symmetric) refine(top float64) float32 {
 	var q [16]float64
 	var q2, qx float64
-	for i, v := range f.x {
-		q[i] = clamp(float64(v*(-top/f.extreme))+magic-magic, top)
+	for i, x := range f.x {
+		q[i] = clamp(float64(x*(-top/f.extreme))+magic-magic, top)
 		qx += float64(f.xxx[i] * q[i])
 		q2 += float64(float64(f.xx[i]*q[i]) * q[i])
 	}

@@ -126,8 +126,8 @@ func (c *chunk) make(y *[]float32) error {
 	}
 	elems, size := c.t.typ.Block()
 	c.out = make([]byte, weights/elems*size)
-	if err := Quantize(c.t.typ, (*y)[:weights], c.out); err != nil {
-		return fmt.Errorf("tensor %q, from row %d: %w", c.t.name, c.row, err)
+	if err := quantizeFrom(c.row*c.t.shape[0], c.t.typ, (*y)[:weights], c.out); err != nil {
+		return fmt.Errorf("quant: tensor %q: %w", c.t.name, err)
 	}
 	return nil
 }

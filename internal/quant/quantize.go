@@ -47,19 +47,27 @@ func encoderOf(t gguf.Type) func(x []float32, b []byte) {
 // A weight that is NaN or infinite is an error, and so is one that is too large
 // for the type: a scale must fit binary16. dst is then partly written.
 func Quantize(t gguf.Type, src []float32, dst []byte) error {
+	if err := quantizeFrom(0, t, src, dst); err != nil {
+		return fmt.Errorf("quant: %w", err)
+	}
+	return nil
+}
+
+// quantizeFrom is Quantize with errors that call the first weight number base.
+func quantizeFrom(base int, t gguf.Type, src []float32, dst []byte) error {
 	elems, size := t.Block()
 	if elems == 0 {
-		return fmt.Errorf("quant: cannot quantize to type %v: not one of the supported types", t)
+		return fmt.Errorf("cannot quantize to type %v: not one of the supported types", t)
 	}
 	if err := checkSize(t, len(src), len(dst)); err != nil {
 		return err
 	}
-	if err := checkFinite(src); err != nil {
+	if err := checkFinite(base, src); err != nil {
 		return err
 	}
 	switch t {
 	case gguf.F32, gguf.F16, gguf.BF16:
-		return narrow(t, src, dst)
+		return narrow(base, t, src, dst)
 	}
 	encode := encoderOf(t)
 	f, ok := formatOf(t)
@@ -70,8 +78,8 @@ func Quantize(t gguf.Type, src []float32, dst []byte) error {
 		x, block := src[at:at+elems:at+elems], dst[:size:size]
 		encode(x, block)
 		if !f.finite(block) {
-			return fmt.Errorf("quant: weights %d to %d are too large for %v: the scale of their block does not fit binary16",
-				at, at+elems-1, t)
+			return fmt.Errorf("weights %d to %d are too large for %v: the scale of their block does not fit binary16",
+				base+at, base+at+elems-1, t)
 		}
 		dst = dst[size:]
 	}
@@ -79,17 +87,17 @@ func Quantize(t gguf.Type, src []float32, dst []byte) error {
 }
 
 // checkFinite finds the first weight that is NaN or infinite.
-func checkFinite(src []float32) error {
+func checkFinite(base int, src []float32) error {
 	for i, v := range src {
 		if math.Float32bits(v)&floatExponent == floatExponent {
-			return fmt.Errorf("quant: weight %d is %v: only finite weights can be quantized", i, v)
+			return fmt.Errorf("weight %d is %v: only finite weights can be quantized", base+i, v)
 		}
 	}
 	return nil
 }
 
 // narrow rounds to a plain float type.
-func narrow(t gguf.Type, src []float32, dst []byte) error {
+func narrow(base int, t gguf.Type, src []float32, dst []byte) error {
 	for i, v := range src {
 		var overflow bool
 		switch t {
@@ -105,7 +113,7 @@ func narrow(t gguf.Type, src []float32, dst []byte) error {
 			binary.LittleEndian.PutUint16(dst[2*i:], h)
 		}
 		if overflow {
-			return fmt.Errorf("quant: weight %d is %v, too large for %v", i, v, t)
+			return fmt.Errorf("weight %d is %v, too large for %v", base+i, v, t)
 		}
 	}
 	return nil
