@@ -92,6 +92,9 @@ func (g *Staged) open() error {
 	return nil
 }
 
+// Want returns the file that is staged.
+func (g *Staged) Want() File { return g.want }
+
 // Present reports that the store has the file already; there is nothing to write.
 func (g *Staged) Present() bool { return g.present }
 
