@@ -1,0 +1,642 @@
+package jinja
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// DefaultNow is the time that strftime_now formats where [Options] has none.
+var DefaultNow = time.Date(2024, time.July, 26, 0, 0, 0, 0, time.UTC)
+
+// Options of one rendering.
+type Options struct {
+	// Now is the time for strftime_now; zero means DefaultNow.
+	Now time.Time
+}
+
+// Render renders the template with variables, which it does not change.
+func (t *Template) Render(vars *Dict, opt Options) (string, error) {
+	if opt.Now.IsZero() {
+		opt.Now = DefaultNow
+	}
+	m := &machine{vars: vars, now: opt.Now, filters: filterTable(), tests: testTable()}
+	m.globals = m.globalTable()
+	m.root = newScope(nil, t.body)
+	var out writer
+	if _, err := m.run(t.body.stmts, m.root, &out); err != nil {
+		return "", err
+	}
+	return out.String(), nil
+}
+
+// machine is the state of one rendering.
+type machine struct {
+	vars    *Dict
+	root    *scope
+	globals map[string]Value
+	filters map[string]builtin
+	tests   map[string]builtin
+	now     time.Time
+
+	steps, work, depth, calls int
+}
+
+type builtin func(m *machine, args []Value, kw []keyword) (Value, error)
+
+// step counts one unit of work, spend the copying of n bytes.
+func (m *machine) step() error {
+	if m.steps++; m.steps > maxSteps {
+		return limitf("more than %d steps", maxSteps)
+	}
+	return nil
+}
+
+func (m *machine) spend(n int) error {
+	if n > maxOutput {
+		return limitf("a text of %d bytes, allowed are %d", n, maxOutput)
+	}
+	if m.work += n; m.work > maxWork {
+		return limitf("more than %d bytes copied", maxWork)
+	}
+	return nil
+}
+
+// visit counts a value visited at a depth of nesting, size bytes into a text.
+func (m *machine) visit(size, depth int) error {
+	if depth > maxValueDepth {
+		return limitf("a value is nested deeper than %d", maxValueDepth)
+	}
+	if size > maxOutput {
+		return limitf("a text of more than %d bytes", maxOutput)
+	}
+	return m.step()
+}
+
+type writer struct{ strings.Builder }
+
+func (m *machine) write(out *writer, s string) error {
+	if out.Len()+len(s) > maxOutput {
+		return limitf("its output has more than %d bytes", maxOutput)
+	}
+	out.WriteString(s)
+	return m.spend(len(s))
+}
+
+// scope holds the variables of one run of a body.
+type scope struct {
+	vars   map[string]Value
+	parent *scope
+}
+
+func newScope(parent *scope, body *scopeBody) *scope {
+	s := &scope{vars: map[string]Value{}, parent: parent}
+	for _, id := range body.hidden {
+		s.vars[id] = undefinedf("%q is not set yet", id)
+	}
+	return s
+}
+
+func (m *machine) lookup(sc *scope, id string) Value {
+	for s := sc; s != nil; s = s.parent {
+		if v, ok := s.vars[id]; ok {
+			return v
+		}
+	}
+	if v, ok := m.vars.Get(id); ok {
+		return v
+	}
+	if v, ok := m.globals[id]; ok {
+		return v
+	}
+	return undefinedf("%q is undefined", id)
+}
+
+type flow uint8
+
+const (
+	goOn flow = iota
+	doBreak
+	doContinue
+)
+
+func (m *machine) run(list []stmt, sc *scope, out *writer) (flow, error) {
+	if m.depth++; m.depth > maxEvalDepth {
+		return goOn, limitf("it is nested deeper than %d", maxEvalDepth)
+	}
+	defer func() { m.depth-- }()
+	for _, s := range list {
+		if err := m.step(); err != nil {
+			return goOn, err
+		}
+		ctl, line, err := m.statement(s, sc, out)
+		if err != nil {
+			return goOn, at(line, err)
+		}
+		if ctl != goOn {
+			return ctl, nil
+		}
+	}
+	return goOn, nil
+}
+
+func (m *machine) statement(s stmt, sc *scope, out *writer) (ctl flow, line int, err error) {
+	switch s := s.(type) {
+	case *output:
+		return goOn, s.line, m.output(s, sc, out)
+	case *assign:
+		v, err := m.eval(s.x, sc)
+		if err == nil {
+			err = m.bindTarget(s.target, v, sc, sc)
+		}
+		return goOn, s.line, err
+	case *ifStmt:
+		ctl, err = m.runIf(s, sc, out)
+		return ctl, s.line, err
+	case *forStmt:
+		ctl, err = m.runFor(s, sc, out)
+		return ctl, s.line, err
+	case *assignBlock:
+		ctl, err = m.assignBlock(s, sc)
+		return ctl, s.line, err
+	case *macroDef:
+		sc.vars[s.name] = &macro{s, sc}
+		return goOn, s.line, nil
+	case *callBlock:
+		return goOn, s.line, m.callBlock(s, sc, out)
+	case *filterBlock:
+		ctl, err = m.filterBlock(s, sc, out)
+		return ctl, s.line, err
+	case *withStmt:
+		ctl, err = m.with(s, sc, out)
+		return ctl, s.line, err
+	case *scoped:
+		_, err = m.run(s.body.stmts, m.scopedScope(s, sc), out)
+		return goOn, s.line, err
+	case *loopControl:
+		if s.breaks {
+			return doBreak, s.line, nil
+		}
+		return doContinue, s.line, nil
+	case *unsupported:
+		return goOn, s.line, fmt.Errorf("%s is not allowed: a chat template stands alone", s.what)
+	}
+	panic(fmt.Sprintf("jinja: internal error: statement %T", s))
+}
+
+func (m *machine) output(s *output, sc *scope, out *writer) error {
+	for _, x := range s.items {
+		if piece, ok := x.(textPiece); ok {
+			if err := m.write(out, string(piece)); err != nil {
+				return err
+			}
+			continue
+		}
+		v, err := m.eval(x, sc)
+		if err != nil {
+			return err
+		}
+		text, err := m.str(v)
+		if err != nil {
+			return err
+		}
+		if err := m.write(out, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scopedScope returns the scope for a block, which sees what the template set
+// at its top level, or for a generation block, which sees everything.
+func (m *machine) scopedScope(s *scoped, sc *scope) *scope {
+	if !s.block {
+		return newScope(sc, s.body)
+	}
+	in := newScope(nil, s.body)
+	for id, v := range m.root.vars { // from map to map: order does not matter
+		if _, unset := v.(*undefined); !unset {
+			in.vars[id] = v
+		}
+	}
+	return in
+}
+
+func (m *machine) runIf(s *ifStmt, sc *scope, out *writer) (flow, error) {
+	for i := -1; i < len(s.elifs); i++ {
+		branch := s
+		if i >= 0 {
+			branch = s.elifs[i]
+		}
+		yes, err := m.evalTruth(branch.cond, sc)
+		if err != nil {
+			return goOn, at(branch.line, err)
+		}
+		if yes {
+			return m.run(branch.body, sc, out)
+		}
+	}
+	return m.run(s.els, sc, out)
+}
+
+func (m *machine) evalTruth(x expr, sc *scope) (bool, error) {
+	v, err := m.eval(x, sc)
+	if err != nil {
+		return false, err
+	}
+	return m.truth(v)
+}
+
+// bindTarget assigns a value to a target in the scope to.
+func (m *machine) bindTarget(target expr, v Value, sc, to *scope) error {
+	switch t := target.(type) {
+	case *name:
+		to.vars[t.id] = v
+		return nil
+	case *nsAttr:
+		ns, ok := m.lookup(sc, t.ns).(*namespace)
+		if !ok {
+			return fmt.Errorf("%s is not a namespace: only attributes of namespace objects can be set", t.ns)
+		}
+		ns.attrs.Set(t.attr, v)
+		return nil
+	case *tupleLit:
+		items, err := m.list(v)
+		if err != nil {
+			return err
+		}
+		if len(items) != len(t.items) {
+			return fmt.Errorf("%d values for %d names", len(items), len(t.items))
+		}
+		for i, x := range t.items {
+			if err := m.bindTarget(x, items[i], sc, to); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	panic(fmt.Sprintf("jinja: internal error: target %T", target))
+}
+
+func (m *machine) assignBlock(s *assignBlock, sc *scope) (flow, error) {
+	var out writer
+	ctl, err := m.run(s.body.stmts, newScope(sc, s.body), &out)
+	if err != nil || ctl != goOn {
+		return ctl, err
+	}
+	var v Value = out.String()
+	if s.filter != nil {
+		if v, err = m.filterText(s.filter, v, sc); err != nil {
+			return goOn, err
+		}
+	}
+	return goOn, m.bindTarget(s.target, v, sc, sc)
+}
+
+func (m *machine) filterBlock(s *filterBlock, sc *scope, out *writer) (flow, error) {
+	var buf writer
+	in := newScope(sc, s.body)
+	ctl, err := m.run(s.body.stmts, in, &buf)
+	if err != nil || ctl != goOn {
+		return ctl, err
+	}
+	v, err := m.filterText(s.filter, buf.String(), in)
+	if err != nil {
+		return goOn, err
+	}
+	text, err := m.str(v)
+	if err != nil {
+		return goOn, err
+	}
+	return goOn, m.write(out, text)
+}
+
+// filterText applies a chain of filters to the text of a block.
+func (m *machine) filterText(x expr, v Value, sc *scope) (Value, error) {
+	f := x.(*filter)
+	if f.x != nil {
+		var err error
+		if v, err = m.filterText(f.x, v, sc); err != nil {
+			return nil, err
+		}
+	}
+	return m.applyFilter(f, v, sc)
+}
+
+func (m *machine) with(s *withStmt, sc *scope, out *writer) (flow, error) {
+	in := newScope(sc, s.body)
+	for i, t := range s.targets {
+		v, err := m.eval(s.vals[i], sc)
+		if err != nil {
+			return goOn, err
+		}
+		if err := m.bindTarget(t, v, sc, in); err != nil {
+			return goOn, err
+		}
+	}
+	return m.run(s.body.stmts, in, out)
+}
+
+func (m *machine) callBlock(s *callBlock, sc *scope, out *writer) error {
+	v, err := m.evalCall(s.call, sc, keyword{"caller", &macro{s.def, sc}})
+	if err != nil {
+		return err
+	}
+	text, err := m.str(v)
+	if err != nil {
+		return err
+	}
+	return m.write(out, text)
+}
+
+// macro is a macro or the body of a call block, with the scope around it.
+type macro struct {
+	def *macroDef
+	sc  *scope
+}
+
+func (m *machine) callMacro(mac *macro, args []Value, kw []keyword) (Value, error) {
+	if m.calls++; m.calls > maxCallDepth {
+		return nil, limitf("macros call each other deeper than %d", maxCallDepth)
+	}
+	defer func() { m.calls-- }()
+	def := mac.def
+	in := newScope(mac.sc, def.body)
+	given, err := m.bindParams(def, in, args, kw)
+	if err != nil {
+		return nil, at(def.line, err)
+	}
+	for i, id := range def.params {
+		if given[id] {
+			continue
+		}
+		in.vars[id] = undefinedf("parameter %q was not given", id)
+		if d := i - (len(def.params) - len(def.defaults)); d >= 0 {
+			v, err := m.eval(def.defaults[d], in)
+			if err != nil {
+				return nil, at(def.line, err)
+			}
+			in.vars[id] = v
+		}
+	}
+	var out writer
+	if _, err := m.run(def.body.stmts, in, &out); err != nil {
+		return nil, err
+	}
+	return out.String(), nil
+}
+
+// bindParams puts the arguments of a macro into its scope and returns which
+// parameters were given.
+func (m *machine) bindParams(def *macroDef, in *scope, args []Value, kw []keyword) (map[string]bool, error) {
+	given := map[string]bool{}
+	n := min(len(args), len(def.params))
+	for i, id := range def.params[:n] {
+		in.vars[id] = args[i]
+		given[id] = true
+	}
+	rest := NewDict()
+	var caller Value = undefinedf("no caller defined")
+	for _, k := range kw {
+		switch {
+		case isParam(def.params[n:], k.name):
+			in.vars[k.name] = k.val
+			given[k.name] = true
+		case k.name == "caller" && def.caller:
+			caller = k.val
+		default:
+			rest.Set(k.name, k.val)
+		}
+	}
+	if def.caller {
+		in.vars["caller"] = caller
+	}
+	if def.kwargs {
+		in.vars["kwargs"] = rest
+	} else if rest.Len() > 0 {
+		return nil, fmt.Errorf("macro %q has no parameter %v", def.name, rest.keys[0])
+	}
+	if def.varargs {
+		in.vars["varargs"] = Tuple(args[n:])
+	} else if len(args) > n {
+		return nil, fmt.Errorf("macro %q takes %d arguments, given are %d", def.name, n, len(args))
+	}
+	return given, nil
+}
+
+func isParam(params []string, id string) bool {
+	for _, p := range params {
+		if p == id {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *machine) runFor(s *forStmt, sc *scope, out *writer) (flow, error) {
+	v, err := m.eval(s.iter, sc)
+	if err != nil {
+		return goOn, err
+	}
+	return m.loop(s, v, 0, sc, out)
+}
+
+// loop runs a for loop over a value.
+func (m *machine) loop(s *forStmt, over Value, depth int, sc *scope, out *writer) (flow, error) {
+	next, err := iterate(over)
+	if err != nil {
+		return goOn, err
+	}
+	if s.cond != nil {
+		next = m.filtered(s, next, sc)
+		over = &generator{next}
+	}
+	l := &loopState{m: m, over: over, next: next, index: -1, depth: depth, known: -1}
+	if s.recursive {
+		l.recurse = func(v Value) (Value, error) { return m.nested(s, v, depth+1, sc) }
+	}
+	empty := true
+	for {
+		v, ok, err := l.advance()
+		if err != nil {
+			return goOn, err
+		}
+		if !ok {
+			break
+		}
+		empty = false
+		if err := m.step(); err != nil {
+			return goOn, err
+		}
+		in := newScope(sc, s.body)
+		in.vars["loop"] = l
+		if err := m.bindTarget(s.target, v, sc, in); err != nil {
+			return goOn, err
+		}
+		ctl, err := m.run(s.body.stmts, in, out)
+		if err != nil {
+			return goOn, err
+		}
+		if ctl == doBreak {
+			return goOn, nil
+		}
+	}
+	if empty && s.els != nil {
+		return m.run(s.els.stmts, newScope(sc, s.els), out)
+	}
+	return goOn, nil
+}
+
+// nested renders a recursive loop over the value that loop() was called with.
+func (m *machine) nested(s *forStmt, over Value, depth int, sc *scope) (Value, error) {
+	if m.calls++; m.calls > maxCallDepth {
+		return nil, limitf("a loop calls itself deeper than %d", maxCallDepth)
+	}
+	defer func() { m.calls-- }()
+	var buf writer
+	if _, err := m.loop(s, over, depth, sc, &buf); err != nil {
+		return nil, err
+	}
+	return buf.String(), nil
+}
+
+// filtered keeps the items for which the loop's condition holds.
+func (m *machine) filtered(s *forStmt, next iterator, sc *scope) iterator {
+	return func() (Value, bool, error) {
+		for {
+			v, ok, err := next()
+			if err != nil || !ok {
+				return nil, false, err
+			}
+			in := &scope{vars: map[string]Value{}, parent: sc}
+			if err := m.bindTarget(s.target, v, sc, in); err != nil {
+				return nil, false, err
+			}
+			keep, err := m.evalTruth(s.cond, in)
+			if err != nil {
+				return nil, false, err
+			}
+			if keep {
+				return v, true, nil
+			}
+		}
+	}
+}
+
+// loopState is the variable loop.
+type loopState struct {
+	m       *machine
+	over    Value
+	next    iterator
+	index   int // of the current item, from 0
+	depth   int // of recursion, from 0
+	known   int // the length, or -1
+	ahead   []Value
+	before  Value
+	current Value
+	changed []Value
+	recurse func(Value) (Value, error)
+}
+
+func (l *loopState) advance() (Value, bool, error) {
+	v, ok, err := l.peek()
+	if err != nil || !ok {
+		return nil, false, err
+	}
+	l.ahead = l.ahead[1:]
+	l.index++
+	l.before, l.current = l.current, v
+	return v, true, nil
+}
+
+func (l *loopState) peek() (Value, bool, error) {
+	if len(l.ahead) == 0 {
+		v, ok, err := l.next()
+		if err != nil || !ok {
+			return nil, false, err
+		}
+		l.ahead = append(l.ahead, v)
+	}
+	return l.ahead[0], true, nil
+}
+
+func (l *loopState) length() (int, error) {
+	if l.known >= 0 {
+		return l.known, nil
+	}
+	n, ok := length(l.over)
+	if !ok {
+		rest, err := l.m.list(&generator{l.next})
+		if err != nil {
+			return 0, err
+		}
+		l.ahead = append(l.ahead, rest...)
+		n = len(l.ahead) + l.index + 1
+	}
+	l.known = n
+	return n, nil
+}
+
+// attr returns an attribute of the variable loop.
+func (l *loopState) attr(id string) (Value, bool, error) {
+	num := func(n int) (Value, bool, error) { return int64(n), true, nil }
+	switch id {
+	case "index":
+		return num(l.index + 1)
+	case "index0":
+		return num(l.index)
+	case "depth":
+		return num(l.depth + 1)
+	case "depth0":
+		return num(l.depth)
+	case "first":
+		return l.index == 0, true, nil
+	case "length", "revindex", "revindex0":
+		n, err := l.length()
+		switch id {
+		case "revindex":
+			n -= l.index
+		case "revindex0":
+			n -= l.index + 1
+		}
+		return int64(n), true, err
+	case "last":
+		_, more, err := l.peek()
+		return !more, true, err
+	case "previtem":
+		if l.index == 0 {
+			return undefinedf("there is no previous item"), true, nil
+		}
+		return l.before, true, nil
+	case "nextitem":
+		v, more, err := l.peek()
+		if !more {
+			v = undefinedf("there is no next item")
+		}
+		return v, true, err
+	case "cycle":
+		return &function{"loop.cycle", l.cycle}, true, nil
+	case "changed":
+		return &function{"loop.changed", l.hasChanged}, true, nil
+	}
+	return nil, false, nil
+}
+
+func (l *loopState) cycle(_ *machine, args []Value, kw []keyword) (Value, error) {
+	if len(args) == 0 || len(kw) > 0 {
+		return nil, errors.New("loop.cycle needs values to cycle through")
+	}
+	return args[l.index%len(args)], nil
+}
+
+func (l *loopState) hasChanged(m *machine, args []Value, _ []keyword) (Value, error) {
+	if l.changed != nil {
+		same, err := m.equal(Tuple(l.changed), Tuple(args))
+		if err != nil || same {
+			return false, err
+		}
+	}
+	l.changed = append([]Value{}, args...)
+	return true, nil
+}
