@@ -153,3 +153,38 @@ func TestRecordedIDs(t *testing.T) {
 		})
 	}
 }
+
+// TestRecordedQwen2 has the ids but not the vocabulary. Llama 3's grew from the
+// same one, so that with Qwen2's pre-tokenizer an ASCII text must have as many
+// tokens.
+func TestRecordedQwen2(t *testing.T) {
+	texts, want := cases(t, "qwen2")
+	tok := mustNew(t, llama3Meta(t, "qwen2"))
+	for i, text := range texts {
+		if strings.IndexFunc(text, func(r rune) bool { return r > '~' }) >= 0 {
+			continue
+		}
+		if got := encode(t, tok, text, token.EncodeOptions{}); len(got) != len(want[i]) {
+			t.Errorf("%q: %d tokens, %d recorded", text, len(got), len(want[i]))
+		}
+	}
+	t.Skip("the ids themselves need Qwen2's vocabulary, which is not in the shared data")
+}
+
+// TestStories encodes and decodes with a real model's file.
+func TestStories(t *testing.T) {
+	f, err := gguf.Open(testdata.Shared(t, "weights", "stories260K", "stories260K-f32.gguf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	tok := mustNew(t, f)
+	got := encode(t, tok, "Once upon a time", token.EncodeOptions{AddSpecial: true})
+	if diff := cmp.Diff([]token.ID{1, 403, 407, 261, 378}, got); diff != "" {
+		t.Errorf("prompt (-want +got):\n%s", diff)
+	}
+	more := tok.DecodeMore([]token.ID{432, 383, 286, 261, 376, 298, 315, 421, 395, 317, 426, 338})
+	if want := ", there was a little girl named L"; !strings.HasPrefix(more, want) {
+		t.Errorf("continuation: got %q, want %q", more, want)
+	}
+}
