@@ -242,9 +242,21 @@ func TestPieces(t *testing.T) {
 		id   token.ID
 		want string
 	}{
-		{spm, 0, ""}, {spm, 1, ""}, {spm, 3 + 'A', "A"}, {spm, 3 + 0xff, "\xff"}, {spm, 259, " a"}, {spm, 260, "▁"},
-		{spm, 261, ""}, {spm, 262, "<0xZZ>"}, {spm, 263, ""}, {spm, -1, ""},
-		{bpe, 0, "\x00"}, {bpe, 0xad, "\xad"}, {bpe, 256, "é"}, {bpe, 257, ""}, {bpe, 258, "a b\u4e2d"},
+		{spm, 0, ""},
+		{spm, 1, ""},
+		{spm, 3 + 'A', "A"},
+		{spm, 3 + 0xff, "\xff"},
+		{spm, 259, " a"},
+		{spm, 260, "▁"},
+		{spm, 261, ""},
+		{spm, 262, "<0xZZ>"},
+		{spm, 263, ""},
+		{spm, -1, ""},
+		{bpe, 0, "\x00"},
+		{bpe, 0xad, "\xad"},
+		{bpe, 256, "é"},
+		{bpe, 257, ""},
+		{bpe, 258, "a b\u4e2d"},
 	} {
 		if got := string(c.tok.Piece(c.id)); got != c.want {
 			t.Errorf("piece of %d %q: got %q, want %q", c.id, c.tok.Text(c.id), got, c.want)
