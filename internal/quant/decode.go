@@ -11,8 +11,8 @@ func decodeQ4_0(b []byte, y []float32) {
 	q := b[2:18]
 	y = y[:smallBlock]
 	for j, v := range q {
-		y[j] = d * float32(int(v&15)-8)
-		y[j+16] = d * float32(int(v>>4)-8)
+		y[j] = float32(d * float32(int(v&15)-8))
+		y[j+16] = float32(d * float32(int(v>>4)-8))
 	}
 }
 
@@ -35,8 +35,8 @@ func decodeQ5_0(b []byte, y []float32) {
 	q := b[6:22]
 	y = y[:smallBlock]
 	for j, v := range q {
-		y[j] = d * float32(int(v&15)+int(h>>j&1)<<4-16)
-		y[j+16] = d * float32(int(v>>4)+int(h>>(j+16)&1)<<4-16)
+		y[j] = float32(d * float32(int(v&15)+int(h>>j&1)<<4-16))
+		y[j+16] = float32(d * float32(int(v>>4)+int(h>>(j+16)&1)<<4-16))
 	}
 }
 
@@ -58,7 +58,7 @@ func decodeQ8_0(b []byte, y []float32) {
 	q := b[2:34]
 	y = y[:smallBlock]
 	for j, v := range q {
-		y[j] = d * float32(int8(v))
+		y[j] = float32(d * float32(int8(v)))
 	}
 }
 
@@ -76,7 +76,7 @@ func decodeLevels(d float32, q []byte, y []float32) {
 	y = y[:smallBlock]
 	q = q[:smallBlock/2]
 	for j, v := range q {
-		y[j] = d * float32(levelsIQ4[v&15])
-		y[j+16] = d * float32(levelsIQ4[v>>4])
+		y[j] = float32(d * float32(levelsIQ4[v&15]))
+		y[j+16] = float32(d * float32(levelsIQ4[v>>4]))
 	}
 }

@@ -13,7 +13,7 @@ func decodeQ2K(b []byte, y []float32) {
 	d, dmin := half(b[80:]), half(b[82:])
 	for s := range 16 {
 		scale := b[s]
-		dl, ml := d*float32(scale&15), dmin*float32(scale>>4)
+		dl, ml := float32(d*float32(scale&15)), float32(dmin*float32(scale>>4))
 		q, shift := quarter(b[16:80], s)
 		out := y[16*s : 16*s+16]
 		for l, v := range q {
@@ -35,12 +35,12 @@ func quarter(q []byte, s int) ([]byte, int) {
 func decodeQ3K(b []byte, y []float32) {
 	d := half(b[108:])
 	for s := range 16 {
-		dl := d * float32(int(scaleQ3K(b[96:108], s))-32)
+		dl := float32(d * float32(int(scaleQ3K(b[96:108], s))-32))
 		q, shift := quarter(b[32:96], s)
 		high := b[s%2*16 : s%2*16+16]
 		out := y[16*s : 16*s+16]
 		for l, v := range q {
-			out[l] = dl * float32(int(v>>shift&3)+int(high[l]>>(s/2)&1)<<2-4)
+			out[l] = float32(dl * float32(int(v>>shift&3)+int(high[l]>>(s/2)&1)<<2-4))
 		}
 	}
 }
@@ -69,7 +69,7 @@ func decodeQ4K(b []byte, y []float32) {
 	d, dmin := half(b), half(b[2:])
 	for s := range 8 {
 		scale, minimum := scaleMin(b[4:16], s)
-		dl, ml := d*float32(scale), dmin*float32(minimum)
+		dl, ml := float32(d*float32(scale)), float32(dmin*float32(minimum))
 		q := b[16+s/2*32 : 16+s/2*32+32]
 		out := y[32*s : 32*s+32]
 		shift := s % 2 * 4
@@ -86,7 +86,7 @@ func decodeQ5K(b []byte, y []float32) {
 	high := b[16:48]
 	for s := range 8 {
 		scale, minimum := scaleMin(b[4:16], s)
-		dl, ml := d*float32(scale), dmin*float32(minimum)
+		dl, ml := float32(d*float32(scale)), float32(dmin*float32(minimum))
 		q := b[48+s/2*32 : 48+s/2*32+32]
 		out := y[32*s : 32*s+32]
 		shift := s % 2 * 4
@@ -103,11 +103,11 @@ func decodeQ5K(b []byte, y []float32) {
 func decodeQ6K(b []byte, y []float32) {
 	d := half(b[208:])
 	for s := range 16 {
-		dl := d * float32(int8(b[192+s]))
+		dl := float32(d * float32(int8(b[192+s])))
 		low, high, nibble, pair := partsQ6K(b, s)
 		out := y[16*s : 16*s+16]
 		for l, v := range low {
-			out[l] = dl * float32(int(v>>nibble&15|high[l]>>pair&3<<4)-32)
+			out[l] = float32(dl * float32(int(v>>nibble&15|high[l]>>pair&3<<4)-32))
 		}
 	}
 }
@@ -128,6 +128,6 @@ func decodeIQ4XS(b []byte, y []float32) {
 	high := binary.LittleEndian.Uint16(b[2:])
 	for s := range 8 {
 		scale := int(b[4+s/2]>>(s%2*4)&15) | int(high>>(2*s)&3)<<4
-		decodeLevels(d*float32(scale-32), b[8+16*s:24+16*s], y[32*s:])
+		decodeLevels(float32(d*float32(scale-32)), b[8+16*s:24+16*s], y[32*s:])
 	}
 }

@@ -24,13 +24,13 @@ func middlesIQ4() (table [512]uint8) {
 // levelIQ4 returns the index of the level nearest to v.
 func levelIQ4(v float64) uint8 {
 	switch {
-	case v <= -127:
-		return 0
 	case v >= 113:
 		return 15
+	case v > -127:
+		// The conversion rounds towards zero; the offset makes that down.
+		return nearestIQ4[int(float64(2*v)+256)]
 	}
-	// The conversion rounds towards zero; the offset makes that down.
-	return nearestIQ4[int(float64(2*v)+256)]
+	return 0 // also for NaN, which a scale that overflows leads to
 }
 
 // fitIQ4 returns the scale of the best of sixteen fits of 32 weights to the
@@ -84,11 +84,11 @@ func encodeIQ4XS(x []float32, b []byte) {
 	d, factor := putBottom(b, extreme(scales[:]), -32)
 	var high uint16
 	for s := range scales {
-		scale := nearest(factor*scales[s], -32, 31)
+		scale := nearest(float32(factor*scales[s]), -32, 31)
 		b[4+s/2] |= byte((scale + 32) & 15 << (s % 2 * 4))
 		high |= uint16((scale+32)>>4) << (2 * s)
 		inverse := float32(0)
-		if dl := d * float32(scale); dl != 0 {
+		if dl := float32(d * float32(scale)); dl != 0 {
 			inverse = 1 / dl
 		}
 		putLevels(x[32*s:32*s+32], inverse, b[8+16*s:24+16*s])

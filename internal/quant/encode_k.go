@@ -195,9 +195,9 @@ func encodeQ2K(x []float32, b []byte) {
 	dmin, fm := putTop(b[82:], maximum(minima[:]), 15)
 	clear(b[16:80])
 	for s := range 16 {
-		scale, minimum := nearest(fd*scales[s], 0, 15), nearest(fm*minima[s], 0, 15)
+		scale, minimum := nearest(float32(fd*scales[s]), 0, 15), nearest(float32(fm*minima[s]), 0, 15)
 		b[s] = byte(scale | minimum<<4)
-		dl, ml := d*float32(scale), dmin*float32(minimum)
+		dl, ml := float32(d*float32(scale)), float32(dmin*float32(minimum))
 		if dl == 0 {
 			continue
 		}
@@ -250,9 +250,9 @@ func encodeScales(x []float32, b []byte, s search) (q [superBlock]byte) {
 	packed := b[4:16]
 	clear(packed)
 	for k := range 8 {
-		scale, minimum := nearest(fd*scales[k], 0, 63), nearest(fm*minima[k], 0, 63)
+		scale, minimum := nearest(float32(fd*scales[k]), 0, 63), nearest(float32(fm*minima[k]), 0, 63)
 		putScaleMin(packed, k, byte(scale), byte(minimum))
-		dl, ml := d*float32(scale), dmin*float32(minimum)
+		dl, ml := float32(d*float32(scale)), float32(dmin*float32(minimum))
 		if dl == 0 {
 			continue
 		}

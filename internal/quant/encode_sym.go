@@ -127,9 +127,9 @@ func encodeQ6K(x []float32, b []byte) {
 	clear(b)
 	d, factor := putBottom(b[208:], extreme(scales[:]), -128)
 	for s := range 16 {
-		scale := nearest(factor*scales[s], -128, 127)
+		scale := nearest(float32(factor*scales[s]), -128, 127)
 		b[192+s] = byte(scale)
-		dl := d * float32(scale)
+		dl := float32(d * float32(scale))
 		low, high, nibble, pair := partsQ6K(b, s)
 		for l := range low {
 			q := 32 // weight 0
@@ -163,9 +163,9 @@ func encodeQ3K(x []float32, b []byte) {
 	clear(b)
 	d, factor := putBottom(b[108:], extreme(scales[:]), -32)
 	for s := range 16 {
-		scale := nearest(factor*scales[s], -32, 31)
+		scale := nearest(float32(factor*scales[s]), -32, 31)
 		putScaleQ3K(b[96:108], s, byte(scale+32))
-		dl := d * float32(scale)
+		dl := float32(d * float32(scale))
 		q, shift := quarter(b[32:96], s)
 		high := b[s%2*16 : s%2*16+16]
 		for l := range q {

@@ -187,7 +187,7 @@ func randomRows(seed uint64, tensor int) func(row, n int, y []float32) error {
 			binary.LittleEndian.PutUint64(key[16:], uint64(row+i))
 			rng.Seed(key)
 			for j := range y[i*length : (i+1)*length] {
-				y[i*length+j] = kernel.FromF16(FloatToHalf(0.02 * normal(rng.Uint64())))
+				y[i*length+j] = kernel.FromF16(FloatToHalf(float32(0.02 * normal(rng.Uint64()))))
 			}
 		}
 		return nil
@@ -203,5 +203,5 @@ func normal(random uint64) float32 {
 	const deviation = 2.857738033247042 // √(49/6)
 	heads := bits.OnesCount32(uint32(random)) - 16
 	fraction := int(random>>32&0xffff) + int(random>>48) - 0xffff
-	return float32(heads<<16+fraction) * (1 / (deviation * (1 << 16)))
+	return float32(float32(heads<<16+fraction) * (1 / (deviation * (1 << 16))))
 }
