@@ -196,6 +196,10 @@ func (c *compiler) repeat(e *expr, from, to int32, depth int) {
 	sub, low, high := e.subs[0], e.min, e.max
 	if c.null(sub) {
 		low = 0 // some of the repetitions may be empty
+		if high > maxEmpty {
+			c.err = fmt.Errorf("grammar: something that may be empty is repeated up to %d times, at most %d are allowed", high, maxEmpty)
+			return
+		}
 	}
 	switch {
 	case high == 0:
@@ -209,7 +213,7 @@ func (c *compiler) repeat(e *expr, from, to int32, depth int) {
 		if low == 0 {
 			c.silent(s, to)
 		}
-	case high > 0 && high*plainSize(sub, expandRepeat) < expandRepeat:
+	case high > 0 && high < expandRepeat && high*plainSize(sub, expandRepeat) < expandRepeat:
 		for i := range high {
 			if i >= low {
 				c.silent(from, to)
@@ -242,7 +246,7 @@ func plainSize(e *expr, limit int) int {
 		if e.max < 0 {
 			n = plainSize(e.subs[0], limit)
 		} else {
-			n = e.max * plainSize(e.subs[0], limit)
+			n = min(e.max, limit) * plainSize(e.subs[0], limit)
 		}
 	default:
 		for _, s := range e.subs {

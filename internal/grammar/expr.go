@@ -75,7 +75,7 @@ func (r *ruleSet) inline() error {
 			}
 		}
 		if e.op == opRepeat {
-			n *= max(1, e.max)
+			n *= max(1, e.max) // at most 8
 		}
 		return n
 	}

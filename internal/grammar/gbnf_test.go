@@ -106,7 +106,7 @@ func TestGBNFErrors(t *testing.T) {
 		{"root ::= \"a\"{", "want a number"},
 		{"root ::= \"a\"{1", `want "}"`},
 		{"root ::= \"a\"{2,1}", "less than the first"},
-		{"root ::= \"a\"{999999}", "repetition of more than"},
+		{"root ::= \"a\"{9999999999}", "repetition of more than"},
 		{"root ::= \"\\q\"", "unknown escape"},
 		{"root ::= \"\\u00g0\"", "hexadecimal"},
 		{"root ::= \"\\ud800\"", "not a character"},

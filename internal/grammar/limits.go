@@ -4,12 +4,14 @@ package grammar
 const (
 	maxSource    = 1 << 20 // bytes of a schema or GBNF text
 	maxNesting   = 128     // levels of groups, of schema values, and of inlined rules
-	maxRepeat    = 100_000 // largest finite number in {m,n}, minLength, maxItems, ...
+	maxRepeat    = 1 << 30 // largest finite number in {m,n}, minLength, maxItems, ...
+	maxEmpty     = 1_000   // the same for what may be empty
 	maxRules     = 20_000
 	maxStates    = 200_000 // automaton states
 	maxExprs     = 200_000 // parts of a grammar before compilation
 	maxAlts      = 1_000   // combinations that anyOf beside other keywords leads to
-	maxDigits    = 64      // digits and exponent of a number in a schema
+	maxDigits    = 64      // digits and exponent of a bound in a schema
+	maxName      = 200     // characters of a property name beside additionalProperties
 	maxDepth     = 512     // stack frames while matching, about the depth of nesting
 	maxElems     = 4_096   // pairs in one configuration
 	maxWork      = 1 << 23 // pairs visited for one mask

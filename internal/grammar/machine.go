@@ -3,7 +3,6 @@ package grammar
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"slices"
 )
 
@@ -276,12 +275,4 @@ func (m *machine) find(cfg int32, class uint8) int32 {
 	}
 	m.next[int(cfg)*m.g.classes+int(class)] = to
 	return to
-}
-
-// stuck explains why a text cannot go on.
-func (m *machine) stuck(what string) error {
-	if m.err != nil {
-		return m.err
-	}
-	return fmt.Errorf("grammar: %s", what)
 }
