@@ -63,7 +63,8 @@ type ModelInfo struct {
 	Architecture string // "llama"
 	Parameters   string // "135M"; may be empty
 	Quantization string // "Q8_0"; may be empty
-	Context      int    // tokens that fit; in a list of models on disk, what the model was trained for
+	Context      int    // tokens that fit; of a model that is not loaded, those it was trained for
+	Trained      int    // tokens that the model was trained for; 0 if not known
 	Vocab        int    // 0 if not known without loading
 	Dim          int    // length of an embedding; 0 if not known without loading
 	Capabilities []string
@@ -181,10 +182,14 @@ func (e *BadRequestError) Unwrap() error { return e.Err }
 type PromptTooLongError struct {
 	Prompt  int // tokens of the prompt
 	Context int // tokens that fit, prompt and answer together
+	Trained int // tokens that the model was trained for; 0 if not known
 }
 
 func (e *PromptTooLongError) Error() string {
-	return fmt.Sprintf("the prompt has %d tokens and the context holds %d, at least one of which the answer needs; "+
-		"nothing was cut: shorten the prompt by %d tokens, or serve the model with a context of %d or more",
-		e.Prompt, e.Context, e.Prompt+1-e.Context, e.Prompt+1)
+	what := fmt.Sprintf("the prompt has %d tokens and the context holds %d, of which the answer needs at least one; "+
+		"nothing was cut: shorten the prompt by %d or more", e.Prompt, e.Context, e.Prompt+1-e.Context)
+	if e.Trained == 0 || e.Prompt < e.Trained {
+		what += fmt.Sprintf(", or serve the model with a context of %d or more", e.Prompt+1)
+	}
+	return what
 }

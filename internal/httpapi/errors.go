@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"reflect"
 	"strconv"
 
@@ -173,6 +174,11 @@ func decodeError(err error) error {
 	switch {
 	case errors.As(err, &api), errors.As(err, &tooBig):
 		return err
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return &apiError{
+			status: http.StatusRequestTimeout, kind: "invalid_request_error", code: "request_timeout",
+			message: "the body did not arrive in time", cause: err,
+		}
 	case errors.Is(err, io.EOF):
 		return badRequest("", "the body is empty; want a JSON object")
 	case errors.Is(err, io.ErrUnexpectedEOF):

@@ -60,7 +60,7 @@ func checkPrompt(info ModelInfo, ids []int32, param string) error {
 		return badRequest(param, "%s gives a prompt without a single token", param)
 	}
 	if info.Context > 0 && len(ids) >= info.Context {
-		e := toAPIError(&PromptTooLongError{Prompt: len(ids), Context: info.Context})
+		e := toAPIError(&PromptTooLongError{Prompt: len(ids), Context: info.Context, Trained: info.Trained})
 		e.param = param
 		return e
 	}
