@@ -14,10 +14,12 @@ type fragment struct {
 // specials finds tokens that are matched as a whole, before anything else.
 //
 // A longer token has precedence over a shorter one anywhere in the text, not
-// only where both begin; among tokens of one length, the leftmost wins. That is
-// what searching the text for one token after the other gives, longest first,
-// but done in one walk: a trie tells how long the longest token is that begins
-// at each byte, and only those places are looked at again.
+// only where both begin; among tokens of one length, the lower id. That is what
+// searching the text for one token after the other gives, but done in one walk:
+// a trie tells how long the longest token is that begins at each byte, and only
+// those places are looked at again. (llama.cpp leaves the order within a length
+// to its sorting routine, so there it is certain for at most sixteen tokens.
+// Tokens of one length that overlap are not known from published models.)
 type specials struct {
 	edges map[uint32]int32 // node<<8 | byte -> node
 	token []ID             // by node, none if no token ends there
@@ -136,33 +138,45 @@ func (s *specials) claim(text string, hits []hit, lengths map[int]bool) []span {
 	slices.Sort(order)
 	slices.Reverse(order)
 	for _, n := range order {
-		for _, h := range hits {
-			end := h.pos + n
-			if h.longest < n || taken[h.pos] || taken[end-1] {
+		for _, sp := range s.free(text, hits, taken, n) {
+			if slices.Contains(taken[sp.start:sp.end], true) {
 				continue
 			}
-			id := s.match(text[h.pos:end])
-			if id == none || slices.Contains(taken[h.pos:end], true) {
-				continue
-			}
-			take(h.pos, end, id)
-			if s.attr[id]&attrLStrip != 0 {
-				i := h.pos
+			take(sp.start, sp.end, sp.id)
+			if s.attr[sp.id]&attrLStrip != 0 {
+				i := sp.start
 				for i > 0 && !taken[i-1] && asciiSpace(text[i-1]) {
 					i--
 				}
-				take(i, h.pos, none)
+				take(i, sp.start, none)
 			}
-			if s.attr[id]&attrRStrip != 0 {
-				i := end
+			if s.attr[sp.id]&attrRStrip != 0 {
+				i := sp.end
 				for i < len(text) && !taken[i] && asciiSpace(text[i]) {
 					i++
 				}
-				take(end, i, none)
+				take(sp.end, i, none)
 			}
 		}
 	}
 	return spans
+}
+
+// free returns the places where a token of length n may still be, by id, then
+// from left to right.
+func (s *specials) free(text string, hits []hit, taken []bool, n int) []span {
+	var out []span
+	for _, h := range hits {
+		end := h.pos + n
+		if h.longest < n || taken[h.pos] || taken[end-1] {
+			continue
+		}
+		if id := s.match(text[h.pos:end]); id != none {
+			out = append(out, span{h.pos, end, id})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b span) int { return int(a.id - b.id) })
+	return out
 }
 
 // cut turns the spans, in any order, into fragments in the order of the text.

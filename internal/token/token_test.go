@@ -123,6 +123,7 @@ func TestEncode(t *testing.T) {
 		{"controls are parsed", "a<|x|>a", spm, parse, "▁a|<|x|>|▁a"},
 		{"the longest wins", "<|x|><|y|><|x|>", spm, parse, "<|x|><|y|>|<|x|>"},
 		{"and anywhere in the text", "\n\n\n\n\n", spm, plain, "\n\n\n|\n\n"},
+		{"of one length the lower id wins", "aba", spmMeta(entry{"▁a", normal}, entry{"ba", user}, entry{"ab", user}), plain, "▁a|ba"},
 		{"user-defined tokens always", "a\n\n", spm, plain, "▁a|\n\n"},
 		{"white space after a control stays", "<|x|> \na", spm, parse, "<|x|>|▁|▁|<0x0A>|a"},
 		{"phi-3 swallows it", "<|x|> \na", phi, parse, "<|x|>|▁a"},
