@@ -90,7 +90,7 @@ func TestFaultEverywhere(t *testing.T) {
 			if err != nil && !errors.Is(err, errfs.ErrInjected) {
 				t.Fatalf("operation %d, crash %v: unexpected error %v", n, crash, err)
 			}
-			again, err2 := store.Open(root)
+			again, err2 := store.OpenFS(root, &errfs.FS{})
 			if err2 != nil {
 				t.Fatal(err2)
 			}
