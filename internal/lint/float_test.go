@@ -24,7 +24,7 @@ var deterministic = []string{"internal/kernel", "internal/model", "internal/quan
 // Cos, ...) have assembly that differs from one architecture to the next.
 var exactMath = map[string]bool{
 	"Abs": true, "Ceil": true, "Copysign": true, "Floor": true, "Inf": true, "IsInf": true, "IsNaN": true,
-	"NaN": true, "RoundToEven": true, "Signbit": true, "Sqrt": true, "Trunc": true, "Frexp": true, "Ldexp": true,
+	"Max": true, "Min": true, "NaN": true, "RoundToEven": true, "Signbit": true, "Sqrt": true, "Trunc": true, "Frexp": true, "Ldexp": true,
 	"Float32bits": true, "Float32frombits": true, "Float64bits": true, "Float64frombits": true,
 }
 

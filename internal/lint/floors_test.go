@@ -12,20 +12,20 @@ import (
 // floors is the architecture, lowest floor first. A package may import only
 // packages of a lower floor. ARCHITECTURE.md explains each one.
 var floors = [][]string{
-	{"internal/cpu", "internal/testdata", "internal/lint"},
+	{"internal/cpu", "internal/pool", "internal/testdata", "internal/lint"},
 	{"gguf", "internal/kernel"},
-	{"internal/quant", "internal/token", "internal/grammar"},
+	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja"},
 	{"internal/model", "internal/chat", "internal/sample"},
 	{"internal/engine"},
 	{"internal/store"},
-	{"internal/hub", "internal/httpapi", "internal/bench"},
+	{"internal/hub", "internal/httpapi", "internal/store/errfs"},
 	{"."}, // the package aval
 	{"cmd/aval"},
 }
 
 // owners names the one package that may import each heavy dependency.
 var owners = map[string]string{
-	"github.com/nikolalohinski/gonja": "internal/chat",
+	"github.com/nikolalohinski/gonja": "nobody", // internal/chat/jinja says why
 	"github.com/spf13":                "cmd/aval",
 	"github.com/schollz/progressbar":  "cmd/aval",
 	"golang.org/x/term":               "cmd/aval",
@@ -36,6 +36,7 @@ var owners = map[string]string{
 	"github.com/google/go-cmp":        "tests only",
 	"net/http/httptest":               "tests only",
 	module + "/internal/testdata":     "tests only",
+	module + "/internal/store/errfs":  "tests only",
 	"testing":                         "internal/testdata",
 }
 
@@ -60,6 +61,8 @@ func TestFloors(t *testing.T) {
 		own, ok := floor[pkg]
 		if !ok {
 			t.Errorf("%s has no floor: add it to floors and to ARCHITECTURE.md", pkg)
+			floor[pkg] = len(floors)
+			own = floor[pkg]
 		}
 		for _, spec := range f.Imports {
 			imp, _ := strconv.Unquote(spec.Path.Value)

@@ -1,0 +1,166 @@
+// Package aval runs language models in the GGUF format on plain CPUs, with the
+// same bits on every machine.
+//
+// Call [Open] with the path of a model, then [Model.Generate] to continue a
+// text or [Model.Chat] to answer a conversation, from as many goroutines as
+// wanted, and [Model.Close] at the end:
+//
+//	m, err := aval.Open("model.gguf", nil)
+//	if err != nil { ... }
+//	defer m.Close()
+//	answer, err := m.Chat(ctx, []aval.Message{{Role: "user", Content: "Hi!"}}, nil)
+//
+// # Determinism
+//
+// The answer is a function of the file, the prompt and the options: not of the
+// machine, the number of threads, the requests served at the same time, or
+// what was asked before. The default seed is 0, not the time.
+//
+// # What it does not do
+//
+// It does not download models (the command "aval pull" does), keep
+// conversations, or speak HTTP ("aval serve" does). It reads no environment
+// variables.
+package aval
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/avalnetwork/aval/internal/chat"
+	"github.com/avalnetwork/aval/internal/engine"
+	"github.com/avalnetwork/aval/internal/grammar"
+	"github.com/avalnetwork/aval/internal/sample"
+)
+
+// Config shapes a model in memory. The zero value, or nil, is useful.
+type Config struct {
+	// Threads computes on so many threads; 0: one for each CPU. No bit of any
+	// answer depends on it.
+	Threads int
+	// Context is how many tokens a prompt and its answer may have together; 0:
+	// what the model was trained for.
+	Context int
+	// Parallel is how many requests are computed at the same time; 0: 4.
+	// Others wait.
+	Parallel int
+	// Kernel forces an implementation of the arithmetic, such as "generic" or
+	// "avx2"; "": the fastest. No bit of any answer depends on it.
+	Kernel string
+}
+
+// Options of one answer. The zero value, or nil, takes the likeliest token
+// each time until the model ends its answer or the context is full.
+type Options struct {
+	Temperature      float32 // 0: always the likeliest token; 1: as the model says
+	TopK             int     // choose among the K likeliest; 0: all
+	TopP             float32 // choose among the likeliest that reach probability P; 0: all
+	MinP             float32 // leave out those less than P times as likely as the likeliest; 0: none
+	RepeatPenalty    float32 // more than 1: avoid tokens of the last 64; 0: do not
+	FrequencyPenalty float32 // the same, subtracted for each use; 0: do not
+	PresencePenalty  float32 // the same, subtracted once; 0: do not
+	Seed             uint64  // chooses the random numbers
+	MaxTokens        int     // end after so many; 0: when the context is full
+	Stop             []string
+	// Schema, a JSON schema, limits the answer to JSON that follows it.
+	Schema []byte
+	// Stream, if not nil, is given the answer piece by piece, whole characters
+	// each. Its error ends the answer and is returned.
+	Stream func(text string) error
+}
+
+// Message is one turn of a conversation. Role is "system", "user" or
+// "assistant".
+type Message struct{ Role, Content string }
+
+// Answer is what a model wrote.
+type Answer struct {
+	Text string
+	// Stop says why it ended: "eos" (the model was done), "stop" (one of
+	// Options.Stop), "length" (MaxTokens, or the context is full).
+	Stop string
+	// PromptTokens and Tokens are the ids of the whole transcript. With the
+	// file they determine every number the model computed.
+	PromptTokens, Tokens []int32
+}
+
+// PromptTooLongError says that a prompt does not fit the context; it carries
+// the numbers. Prompts are never cut.
+type PromptTooLongError = engine.PromptTooLongError
+
+// Model is an open model. Its methods may be called from any goroutine.
+type Model struct{ engine *engine.Engine }
+
+// Open loads the model in a GGUF file; of a split one, path names any part.
+func Open(path string, c *Config) (*Model, error) {
+	if c == nil {
+		c = &Config{}
+	}
+	e, err := engine.Open(path, engine.Options{
+		Threads: c.Threads, Context: c.Context, Slots: c.Parallel, Kernel: c.Kernel,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("aval: open: %w", err)
+	}
+	return &Model{e}, nil
+}
+
+// Close waits for the answers in progress and frees the model.
+func (m *Model) Close() error { return m.engine.Close() }
+
+// Context is how many tokens a prompt and its answer may have together.
+func (m *Model) Context() int { return m.engine.Context() }
+
+// Generate continues a text as it is, without a chat template. Control tokens
+// written in it, such as "<|im_start|>", are recognised.
+func (m *Model) Generate(ctx context.Context, prompt string, o *Options) (*Answer, error) {
+	ids, err := m.engine.Tokenize(prompt, true)
+	if err != nil {
+		return nil, fmt.Errorf("aval: %w", err)
+	}
+	return m.answer(ctx, ids, o)
+}
+
+// Chat answers the last message of a conversation, through the chat template
+// that the model carries.
+func (m *Model) Chat(ctx context.Context, messages []Message, o *Options) (*Answer, error) {
+	in := chat.Input{AddGenerationPrompt: true}
+	for _, msg := range messages {
+		in.Messages = append(in.Messages, chat.Message{Role: msg.Role, Content: msg.Content})
+	}
+	ids, err := m.engine.Render(in)
+	if err != nil {
+		return nil, fmt.Errorf("aval: %w", err)
+	}
+	return m.answer(ctx, ids, o)
+}
+
+func (m *Model) answer(ctx context.Context, prompt []int32, o *Options) (*Answer, error) {
+	if o == nil {
+		o = &Options{}
+	}
+	r := engine.Request{
+		Prompt: prompt, MaxTokens: o.MaxTokens, Stop: o.Stop,
+		Params: sample.Params{
+			Temperature: o.Temperature, TopK: o.TopK, TopP: o.TopP, MinP: o.MinP, Seed: o.Seed,
+			RepeatPenalty: o.RepeatPenalty, FrequencyPenalty: o.FrequencyPenalty, PresencePenalty: o.PresencePenalty,
+		},
+	}
+	if o.Schema != nil {
+		g, err := grammar.FromJSONSchema(o.Schema)
+		if err != nil {
+			return nil, fmt.Errorf("aval: schema: %w", err)
+		}
+		r.Grammar = g
+	}
+	res, err := m.engine.Generate(ctx, r, func(ev engine.Event) error {
+		if o.Stream == nil || ev.Text == "" {
+			return nil
+		}
+		return o.Stream(ev.Text)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("aval: %w", err)
+	}
+	return &Answer{Text: res.Text, Stop: string(res.Stop), PromptTokens: res.PromptIDs, Tokens: res.IDs}, nil
+}

@@ -1,0 +1,168 @@
+package engine
+
+import (
+	"fmt"
+	"sync"
+
+	"github.com/avalnetwork/aval/gguf"
+	"github.com/avalnetwork/aval/internal/chat"
+	"github.com/avalnetwork/aval/internal/grammar"
+	"github.com/avalnetwork/aval/internal/model"
+	"github.com/avalnetwork/aval/internal/token"
+)
+
+// modelFile is what a GGUF file says about a model besides its weights.
+type modelFile struct {
+	path      string
+	file      *gguf.File
+	config    model.Config
+	tokenizer *token.Tokenizer
+	template  *chat.Template // nil if the file has none
+
+	vocabularyOnce sync.Once
+	vocabulary     *grammar.Vocabulary
+	vocabularyErr  error
+}
+
+// Open loads the model in a GGUF file; of a split one, path names any part.
+func Open(path string, opt Options) (*Engine, error) {
+	if err := opt.validate(); err != nil {
+		return nil, err
+	}
+	f, err := gguf.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	// The weights are packed into memory of their own, and metadata outlives
+	// the file.
+	defer f.Close()
+	return open(f, path, opt)
+}
+
+func open(f *gguf.File, path string, opt Options) (*Engine, error) {
+	tok, err := token.New(f)
+	if err != nil {
+		return nil, err
+	}
+	var template *chat.Template
+	if src, ok := f.String("tokenizer.chat_template"); ok {
+		if template, err = chat.Parse(src); err != nil {
+			return nil, fmt.Errorf("the chat template of %s: %w", path, err)
+		}
+	}
+	m, err := model.Load(f, model.Options{Threads: opt.Threads, Kernel: opt.Kernel, Context: ContextFor(f, opt.Context)})
+	if err != nil {
+		return nil, err
+	}
+	if n := m.Config().Vocab; tok.Size() != n {
+		_ = m.Close()
+		return nil, fmt.Errorf("engine: the tokenizer of %s has %d tokens, but the model computes %d logits: the file is damaged", path, tok.Size(), n)
+	}
+	e, err := start(&loadedModel{model: m}, newWords(tok), opt)
+	if err != nil {
+		_ = m.Close()
+		return nil, err
+	}
+	e.modelFile = modelFile{path: path, file: f, config: m.Config(), tokenizer: tok, template: template}
+	e.closers = append(e.closers, m)
+	return e, nil
+}
+
+// minContext is the context of toy models whose files name less: other
+// programs use them beyond it, and so do their readers.
+const minContext = 512
+
+// ContextFor returns how many positions a sequence of a model has if the user
+// asked for want, or, with 0, did not.
+func ContextFor(f *gguf.File, want int) int {
+	if want != 0 {
+		return want
+	}
+	arch, _ := f.String("general.architecture")
+	if n, ok := f.Uint(arch + ".context_length"); ok && n < minContext {
+		return minContext
+	}
+	return 0 // the model knows
+}
+
+// Config is the shape of the model.
+func (m *modelFile) Config() model.Config { return m.config }
+
+// File holds the metadata of the file. The file itself is closed.
+func (m *modelFile) File() *gguf.File { return m.file }
+
+// Tokenizer is that of the model.
+func (m *modelFile) Tokenizer() *token.Tokenizer { return m.tokenizer }
+
+// HasTemplate reports whether the file has a chat template of its own.
+func (m *modelFile) HasTemplate() bool { return m.template != nil }
+
+// Tokenize turns text into tokens. With special, tokens that the model wants
+// around a text are added, and control tokens written in it are recognised.
+func (m *modelFile) Tokenize(text string, special bool) ([]int32, error) {
+	return m.tokenizer.Encode(text, token.EncodeOptions{AddSpecial: special, ParseSpecial: special})
+}
+
+// Render turns a conversation into tokens, through the model's own template
+// or, if it has none, the one usual for its architecture. BOS and EOS of the
+// input are filled in. Control tokens that a message spells out are recognised
+// as such, as in other programs that use these templates.
+func (m *modelFile) Render(in chat.Input) ([]int32, error) {
+	t := m.template
+	if t == nil {
+		var err error
+		if t, err = chat.Parse(chat.Builtin(m.config.Arch)); err != nil {
+			return nil, fmt.Errorf("engine: internal error: built-in template: %w", err)
+		}
+	}
+	return m.RenderWith(t, in)
+}
+
+// RenderWith is Render with another template.
+func (m *modelFile) RenderWith(t *chat.Template, in chat.Input) ([]int32, error) {
+	tok := m.tokenizer
+	if id := tok.BOS(); id >= 0 {
+		in.BOS = tok.Text(id)
+	}
+	if id := tok.EOS(); id >= 0 {
+		in.EOS = tok.Text(id)
+	}
+	text, err := t.Render(in)
+	if err != nil {
+		return nil, requestErrorf("the chat template refuses the messages: %w", err)
+	}
+	ids, err := tok.Encode(text, token.EncodeOptions{AddSpecial: true, ParseSpecial: true})
+	if err != nil {
+		return nil, err
+	}
+	// Many templates write BOS themselves.
+	if len(ids) > 1 && tok.AddsBOS() && ids[0] == tok.BOS() && ids[1] == tok.BOS() {
+		ids = ids[1:]
+	}
+	// A prompt must stay open at its end.
+	if n := len(ids); n > 0 && tok.AddsEOS() && ids[n-1] == tok.EOS() {
+		ids = ids[:n-1]
+	}
+	return ids, nil
+}
+
+// constrain starts a grammar over the model's vocabulary.
+func (m *modelFile) constrain(g *grammar.Grammar) (constraint, error) {
+	m.vocabularyOnce.Do(func() {
+		tok := m.tokenizer
+		pieces := make([][]byte, tok.Size())
+		var ends []int32
+		for i := range pieces {
+			id := int32(i)
+			pieces[i] = tok.Piece(id)
+			if tok.EOG(id) {
+				ends = append(ends, id)
+			}
+		}
+		m.vocabulary, m.vocabularyErr = grammar.NewVocabulary(pieces, ends)
+	})
+	if m.vocabularyErr != nil {
+		return nil, m.vocabularyErr
+	}
+	return grammar.NewMatcher(g, m.vocabulary).NewState(), nil
+}
