@@ -121,7 +121,7 @@ func filterTitle(m *machine, args []Value, kw []keyword) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := m.spend(4 * len(s)); err != nil {
+	if err := m.spendCase(s); err != nil {
 		return nil, err
 	}
 	splits := func(r rune) bool { return isSpace(r) || strings.ContainsRune("-({[<", r) }
@@ -132,8 +132,8 @@ func filterTitle(m *machine, args []Value, kw []keyword) (Value, error) {
 			n = len(s)
 		}
 		if n > 0 {
-			first := runeSize(s)
-			b.WriteString(upper(s[:first]) + lower(s[first:n]))
+			size := runeSize(s)
+			b.WriteString(upper(s[:size]) + lower(s[size:n]))
 		}
 		rest := strings.TrimLeftFunc(s[n:], splits)
 		b.WriteString(s[n : len(s)-len(rest)])

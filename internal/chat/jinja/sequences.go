@@ -446,17 +446,20 @@ func (m *machine) sortKey(path Value, caseful bool) (func(Value) (Value, error),
 			if err != nil {
 				return nil, err
 			}
-			key = append(key, m.fold(k, caseful))
+			if k, err = m.fold(k, caseful); err != nil {
+				return nil, err
+			}
+			key = append(key, k)
 		}
 		return key, nil
 	}, nil
 }
 
-func (m *machine) fold(v Value, caseful bool) Value {
+func (m *machine) fold(v Value, caseful bool) (Value, error) {
 	if s, ok := text(v); ok && !caseful {
-		return lower(s)
+		return lower(s), m.spendCase(s)
 	}
-	return v
+	return v, nil
 }
 
 // sorted sorts items by keys, stable also in reverse.
@@ -547,7 +550,7 @@ func filterDictSort(m *machine, args []Value, kw []keyword) (Value, error) {
 		return nil, err
 	}
 	items, err = m.sorted(items, func(v Value) (Value, error) {
-		return m.fold(v.(Tuple)[pos], caseful), nil
+		return m.fold(v.(Tuple)[pos], caseful)
 	}, reverse)
 	return &List{items}, err
 }
@@ -575,7 +578,10 @@ func filterUnique(m *machine, args []Value, kw []keyword) (Value, error) {
 		if err != nil {
 			return nil, false, err
 		}
-		h, err := hash(m.fold(k, caseful))
+		if k, err = m.fold(k, caseful); err != nil {
+			return nil, false, err
+		}
+		h, err := hash(k)
 		if err != nil {
 			return nil, false, err
 		}
@@ -613,7 +619,9 @@ func extremeFilter(sign int) builtin {
 			if err != nil {
 				return nil, err
 			}
-			k = m.fold(k, caseful)
+			if k, err = m.fold(k, caseful); err != nil {
+				return nil, err
+			}
 			better := i == 0
 			if !better {
 				x, y := k, bestKey
@@ -664,7 +672,10 @@ func filterGroupBy(m *machine, args []Value, kw []keyword) (Value, error) {
 	}
 	key := func(v Value) (Value, error) {
 		k, err := get(v)
-		return m.fold(k, caseful), err
+		if err != nil {
+			return nil, err
+		}
+		return m.fold(k, caseful)
 	}
 	items, err := m.list(a[0])
 	if err != nil {

@@ -1,113 +1,125 @@
 package jinja
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
-
-	"golang.org/x/text/cases"
-	"golang.org/x/text/language"
 )
 
-// Python's case mappings are the full ones of Unicode without a locale.
-
-func isASCII(s string) bool {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
-}
+// Python's case mappings are the full ones of Unicode without a language: one
+// character may become several, and a capital sigma depends on its place.
 
 func upper(s string) string {
-	if isASCII(s) {
-		return strings.ToUpper(s)
-	}
-	return cases.Upper(language.Und).String(s)
+	return mapRunes(s, func(_ int, r rune) string { return upperRune(r) })
 }
 
-func lower(s string) string {
-	if isASCII(s) {
-		return strings.ToLower(s)
+func upperRune(r rune) string {
+	if many, ok := manyUpper[r]; ok {
+		return many
 	}
-	return cases.Lower(language.Und, cases.HandleFinalSigma(true)).String(s)
+	return string(unicode.ToUpper(r))
 }
 
 // capital is the title case of one character.
 func capital(r rune) string {
-	if r < 0x80 {
-		return string(unicode.ToUpper(r))
+	if many, ok := manyTitle[r]; ok {
+		return many
 	}
-	return cases.Title(language.Und).String(string(r))
+	return string(unicode.ToTitle(r))
+}
+
+func lower(s string) string {
+	return mapRunes(s, func(i int, r rune) string { return lowerRune(s, i, r) })
+}
+
+// lowerRune is the lower case of the character at s[i:].
+func lowerRune(s string, i int, r rune) string {
+	switch r {
+	case 'Σ':
+		if finalSigma(s, i) {
+			return "ς"
+		}
+	case 'İ':
+		return "i\u0307"
+	}
+	return string(unicode.ToLower(r))
+}
+
+// finalSigma reports whether the capital sigma at s[i:] ends a word: a letter
+// stands before it and none behind it, marks and the like not counted.
+func finalSigma(s string, i int) bool {
+	rest := strings.TrimLeftFunc(s[i+len("Σ"):], ignoresCase)
+	before := strings.TrimRightFunc(s[:i], ignoresCase)
+	for _, r := range rest {
+		if isCased(r) {
+			return false
+		}
+		break
+	}
+	last := []rune(before[max(0, len(before)-4):])
+	return len(last) > 0 && isCased(last[len(last)-1])
+}
+
+// ignoresCase is Unicode's Case_Ignorable.
+func ignoresCase(r rune) bool {
+	return unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf, unicode.Lm, unicode.Sk) ||
+		strings.ContainsRune("'.:\u00b7\u0387\u055f\u05f4\u2018\u2019\u2024\u2027\ufe13\ufe52\ufe55\uff07\uff0e\uff1a", r)
+}
+
+// mapRunes replaces every character.
+func mapRunes(s string, f func(i int, r rune) string) string {
+	var b strings.Builder
+	for i, r := range s {
+		b.WriteString(f(i, r))
+	}
+	return b.String()
 }
 
 func capitalize(s string) string {
-	for i, r := range s {
-		if i > 0 {
-			// The first character stays in front: whether a sigma is
-			// final depends on it.
-			low := lower(s)
-			return capital([]rune(s)[0]) + low[len(lower(s[:i])):]
-		}
-		if len(s) == len(string(r)) {
+	return mapRunes(s, func(i int, r rune) string {
+		if i == 0 {
 			return capital(r)
 		}
-	}
-	return s
+		return lowerRune(s, i, r)
+	})
+}
+
+// title is Python's str.title: a letter is a capital where no letter stands
+// before it.
+func title(s string) string {
+	inWord := false
+	return mapRunes(s, func(i int, r rune) string {
+		start := !inWord
+		inWord = isCased(r)
+		if start {
+			return capital(r)
+		}
+		return lowerRune(s, i, r)
+	})
+}
+
+func swapCase(s string) string {
+	return mapRunes(s, func(i int, r rune) string {
+		switch {
+		case isUpper(r):
+			return lowerRune(s, i, r)
+		case isLower(r):
+			return upperRune(r)
+		}
+		return string(r)
+	})
 }
 
 func isUpper(r rune) bool { return unicode.IsUpper(r) || unicode.Is(unicode.Other_Uppercase, r) }
 func isLower(r rune) bool { return unicode.IsLower(r) || unicode.Is(unicode.Other_Lowercase, r) }
 func isCased(r rune) bool { return isUpper(r) || isLower(r) || unicode.IsTitle(r) }
 
-// title is Python's str.title: a letter is a capital where no letter stands
-// before it.
-func title(s string) string {
-	var b strings.Builder
-	word := 0 // where the lower-case rest of a word begins
-	inWord := false
-	for i, r := range s {
-		if isCased(r) {
-			if !inWord {
-				b.WriteString(capital(r))
-				word = i + len(string(r))
-			}
-			inWord = true
-			continue
-		}
-		if inWord {
-			b.WriteString(lower(s[word:i]))
-		}
-		b.WriteRune(r)
-		inWord = false
-	}
-	if inWord {
-		b.WriteString(lower(s[word:]))
-	}
-	return b.String()
-}
-
-func swapCase(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case isUpper(r):
-			b.WriteString(lower(string(r)))
-		case isLower(r):
-			b.WriteString(upper(string(r)))
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
-
 func caseMethod(s, id string) builtin {
 	return func(m *machine, args []Value, kw []keyword) (Value, error) {
 		if _, err := bind(id, args, kw, 0); err != nil {
 			return nil, err
 		}
-		if err := m.spend(4 * len(s)); err != nil {
+		if err := m.spendCase(s); err != nil {
 			return nil, err
 		}
 		switch id {
@@ -119,11 +131,19 @@ func caseMethod(s, id string) builtin {
 			return title(s), nil
 		case "capitalize":
 			return capitalize(s), nil
-		case "casefold":
-			return cases.Fold().String(s), nil
+		case "swapcase":
+			return swapCase(s), nil
 		}
-		return swapCase(s), nil
+		return nil, fmt.Errorf("the text method %s is not supported", id)
 	}
+}
+
+// spendCase counts a change of case, which looks around every capital sigma.
+func (m *machine) spendCase(s string) error {
+	if n := strings.Count(s, "Σ"); n > 1000 {
+		return limitf("%d capital sigmas in a text to be put in lower case", n)
+	}
+	return m.spend(4 * len(s))
 }
 
 // oneCase reports whether text has letters of a case and none of the other.

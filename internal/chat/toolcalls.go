@@ -1,0 +1,329 @@
+package chat
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+)
+
+// Limits on the reply in which tool calls are looked for.
+const (
+	maxReply     = 1 << 20 // bytes; a longer reply has no tool calls
+	maxToolCalls = 128     // further ones stay in the content
+)
+
+// The markers that models write around their calls.
+const (
+	hermesOpen   = "<tool_call>"
+	hermesClose  = "</tool_call>"
+	phiOpen      = "<|tool_call|>"
+	phiClose     = "<|/tool_call|>"
+	mistralOpen  = "[TOOL_CALLS]"
+	mistralArgs  = "[ARGS]"
+	mistralID    = "[CALL_ID]"
+	llamaTag     = "<|python_tag|>"
+	functionOpen = "<function="
+	functionEnd  = "</function>"
+)
+
+// ParseToolCalls finds the function calls in a reply and returns the text
+// around them and the calls, in order. It knows what the models write whose
+// templates pass tools:
+//
+//   - Hermes, Qwen, SmolLM3: <tool_call>{"name": ..., "arguments": {...}}</tool_call>
+//   - Phi 4 mini, Granite: <|tool_call|>[{"name": ..., "arguments": {...}}]
+//   - Mistral: [TOOL_CALLS][{"name": ..., "arguments": {...}, "id": ...}], and
+//     [TOOL_CALLS]name[ARGS]{...}
+//   - Llama 3: a reply that is {"name": ..., "parameters": {...}} and nothing
+//     else, several of them after <|python_tag|> divided by ";", or
+//     name.call(key="value"); and <function=name>{...}</function>
+//
+// What only looks like a call stays in the content.
+func ParseToolCalls(text string) (content string, calls []ToolCall) {
+	if len(text) > maxReply {
+		return text, nil
+	}
+	var rest strings.Builder
+	for p := text; p != ""; {
+		n, found := nextCalls(p, text)
+		if n.size > 0 && len(calls)+len(found) <= maxToolCalls {
+			rest.WriteString(p[:n.start])
+			calls = append(calls, found...)
+			p = p[n.start+n.size:]
+			continue
+		}
+		skip := n.start + 1
+		if n.size == 0 && n.start < 0 || n.size > 0 {
+			skip = len(p)
+		}
+		rest.WriteString(p[:skip])
+		p = p[skip:]
+	}
+	if len(calls) > 0 {
+		return strings.TrimSpace(rest.String()), calls
+	}
+	if calls = bareCalls(text); len(calls) > 0 {
+		return "", calls
+	}
+	return text, nil
+}
+
+// place is where calls stand in a text; size 0 means that what begins at start
+// is no call, start -1 that no marker is left.
+type place struct{ start, size int }
+
+// nextCalls looks at the first marker in p.
+func nextCalls(p, _ string) (place, []ToolCall) {
+	first := place{start: -1}
+	var marker string
+	for _, m := range []string{hermesOpen, phiOpen, mistralOpen, llamaTag, functionOpen} {
+		if i := strings.Index(p, m); i >= 0 && (first.start < 0 || i < first.start) {
+			first.start, marker = i, m
+		}
+	}
+	if first.start < 0 {
+		return first, nil
+	}
+	body := p[first.start+len(marker):]
+	var n int
+	var calls []ToolCall
+	switch marker {
+	case hermesOpen:
+		n, calls = delimited(body, hermesClose)
+	case phiOpen:
+		n, calls = delimited(body, phiClose)
+	case mistralOpen:
+		n, calls = mistralCalls(body)
+	case llamaTag:
+		n, calls = llamaCalls(body)
+	case functionOpen:
+		n, calls = functionCall(body)
+	}
+	if len(calls) > 0 {
+		first.size = len(marker) + n
+	}
+	return first, calls
+}
+
+// jsonValue reads one JSON value at the start of s, and returns where it ends.
+func jsonValue(s string) (json.RawMessage, int, bool) {
+	dec := json.NewDecoder(strings.NewReader(s))
+	var raw json.RawMessage
+	if err := dec.Decode(&raw); err != nil {
+		return nil, 0, false
+	}
+	return raw, int(dec.InputOffset()), true
+}
+
+// spaces returns how much white space s begins with.
+func spaces(s string) int { return len(s) - len(strings.TrimLeft(s, " \t\r\n")) }
+
+// delimited reads a call, or a list of calls, and the closing marker, which
+// may be missing where the model stopped.
+func delimited(s, end string) (int, []ToolCall) {
+	raw, n, ok := jsonValue(s)
+	if !ok {
+		return 0, nil
+	}
+	calls := decodeCalls(raw)
+	after := n + spaces(s[n:])
+	if strings.HasPrefix(s[after:], end) {
+		n = after + len(end)
+	}
+	return n, calls
+}
+
+func mistralCalls(s string) (int, []ToolCall) {
+	if lead := spaces(s); strings.HasPrefix(s[lead:], "[") || strings.HasPrefix(s[lead:], "{") {
+		raw, n, ok := jsonValue(s)
+		if !ok {
+			return 0, nil
+		}
+		return n, decodeCalls(raw)
+	}
+	head, args, ok := strings.Cut(s, mistralArgs)
+	if !ok {
+		return 0, nil
+	}
+	name, id, _ := strings.Cut(head, mistralID)
+	raw, n, ok := jsonValue(args)
+	if name = strings.TrimSpace(name); !ok || !isName(name) {
+		return 0, nil
+	}
+	return len(head) + len(mistralArgs) + n, []ToolCall{{ID: strings.TrimSpace(id), Name: name, Arguments: raw}}
+}
+
+// isName reports whether s can be the name of a function.
+func isName(s string) bool {
+	return s != "" && len(s) <= 256 && !strings.ContainsAny(s, " \t\r\n<>[](){}\"'=,;")
+}
+
+// llamaCalls reads what follows <|python_tag|>.
+func llamaCalls(s string) (int, []ToolCall) {
+	var calls []ToolCall
+	end := 0
+	for p := 0; ; {
+		p += spaces(s[p:])
+		raw, n, ok := jsonValue(s[p:])
+		if !ok {
+			break
+		}
+		c, ok := decodeCall(raw)
+		if !ok {
+			break
+		}
+		calls = append(calls, c)
+		p += n
+		end = p
+		p += spaces(s[p:])
+		if strings.HasPrefix(s[p:], ";") {
+			p++
+		}
+	}
+	if len(calls) > 0 {
+		return end, calls
+	}
+	return builtinCall(s)
+}
+
+// builtinCall reads name.call(key="value", ...).
+func builtinCall(s string) (int, []ToolCall) {
+	name, rest, ok := strings.Cut(s, ".call(")
+	if !ok || !isName(name) {
+		return 0, nil
+	}
+	n := len(name) + len(".call(")
+	var args bytes.Buffer
+	args.WriteByte('{')
+	for !strings.HasPrefix(rest, ")") {
+		if args.Len() > 1 {
+			if !strings.HasPrefix(rest, ",") {
+				return 0, nil
+			}
+			skip := 1 + spaces(rest[1:])
+			n, rest = n+skip, rest[skip:]
+			args.WriteString(", ")
+		}
+		key, value, ok := strings.Cut(rest, "=")
+		raw, size, valueOK := jsonValue(value)
+		if !ok || !valueOK || !isName(key) {
+			return 0, nil
+		}
+		quoted, err := json.Marshal(key)
+		if err != nil {
+			return 0, nil
+		}
+		fmt.Fprintf(&args, "%s: %s", quoted, raw)
+		skip := len(key) + 1 + size
+		n, rest = n+skip, rest[skip:]
+	}
+	args.WriteByte('}')
+	return n + 1, []ToolCall{{Name: name, Arguments: args.Bytes()}}
+}
+
+// functionCall reads name>{...}</function>.
+func functionCall(s string) (int, []ToolCall) {
+	name, rest, ok := strings.Cut(s, ">")
+	if !ok || !isName(name) {
+		return 0, nil
+	}
+	raw, n, ok := jsonValue(rest)
+	if !ok || raw[0] != '{' {
+		return 0, nil
+	}
+	n += len(name) + 1
+	if after := n + spaces(s[n:]); strings.HasPrefix(s[after:], functionEnd) {
+		n = after + len(functionEnd)
+	}
+	return n, []ToolCall{{Name: name, Arguments: raw}}
+}
+
+// bareCalls reads a reply that is nothing but calls in JSON.
+func bareCalls(text string) []ToolCall {
+	text = strings.TrimSpace(text)
+	if !strings.HasPrefix(text, "{") {
+		return nil
+	}
+	n, calls := llamaCalls(text)
+	if strings.Trim(text[n:], "; \t\r\n") != "" || len(calls) > maxToolCalls {
+		return nil
+	}
+	return calls
+}
+
+// decodeCalls reads a call or a list of calls; all must be calls.
+func decodeCalls(raw json.RawMessage) []ToolCall {
+	if c, ok := decodeCall(raw); ok {
+		return []ToolCall{c}
+	}
+	var list []json.RawMessage
+	if raw[0] != '[' || json.Unmarshal(raw, &list) != nil {
+		return nil
+	}
+	var calls []ToolCall
+	for _, item := range list {
+		c, ok := decodeCall(item)
+		if !ok {
+			return nil
+		}
+		calls = append(calls, c)
+	}
+	return calls
+}
+
+// decodeCall reads {"name": ..., "arguments" or "parameters": ..., "id": ...},
+// also inside {"type": "function", "function": {...}}.
+func decodeCall(raw json.RawMessage) (ToolCall, bool) {
+	if len(raw) == 0 || raw[0] != '{' {
+		return ToolCall{}, false
+	}
+	f, err := fields(raw)
+	if err != nil {
+		return ToolCall{}, false
+	}
+	if inner, ok := f["function"]; ok && len(inner) > 0 && inner[0] == '{' {
+		id := f["id"]
+		if f, err = fields(inner); err != nil {
+			return ToolCall{}, false
+		}
+		if id != nil {
+			f["id"] = id
+		}
+	}
+	var c ToolCall
+	if json.Unmarshal(f["name"], &c.Name) != nil || c.Name == "" {
+		return ToolCall{}, false
+	}
+	if id, ok := f["id"]; ok {
+		_ = json.Unmarshal(id, &c.ID) // an id that is no text counts as none
+	}
+	args, ok := f["arguments"]
+	if !ok {
+		args, ok = f["parameters"]
+	}
+	if !ok {
+		return ToolCall{}, false
+	}
+	args = unquoted(args)
+	if !json.Valid(args) || bytes.TrimSpace(args)[0] != '{' {
+		return ToolCall{}, false
+	}
+	c.Arguments = args
+	return c, true
+}
+
+// fields reads the members of an object with their exact names; encoding/json
+// would take them in any case into a struct.
+func fields(raw json.RawMessage) (map[string]json.RawMessage, error) {
+	var f map[string]json.RawMessage
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	if err := dec.Decode(&f); err != nil {
+		return nil, err
+	}
+	if _, err := dec.Token(); err != io.EOF {
+		return nil, fmt.Errorf("more than one value")
+	}
+	return f, nil
+}
