@@ -19,8 +19,6 @@ type Page struct {
 // KVSize returns the numbers that one head of one layer takes in a page.
 func KVSize(dim int) int { return PageLen * (dim + roundUp(dim, Panel)) }
 
-func roundUp(n, m int) int { return (n + m - 1) / m * m }
-
 // Store puts the key and the value of one position of one head into kv, its
 // [KVSize] numbers of a page; pos is the position within the page.
 func Store(kv []uint16, pos int, key, value []float32) {

@@ -128,7 +128,7 @@ func (f Format) Granule() int {
 	return Block
 }
 
-// scaleBytes is the size of the scales of nb blocks of a panel.
+// bytes is the size of the scales of nb blocks of a panel.
 func (s scaling) bytes(nb int) int {
 	switch s {
 	case scale16:
@@ -144,6 +144,25 @@ func (s scaling) bytes(nb int) int {
 	}
 }
 
+// A panel of codes is a row of groups of eight blocks, the last one perhaps
+// shorter: first the codes of the group's blocks, then their scales, then
+// nothing up to a multiple of 64 bytes. So it is read as one stream.
+const groupBlocks = superBlock / Block
+
+// groupBytes is the size of a group of n blocks.
+func (l *layout) groupBytes(n int) int {
+	return roundUp(n*planeBytes[l.planes]+l.scaling.bytes(n), 64)
+}
+
+// group returns group g of a panel of nb blocks: its codes, its scales and the
+// number of its blocks.
+func (l *layout) group(panel []byte, g, nb int) (codes, scales []byte, n int) {
+	n = min(groupBlocks, nb-g*groupBlocks)
+	b := panel[g*l.groupBytes(groupBlocks):]
+	size := n * planeBytes[l.planes]
+	return b[:size], b[size : size+l.scaling.bytes(n)], n
+}
+
 // panelBytes is the size of a panel of sixteen rows of cols columns.
 func (f Format) panelBytes(cols int) int {
 	switch f {
@@ -152,6 +171,12 @@ func (f Format) panelBytes(cols int) int {
 	case F16, BF16:
 		return cols * Panel * 2
 	}
-	nb := cols / Block
-	return nb*planeBytes[layouts[f].planes] + layouts[f].scaling.bytes(nb)
+	l, nb := &layouts[f], cols/Block
+	n := nb / groupBlocks * l.groupBytes(groupBlocks)
+	if rest := nb % groupBlocks; rest > 0 {
+		n += l.groupBytes(rest)
+	}
+	return n
 }
+
+func roundUp(n, m int) int { return (n + m - 1) / m * m }

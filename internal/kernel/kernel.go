@@ -21,6 +21,9 @@ type Kernel struct {
 	tileQ [4]func(t int, out *float32, codes *byte, scales, offs *float32, x, xe *byte, nb, cont int)
 	// tileF16 and tileF32 multiply k columns of a panel of numbers, [k][16],
 	// with a tile of t vectors, [k/16][t][16], into out, [t][16].
+	// gemv, where it is not nil, multiplies a whole panel of a format with a
+	// tile of one vector, without unpacking it to memory.
+	gemv    [formats]func(out *float32, w *byte, x, xe *byte, nb int)
 	tileF16 func(t int, out *float32, w *uint16, x *float32, k, cont int)
 	tileF32 func(t int, out *float32, w *float32, x *float32, k, cont int)
 
@@ -122,21 +125,27 @@ func (k *Kernel) Mul(out []float32, m *Matrix, p int, a *Acts, s *Scratch) {
 		tile = k.tileQ[1]
 	}
 	nb := m.Cols / Block
-	pb := planeBytes[l.planes]
 	data := m.panelData(p)
+	if gemv := k.gemv[m.Format]; gemv != nil && a.n == 1 {
+		gemv(&out[0], &data[0], &a.q[0], &a.qe[0], nb)
+		return
+	}
 	bias := byte(128 - l.zero)
+	parts := 1
+	if l.half {
+		parts = 2
+	}
 	for b0 := 0; b0 < nb; b0 += chunkBlocks {
-		n := min(chunkBlocks, nb-b0)
-		codes := &data[b0*pb]
-		if l.planes != bytePlane {
-			codes = &s.codes[0]
-			k.unpack[l.planes](codes, &data[b0*pb], n, bias)
+		blocks := min(chunkBlocks, nb-b0)
+		for b := 0; b < blocks; b += groupBlocks {
+			codes, scales, n := l.group(data, (b0+b)/groupBlocks, nb)
+			k.unpack[l.planes](&s.codes[b*512], &codes[0], n, bias)
+			k.scales[l.scaling](&s.scales[b*parts*Panel], &s.offsets[b*parts*Panel], &scales[0], n)
 		}
-		k.scales[l.scaling](&s.scales[0], &s.offsets[0], &data[nb*pb+l.scaling.bytes(b0)], n)
 		for i := 0; i < a.n; {
 			t := tileSize(a.n - i)
 			x := i*nb + b0*t
-			tile(t, &out[i*Panel], codes, &s.scales[0], &s.offsets[0], &a.q[x*actBytes], &a.qe[x*actExtraBytes], n, b0)
+			tile(t, &out[i*Panel], &s.codes[0], &s.scales[0], &s.offsets[0], &a.q[x*actBytes], &a.qe[x*actExtraBytes], blocks, b0)
 			i += t
 		}
 	}

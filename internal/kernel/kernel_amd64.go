@@ -20,7 +20,16 @@ var avx512 = Kernel{
 	tileQ:   [4]func(int, *float32, *byte, *float32, *float32, *byte, *byte, int, int){tileQAVX512, tileQOffsetAVX512, tileQHalfAVX512, tileQHalfOffsetAVX512},
 	tileF16: tileF16AVX512,
 	tileF32: tileF32AVX512,
+	gemv: [formats]func(out *float32, w *byte, x, xe *byte, nb int){
+		W8: gemvW8AVX512,
+		W4: gemvW4AVX512,
+		W5: gemvW5AVX512,
+		K4: gemvK4AVX512,
+		K5: gemvK5AVX512,
+		K6: gemvK6AVX512,
+	},
 	unpack: [planeKinds]func(dst, src *byte, nb int, bias byte){
+		bytePlane:  unpackBytesAVX512,
 		nibbles:    unpackNibblesAVX512,
 		nibblesBit: unpackNibblesBitAVX512,
 		nibbles2:   unpackNibbles2AVX512,

@@ -157,7 +157,7 @@ func TestMul(t *testing.T) {
 		r := newRand(t)
 		s := NewScratch()
 		for f := range formats {
-			for _, cols := range []int{32, 256, 512, 768, 1280} {
+			for _, cols := range []int{32, 96, 256, 512, 768, 896, 1280} {
 				if cols%f.Granule() != 0 {
 					continue
 				}
@@ -207,7 +207,7 @@ func TestMul(t *testing.T) {
 func TestUnpackAndScales(t *testing.T) {
 	eachKernel(t, func(t *testing.T, k *Kernel) {
 		r := newRand(t)
-		for p := bytePlane + 1; p < planeKinds; p++ {
+		for p := range planeKinds {
 			for _, nb := range []int{1, 2, 8, 16} {
 				src := bytesOf(r, nb*planeBytes[p])
 				got, want := alignedBytes(nb*512), alignedBytes(nb*512)

@@ -67,7 +67,8 @@ func (m *Matrix) SetFloats(row int, src []byte) {
 func (m *Matrix) SetCodes(row, b int, codes *[8]uint32) {
 	l := &layouts[m.Format]
 	pb := planeBytes[l.planes]
-	p := m.panelData(row / Panel)[b*pb+row%Panel*4 : (b+1)*pb]
+	group, _, _ := l.group(m.panelData(row/Panel), b/groupBlocks, m.Cols/Block)
+	p := group[b%groupBlocks*pb+row%Panel*4:][:pb-row%Panel*4]
 	put := binary.LittleEndian.PutUint32
 	const nibble, pair, bit = 0x0f0f0f0f, 0x03030303, 0x01010101
 	high, rest := 4, 0 // bits of a code below those that lie apart, and where these begin
@@ -105,15 +106,18 @@ func (m *Matrix) SetCodes(row, b int, codes *[8]uint32) {
 	}
 }
 
-// scalesOf returns the scales of the panel that holds row.
-func (m *Matrix) scalesOf(row int) []byte {
-	return m.panelData(row / Panel)[m.Cols/Block*planeBytes[layouts[m.Format].planes]:]
+// scalesOf returns the scales of the group of the panel that holds block b of
+// row.
+func (m *Matrix) scalesOf(row, b int) []byte {
+	_, scales, _ := layouts[m.Format].group(m.panelData(row/Panel), b/groupBlocks, m.Cols/Block)
+	return scales
 }
 
 // SetScale sets the binary16 scale, and for a format with offsets the offset,
 // of block b of one row of a one-level format.
 func (m *Matrix) SetScale(row, b int, scale, offset uint16) {
-	s, r := m.scalesOf(row), row%Panel
+	s, r := m.scalesOf(row, b), row%Panel
+	b %= groupBlocks
 	if layouts[m.Format].scaling == scale16 {
 		binary.LittleEndian.PutUint16(s[b*32+r*2:], scale)
 		return
@@ -129,8 +133,7 @@ func (m *Matrix) SetScale(row, b int, scale, offset uint16) {
 func (m *Matrix) SetSuper(row, b int, d, dm uint16, scales, offsets []int8) {
 	r := row % Panel
 	sc := layouts[m.Format].scaling
-	size := sc.bytes(8)
-	s := m.scalesOf(row)[b*size : (b+1)*size]
+	s := m.scalesOf(row, b*groupBlocks)
 	binary.LittleEndian.PutUint16(s[r*2:], d)
 	s = s[32:]
 	if sc == scaleK || sc == scaleK2 {
@@ -174,11 +177,10 @@ func (m *Matrix) Row(dst []float32, row int, s *Scratch) {
 	}
 	l := &layouts[m.Format]
 	nb := m.Cols / Block
-	pb := planeBytes[l.planes]
-	for b0 := 0; b0 < nb; b0 += chunkBlocks {
-		n := min(chunkBlocks, nb-b0)
-		unpackGeneric(l, s.codes[:n*512], p[b0*pb:])
-		scalesGeneric(l, s.scales, s.offsets, p[nb*pb+l.scaling.bytes(b0):], n)
+	for g := 0; g*groupBlocks < nb; g++ {
+		codes, scales, n := l.group(p, g, nb)
+		unpackGeneric(l, s.codes[:n*512], codes)
+		scalesGeneric(l, s.scales, s.offsets, scales, n)
 		for c := range n * Block {
 			// One scale a block, or one a half block.
 			i := c / Block * Panel
@@ -189,7 +191,7 @@ func (m *Matrix) Row(dst []float32, row int, s *Scratch) {
 			if l.offset {
 				w += s.offsets[i+r]
 			}
-			dst[b0*Block+c] = w
+			dst[g*superBlock+c] = w
 		}
 	}
 }

@@ -38,12 +38,19 @@ func setAVX512() {
 		tileF512(t, true)
 	}
 	codeBook()
+	unpackBytes512()
 	unpack512("Nibbles", 4, 0, false)
 	unpack512("NibblesBit", 4, 1, false)
 	unpack512("Nibbles2", 4, 2, false)
 	unpack512("Pairs", 2, 0, false)
 	unpack512("PairsBit", 2, 1, false)
 	unpack512("Table4", 4, 0, true)
+	gemv512("W8", 8, 0, "16")
+	gemv512("W4", 4, 0, "16")
+	gemv512("W5", 4, 1, "16")
+	gemv512("K4", 4, 0, "K")
+	gemv512("K5", 4, 1, "K")
+	gemv512("K6", 4, 2, "K16")
 	for _, kind := range []string{"16", "16M", "K", "K16", "K2", "KT"} {
 		scales512(kind)
 	}

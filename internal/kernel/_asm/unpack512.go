@@ -106,6 +106,27 @@ func unpack512(name string, low, high int, table bool) {
 	RET()
 }
 
+// unpackBytes512 emits the copy of codes that are bytes already.
+func unpackBytes512() {
+	TEXT("unpackBytesAVX512", NOSPLIT, "func(dst, src *byte, nb int, bias byte)")
+	dst := Load(Param("dst"), GP64())
+	src := Load(Param("src"), GP64())
+	nb := Load(Param("nb"), GP64())
+	z := ZMM()
+	Label("loop")
+	for g := range 8 {
+		VMOVDQU64(mem(src, 64*g), z)
+		VMOVDQU64(z, mem(dst, 64*g))
+		PREFETCHT0(mem(src, 64*g+prefetchDistance))
+	}
+	ADDQ(operand.I32(512), src)
+	ADDQ(operand.I32(512), dst)
+	DECQ(nb)
+	JNE(operand.LabelRef("loop"))
+	VZEROUPPER()
+	RET()
+}
+
 // scales512 emits the expansion of the scales of a kind.
 func scales512(kind string) {
 	TEXT("scales"+kind+"AVX512", NOSPLIT, "func(scales, offs *float32, src *byte, nb int)")
