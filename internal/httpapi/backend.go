@@ -3,10 +3,10 @@ package httpapi
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
-	"github.com/avalnetwork/aval/internal/sample"
+	"github.com/avalnetwork/aval/internal/chat"
+	"github.com/avalnetwork/aval/internal/engine"
 )
 
 // Backend is the set of models that a server offers.
@@ -35,19 +35,20 @@ type OpenOptions struct {
 
 // Model is a loaded language model. Its methods may be called concurrently.
 type Model interface {
+	// Info describes the model; Context, Vocab and Dim are set.
 	Info() ModelInfo
-	// Render applies the chat template and tokenizes the result. Errors mean
-	// that the template refused the messages.
-	Render(in RenderInput) ([]int32, error)
+	// Render turns a conversation into tokens through the model's chat
+	// template, RenderWith through another one.
+	Render(in chat.Input) ([]int32, error)
+	RenderWith(t *chat.Template, in chat.Input) ([]int32, error)
 	// Tokenize turns text into tokens. With special, the tokens that the model
 	// wants around a text are added and control tokens in it are recognised.
 	Tokenize(text string, special bool) ([]int32, error)
 	// Piece returns the bytes that a token adds to a text.
 	Piece(id int32) []byte
-	// Generate calls on for every token, in order, from one goroutine at a
-	// time, and ends early with the error of on or of ctx. The prompt has been
-	// checked to fit.
-	Generate(ctx context.Context, r Request, on func(Event) error) (*Result, error)
+	// Generate calls on for every token, in order, and ends early with the
+	// error of on or of ctx. The prompt has been checked to fit.
+	Generate(ctx context.Context, r engine.Request, on func(engine.Event) error) (*engine.Result, error)
 	// Embed returns the embedding of a text of at least one token.
 	Embed(ctx context.Context, ids []int32) ([]float32, error)
 	// Close gives the model back. It does not end generations.
@@ -92,58 +93,6 @@ type LoadedModel struct {
 	Expires time.Time // zero if never
 }
 
-// RenderInput is a conversation to be turned into a prompt.
-type RenderInput struct {
-	Messages []Message
-	Tools    []Tool
-	Template string         // overrides the model's own if not empty
-	Extra    map[string]any // further variables of the template, as enable_thinking
-}
-
-// Request is one generation.
-type Request struct {
-	Prompt    []int32
-	Params    sample.Params
-	MaxTokens int      // 0: until the context is full
-	Stop      []string // generation ends before the first of these
-	Format    Format
-	Logprobs  int // 0: none; n: the token's own and the n-1 most probable ones
-}
-
-// Format constrains the text that is generated.
-type Format struct {
-	JSON   bool   // any JSON object
-	Schema []byte // a JSON schema; nil for none
-}
-
-// Event is one generated token.
-type Event struct {
-	Token   int32  // -1 for text that follows the last token
-	Text    string // whole characters that became certain with this token, may be empty
-	Logprob float64
-	Top     []sample.Logprob
-}
-
-// StopReason says why a generation ended.
-type StopReason string
-
-// The reasons.
-const (
-	StopEOS       StopReason = "eos"
-	StopString    StopReason = "stop"
-	StopLength    StopReason = "length"
-	StopCancelled StopReason = "cancelled"
-)
-
-// Result is a finished generation.
-type Result struct {
-	IDs  []int32
-	Text string
-	Stop StopReason
-	// Reused is how many tokens of the prompt were still in memory.
-	Reused int
-}
-
 // Puller fetches models. It is optional.
 type Puller interface {
 	// Pull fetches a model by name and reports its progress to on, whose error
@@ -168,28 +117,3 @@ type Deleter interface {
 
 // ErrModelNotFound says that no model has the name asked for.
 var ErrModelNotFound = errors.New("model not found")
-
-// BadRequestError is an error of a Model that is the fault of the request.
-type BadRequestError struct {
-	Param string // the field of the request, may be empty
-	Err   error
-}
-
-func (e *BadRequestError) Error() string { return e.Err.Error() }
-func (e *BadRequestError) Unwrap() error { return e.Err }
-
-// PromptTooLongError refuses a prompt that does not fit.
-type PromptTooLongError struct {
-	Prompt  int // tokens of the prompt
-	Context int // tokens that fit, prompt and answer together
-	Trained int // tokens that the model was trained for; 0 if not known
-}
-
-func (e *PromptTooLongError) Error() string {
-	what := fmt.Sprintf("the prompt has %d tokens and the context holds %d, of which the answer needs at least one; "+
-		"nothing was cut: shorten the prompt by %d or more", e.Prompt, e.Context, e.Prompt+1-e.Context)
-	if e.Trained == 0 || e.Prompt < e.Trained {
-		what += fmt.Sprintf(", or serve the model with a context of %d or more", e.Prompt+1)
-	}
-	return what
-}

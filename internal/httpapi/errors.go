@@ -10,7 +10,9 @@ import (
 	"os"
 	"reflect"
 	"strconv"
+	"strings"
 
+	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/sample"
 )
 
@@ -64,31 +66,30 @@ var errClientGone = &apiError{status: statusClientGone, kind: "server_error", co
 func toAPIError(err error) *apiError {
 	var (
 		api     *apiError
-		tooLong *PromptTooLongError
-		bad     *BadRequestError
+		tooLong *engine.PromptTooLongError
 		tooBig  *http.MaxBytesError
 	)
 	switch {
 	case errors.As(err, &api):
 		return api
 	case errors.As(err, &tooLong):
-		return &apiError{
-			status: http.StatusBadRequest, kind: "invalid_request_error", code: "context_length_exceeded",
-			param: "messages", message: tooLong.Error(), cause: err,
-		}
+		return promptTooLong(tooLong.Prompt, tooLong.Context, tooLong.Model)
 	case errors.Is(err, ErrModelNotFound):
 		return &apiError{
 			status: http.StatusNotFound, kind: "invalid_request_error", code: "model_not_found",
 			param: "model", message: err.Error(), cause: err,
 		}
-	case errors.As(err, &bad):
-		e := badRequest(bad.Param, "%s", bad.Error())
+	case errors.Is(err, engine.ErrRequest), errors.Is(err, engine.ErrEmptyPrompt), errors.Is(err, sample.ErrParams):
+		e := badRequest("", "%s", strings.TrimPrefix(err.Error(), engine.ErrRequest.Error()+": "))
 		e.cause = err
 		return e
-	case errors.Is(err, sample.ErrParams):
-		e := badRequest("", "%s", err.Error())
-		e.cause = err
-		return e
+	case errors.Is(err, engine.ErrBusy):
+		return &apiError{
+			status: http.StatusTooManyRequests, kind: "rate_limit_error", code: "queue_full", retryAfter: 1,
+			message: "too many requests are waiting; try again later", cause: err,
+		}
+	case errors.Is(err, engine.ErrClosed):
+		return errClosing
 	case errors.As(err, &tooBig):
 		return &apiError{
 			status: http.StatusRequestEntityTooLarge, kind: "invalid_request_error", code: "request_too_large",
@@ -100,6 +101,20 @@ func toAPIError(err error) *apiError {
 	return &apiError{
 		status: http.StatusInternalServerError, kind: "server_error", code: "internal_error",
 		message: "internal error: " + err.Error(), cause: err,
+	}
+}
+
+// promptTooLong refuses a prompt that does not fit. trained is how many tokens
+// the model was trained for, 0 if not known.
+func promptTooLong(prompt, context, trained int) *apiError {
+	message := fmt.Sprintf("the prompt has %d tokens and the context holds %d, of which the answer needs at least one; "+
+		"nothing was cut: shorten the prompt by %d or more", prompt, context, prompt+1-context)
+	if trained == 0 || prompt < trained {
+		message += fmt.Sprintf(", or serve the model with a context of %d or more", prompt+1)
+	}
+	return &apiError{
+		status: http.StatusBadRequest, kind: "invalid_request_error", code: "context_length_exceeded",
+		param: "messages", message: message,
 	}
 }
 

@@ -1,10 +1,12 @@
 package httpapi
 
+import "github.com/avalnetwork/aval/internal/chat"
+
 // The pure parts, for tests without a server.
 
 // SplitReply feeds the parts of an answer to a reply and returns what comes
 // out, with the calls that parse finds in what was held back.
-func SplitReply(tools, thinking bool, parse func(string) (string, []ToolCall), parts ...string) (thought, content string, calls []ToolCall) {
+func SplitReply(tools, thinking bool, parse func(string) (string, []chat.ToolCall), parts ...string) (thought, content string, calls []chat.ToolCall) {
 	r := newReply(tools, false, thinking)
 	r.calls = parse
 	for _, p := range parts {

@@ -13,6 +13,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/avalnetwork/aval/internal/chat"
+	"github.com/avalnetwork/aval/internal/engine"
+	"github.com/avalnetwork/aval/internal/grammar"
 	"github.com/avalnetwork/aval/internal/httpapi"
 	"github.com/avalnetwork/aval/internal/sample"
 )
@@ -35,8 +38,8 @@ type fake struct {
 
 	mu       sync.Mutex
 	loaded   bool
-	requests []httpapi.Request
-	renders  []httpapi.RenderInput
+	requests []engine.Request
+	renders  []chat.Input
 	opens    []httpapi.OpenOptions
 
 	open    atomic.Int64 // models opened and not closed
@@ -91,7 +94,7 @@ func (f *fake) Loaded(context.Context) ([]httpapi.LoadedModel, error) {
 	return []httpapi.LoadedModel{{ModelInfo: f.info, Memory: 2345, Expires: fakeTime.Add(5 * time.Minute)}}, nil
 }
 
-func (f *fake) lastRequest(t *testing.T) httpapi.Request {
+func (f *fake) lastRequest(t *testing.T) engine.Request {
 	t.Helper()
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -117,8 +120,13 @@ func bytesToIDs(s string) []int32 {
 
 func (m fakeModel) Tokenize(text string, _ bool) ([]int32, error) { return bytesToIDs(text), nil }
 
+func (m fakeModel) RenderWith(_ *chat.Template, in chat.Input) ([]int32, error) {
+	in.Messages = append([]chat.Message{{Role: "template", Content: "other"}}, in.Messages...)
+	return m.Render(in)
+}
+
 // Render writes one line per message.
-func (m fakeModel) Render(in httpapi.RenderInput) ([]int32, error) {
+func (m fakeModel) Render(in chat.Input) ([]int32, error) {
 	m.f.mu.Lock()
 	m.f.renders = append(m.f.renders, in)
 	m.f.mu.Unlock()
@@ -136,16 +144,37 @@ func (m fakeModel) Render(in httpapi.RenderInput) ([]int32, error) {
 		}
 		b.WriteByte('\n')
 	}
-	b.WriteString("assistant:")
+	if in.AddGenerationPrompt {
+		b.WriteString("assistant:")
+	}
 	if in.Extra["thought"] == true {
 		b.WriteString("<think>\n")
 	}
 	return bytesToIDs(b.String()), nil
 }
 
+// obedient returns the first of a few answers that a grammar allows.
+func obedient(g *grammar.Grammar) string {
+	pieces := make([][]byte, 257)
+	for i := range 256 {
+		pieces[i] = []byte{byte(i)}
+	}
+	v, err := grammar.NewVocabulary(pieces, []int32{256})
+	if err != nil {
+		panic(err)
+	}
+	m := grammar.NewMatcher(g, v)
+	for _, text := range []string{`{"name":"get_weather","arguments":{"city":"Paris"}}`, `{"x":1}`, `{"ok":true}`} {
+		if s := m.NewState(); s.AcceptText([]byte(text)) == nil && s.CanEnd() {
+			return text
+		}
+	}
+	return "nothing fits"
+}
+
 // answer is the whole text that the fake gives for a request. The command is
 // the last user message, or the whole prompt.
-func answer(r httpapi.Request) string {
+func answer(r engine.Request) string {
 	var prompt strings.Builder
 	for _, id := range r.Prompt {
 		prompt.WriteByte(byte(id))
@@ -159,12 +188,8 @@ func answer(r httpapi.Request) string {
 	}
 	verb, rest, _ := strings.Cut(cmd, " ")
 	switch {
-	case strings.Contains(string(r.Format.Schema), `"const":"get_weather"`):
-		return `{"name":"get_weather","arguments":{"city":"Paris"}}`
-	case r.Format.Schema != nil:
-		return `{"schema":` + string(r.Format.Schema) + `}`
-	case r.Format.JSON:
-		return `{"ok":true}`
+	case r.Grammar != nil:
+		return obedient(r.Grammar)
 	case verb == "say":
 		return rest
 	case verb == "count":
@@ -186,13 +211,13 @@ func answer(r httpapi.Request) string {
 	return "Hello!"
 }
 
-func (m fakeModel) Generate(ctx context.Context, r httpapi.Request, on func(httpapi.Event) error) (*httpapi.Result, error) {
+func (m fakeModel) Generate(ctx context.Context, r engine.Request, on func(engine.Event) error) (*engine.Result, error) {
 	m.f.running.Add(1)
 	defer m.f.running.Add(-1)
 	m.f.mu.Lock()
 	m.f.requests = append(m.f.requests, r)
 	m.f.mu.Unlock()
-	text, res := answer(r), &httpapi.Result{Stop: httpapi.StopEOS, Reused: 3}
+	text, res := answer(r), &engine.Result{Stop: engine.StopEOS, Timings: engine.Timings{Reused: 3}}
 	switch text {
 	case "panic":
 		panic("fake: internal error: told to")
@@ -201,7 +226,7 @@ func (m fakeModel) Generate(ctx context.Context, r httpapi.Request, on func(http
 	}
 	for _, stop := range r.Stop {
 		if before, _, found := strings.Cut(text, stop); found {
-			text, res.Stop = before, httpapi.StopString
+			text, res.Stop = before, engine.StopString
 		}
 	}
 	limit := fakeContext - len(r.Prompt)
@@ -211,14 +236,14 @@ func (m fakeModel) Generate(ctx context.Context, r httpapi.Request, on func(http
 	var char []byte
 	for i := range len(text) {
 		if i == limit {
-			res.Stop = httpapi.StopLength
+			res.Stop = engine.StopLength
 			break
 		}
 		if err := ctx.Err(); err != nil {
-			res.Stop = httpapi.StopCancelled
+			res.Stop = engine.StopCancelled
 			return res, err
 		}
-		e := httpapi.Event{Token: int32(text[i])}
+		e := engine.Event{Token: int32(text[i])}
 		if char = append(char, text[i]); utf8.FullRune(char) {
 			e.Text, char = string(char), nil
 		}
@@ -238,7 +263,7 @@ func (m fakeModel) Generate(ctx context.Context, r httpapi.Request, on func(http
 			select {
 			case <-m.f.release:
 			case <-ctx.Done():
-				res.Stop = httpapi.StopCancelled
+				res.Stop = engine.StopCancelled
 				return res, nil
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/sample"
 )
 
@@ -60,7 +61,7 @@ func checkPrompt(info ModelInfo, ids []int32, param string) error {
 		return badRequest(param, "%s gives a prompt without a single token", param)
 	}
 	if info.Context > 0 && len(ids) >= info.Context {
-		e := toAPIError(&PromptTooLongError{Prompt: len(ids), Context: info.Context, Trained: info.Trained})
+		e := promptTooLong(len(ids), info.Context, info.Trained)
 		e.param = param
 		return e
 	}
@@ -85,11 +86,11 @@ func checkParams(info ModelInfo, p sample.Params) error {
 }
 
 // generate runs one generation and measures it.
-func (s *Server) generate(ctx context.Context, m Model, req Request, on func(Event) error) (*Result, timing, error) {
+func (s *Server) generate(ctx context.Context, m Model, req engine.Request, on func(engine.Event) error) (*engine.Result, timing, error) {
 	start := s.cfg.Now()
 	first, last := start, start
 	t := timing{promptTokens: len(req.Prompt)}
-	res, err := m.Generate(ctx, req, func(e Event) error {
+	res, err := m.Generate(ctx, req, func(e engine.Event) error {
 		if e.Token >= 0 {
 			last = s.cfg.Now()
 			if t.outputTokens == 0 {
@@ -100,15 +101,15 @@ func (s *Server) generate(ctx context.Context, m Model, req Request, on func(Eve
 		return on(e)
 	})
 	t.prompt, t.generate = first.Sub(start), last.Sub(first)
-	stop := StopCancelled
+	stop := engine.StopCancelled
 	if res != nil {
-		t.reused = res.Reused
+		t.reused = res.Timings.Reused
 		stop = res.Stop
 	}
 	switch {
 	case err == nil && res == nil:
 		panic("httpapi: internal error: Generate returned neither a result nor an error")
-	case err == nil && stop == StopCancelled:
+	case err == nil && stop == engine.StopCancelled:
 		err = context.Cause(ctx)
 		if err == nil {
 			err = context.Canceled

@@ -6,6 +6,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/avalnetwork/aval/internal/engine"
 )
 
 // metrics are the server's counters, in a registry of their own.
@@ -64,7 +66,7 @@ func (m *metrics) request(route string, status int, took time.Duration) {
 
 // generation counts one finished generation. A cancelled one has its tokens
 // counted too.
-func (m *metrics) generation(t timing, stop StopReason) {
+func (m *metrics) generation(t timing, stop engine.StopReason) {
 	m.tokens.WithLabelValues("prompt").Add(float64(t.promptTokens - t.reused))
 	m.tokens.WithLabelValues("reused").Add(float64(t.reused))
 	m.tokens.WithLabelValues("output").Add(float64(t.outputTokens))

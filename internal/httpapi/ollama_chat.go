@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/avalnetwork/aval/internal/chat"
+	"github.com/avalnetwork/aval/internal/engine"
 )
 
 func (s *Server) handleOllamaChat(w http.ResponseWriter, r *http.Request) error {
@@ -94,13 +97,13 @@ func (o *ollamaRun) piece(thinking, content string, lp []tokenLogprob) ollamaRes
 
 // generate hands out the pieces of the answer and returns what comes with the
 // last one.
-func (o *ollamaRun) generate(ctx context.Context, rec *record, on func(thinking, content string, calls []ToolCall, lp []tokenLogprob) error) (string, *ollamaStats, error) {
+func (o *ollamaRun) generate(ctx context.Context, rec *record, on func(thinking, content string, calls []chat.ToolCall, lp []tokenLogprob) error) (string, *ollamaStats, error) {
 	req := o.job.request
 	reply := newReply(o.job.tools, false, endsInThought(o.m, req.Prompt))
 	if len(o.job.render.Messages) == 0 {
 		reply.state = replyContent // a raw prompt gets its answer raw
 	}
-	res, t, err := o.s.generate(ctx, o.m, req, func(e Event) error {
+	res, t, err := o.s.generate(ctx, o.m, req, func(e engine.Event) error {
 		var lp []tokenLogprob
 		if o.job.topLogp >= 0 && e.Token >= 0 {
 			lp = []tokenLogprob{convertLogprob(o.m.Piece, e, o.job.topLogp)}
@@ -132,7 +135,7 @@ func (o *ollamaRun) generate(ctx context.Context, rec *record, on func(thinking,
 }
 
 func (o *ollamaRun) stream(ctx context.Context, rec *record, st *stream) error {
-	reason, stats, err := o.generate(ctx, rec, func(thinking, content string, calls []ToolCall, lp []tokenLogprob) error {
+	reason, stats, err := o.generate(ctx, rec, func(thinking, content string, calls []chat.ToolCall, lp []tokenLogprob) error {
 		p := o.piece(thinking, content, lp)
 		if len(calls) > 0 {
 			p.Message.ToolCalls = ollamaCalls(calls)
@@ -150,10 +153,10 @@ func (o *ollamaRun) stream(ctx context.Context, rec *record, st *stream) error {
 func (o *ollamaRun) whole(ctx context.Context, rec *record, w http.ResponseWriter) error {
 	var (
 		thinking, content strings.Builder
-		calls             []ToolCall
+		calls             []chat.ToolCall
 		logprobs          []tokenLogprob
 	)
-	reason, stats, err := o.generate(ctx, rec, func(th, co string, ca []ToolCall, lp []tokenLogprob) error {
+	reason, stats, err := o.generate(ctx, rec, func(th, co string, ca []chat.ToolCall, lp []tokenLogprob) error {
 		thinking.WriteString(th)
 		content.WriteString(co)
 		calls, logprobs = append(calls, ca...), append(logprobs, lp...)

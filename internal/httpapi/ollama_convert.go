@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/avalnetwork/aval/internal/chat"
+	"github.com/avalnetwork/aval/internal/engine"
+	"github.com/avalnetwork/aval/internal/grammar"
 	"github.com/avalnetwork/aval/internal/sample"
 )
 
@@ -69,9 +72,12 @@ func (r *ollamaCommon) job() (*job, error) {
 	switch f := bytes.TrimSpace(r.Format); {
 	case len(f) == 0, string(f) == "null", string(f) == `""`:
 	case string(f) == `"json"`:
-		j.request.Format.JSON = true
+		j.request.Grammar = grammar.JSON()
 	case f[0] == '{':
-		j.request.Format.Schema = f
+		var err error
+		if j.request.Grammar, err = schemaGrammar("format", f); err != nil {
+			return nil, err
+		}
 	default:
 		return nil, badRequest("format", `format: want "json" or a JSON schema`)
 	}
@@ -119,9 +125,9 @@ func (r *ollamaChatRequest) job() (*job, error) {
 		if len(m.Images) > 0 {
 			return nil, unsupported(at+".images", "%s has images: this server reads text only", at)
 		}
-		msg := Message{Role: role, Content: m.Content, Name: m.ToolName, ToolCallID: m.ToolCallID}
+		msg := chat.Message{Role: role, Content: m.Content, Name: m.ToolName, Reasoning: m.Thinking, ToolCallID: m.ToolCallID}
 		for _, c := range m.ToolCalls {
-			call := ToolCall{ID: c.ID, Name: c.Function.Name, Arguments: c.Function.Arguments}
+			call := chat.ToolCall{ID: c.ID, Name: c.Function.Name, Arguments: c.Function.Arguments}
 			if len(call.Arguments) == 0 {
 				call.Arguments = json.RawMessage("{}")
 			}
@@ -155,10 +161,14 @@ func (r *ollamaGenerateRequest) job() (*job, error) {
 		return j, err
 	}
 	if r.System != "" {
-		j.render.Messages = append(j.render.Messages, Message{Role: "system", Content: r.System})
+		j.render.Messages = append(j.render.Messages, chat.Message{Role: "system", Content: r.System})
 	}
-	j.render.Messages = append(j.render.Messages, Message{Role: "user", Content: r.Prompt})
-	j.render.Template = r.Template
+	j.render.Messages = append(j.render.Messages, chat.Message{Role: "user", Content: r.Prompt})
+	if r.Template != "" {
+		if j.template, err = chat.Parse(r.Template); err != nil {
+			return nil, badRequest("template", "template: %v", err)
+		}
+	}
 	return j, nil
 }
 
@@ -178,7 +188,7 @@ func isGoTemplate(s string) bool {
 }
 
 // ollamaCalls are calls as Ollama writes them, with an object of arguments.
-func ollamaCalls(calls []ToolCall) []ollamaToolCall {
+func ollamaCalls(calls []chat.ToolCall) []ollamaToolCall {
 	out := make([]ollamaToolCall, len(calls))
 	for i, c := range calls {
 		out[i].ID = c.ID
@@ -201,8 +211,8 @@ func objectArguments(raw json.RawMessage) json.RawMessage {
 	return raw
 }
 
-func doneReason(stop StopReason) string {
-	if stop == StopLength {
+func doneReason(stop engine.StopReason) string {
+	if stop == engine.StopLength {
 		return "length"
 	}
 	return "stop"

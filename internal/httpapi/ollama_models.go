@@ -177,7 +177,7 @@ func truncate(m Model, texts promptList) error {
 		}
 		ids, err := m.Tokenize(p.text, true)
 		if err != nil {
-			return &BadRequestError{"input", err}
+			return badRequest("input", "%v", err)
 		}
 		if len(ids) > limit {
 			texts[i].tokens = ids[:limit]

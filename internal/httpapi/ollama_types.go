@@ -41,8 +41,8 @@ type ollamaCommon struct {
 
 type ollamaChatRequest struct {
 	ollamaCommon
-	Messages []ollamaMessage `json:"messages"`
-	Tools    []chatTool      `json:"tools"`
+	Messages []ollamaMessage   `json:"messages"`
+	Tools    []json.RawMessage `json:"tools"`
 }
 
 type ollamaGenerateRequest struct {

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/avalnetwork/aval/internal/chat"
+	"github.com/avalnetwork/aval/internal/engine"
 )
 
 func (s *Server) handleOpenAIChat(w http.ResponseWriter, r *http.Request) error {
@@ -33,11 +36,11 @@ func (s *Server) handleOpenAIChat(w http.ResponseWriter, r *http.Request) error 
 
 // prepare renders the prompt, checks that it fits and settles the seed.
 func (s *Server) prepare(w http.ResponseWriter, m Model, j *job) error {
-	ids, err := m.Render(j.render)
+	ids, err := j.prompt(m)
 	if err != nil {
 		return &apiError{
 			status: http.StatusBadRequest, kind: "invalid_request_error", code: "template_error",
-			param: "messages", message: "the model's chat template: " + err.Error(), cause: err,
+			param: "messages", message: strings.TrimPrefix(err.Error(), engine.ErrRequest.Error()+": "), cause: err,
 		}
 	}
 	j.request.Prompt = ids
@@ -46,6 +49,16 @@ func (s *Server) prepare(w http.ResponseWriter, m Model, j *job) error {
 		return err
 	}
 	return checkPrompt(m.Info(), ids, "messages")
+}
+
+// prompt renders the conversation.
+func (j *job) prompt(m Model) ([]int32, error) {
+	in := j.render
+	in.AddGenerationPrompt = true
+	if j.template != nil {
+		return m.RenderWith(j.template, in)
+	}
+	return m.Render(in)
 }
 
 // settleSeed draws a seed if the client gave none, and tells it, so that every
@@ -89,7 +102,7 @@ func (c *chatRun) choice(ctx context.Context, i int, on func(thinking, content s
 	req := c.job.request
 	req.Params.Seed += uint64(i)
 	reply := newReply(c.job.tools, c.job.forced, endsInThought(c.m, req.Prompt))
-	res, t, err := c.s.generate(ctx, c.m, req, func(e Event) error {
+	res, t, err := c.s.generate(ctx, c.m, req, func(e engine.Event) error {
 		var lp []tokenLogprob
 		if c.job.topLogp >= 0 && e.Token >= 0 {
 			lp = []tokenLogprob{convertLogprob(c.m.Piece, e, c.job.topLogp)}
@@ -116,7 +129,7 @@ func (c *chatRun) choice(ctx context.Context, i int, on func(thinking, content s
 // chatEnd is what is certain only at the end of an answer.
 type chatEnd struct {
 	thinking, content string
-	calls             []ToolCall
+	calls             []chat.ToolCall
 	finish            string
 }
 

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/avalnetwork/aval/internal/engine"
 )
 
 // defaultCompletionTokens is OpenAI's limit for a completion that sets none.
@@ -141,7 +143,7 @@ func (c *completionRun) answer(ctx context.Context, i int, on func(text string, 
 		}
 	}
 	offset := utf8.RuneCountInString(c.echoes[p])
-	res, t, err := c.s.generate(ctx, c.m, req, func(e Event) error {
+	res, t, err := c.s.generate(ctx, c.m, req, func(e engine.Event) error {
 		var lp *completionLogprobs
 		if c.job.topLogp >= 0 && e.Token >= 0 {
 			lp = completionLogprob(convertLogprob(c.m.Piece, e, c.job.topLogp), offset)

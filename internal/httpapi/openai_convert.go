@@ -8,14 +8,18 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/avalnetwork/aval/internal/chat"
+	"github.com/avalnetwork/aval/internal/engine"
+	"github.com/avalnetwork/aval/internal/grammar"
 	"github.com/avalnetwork/aval/internal/sample"
 )
 
 // job is a request in the server's own terms.
 type job struct {
-	render    RenderInput
-	request   Request // without the prompt; the seed is that of the first choice
-	seeded    bool    // the client gave the seed
+	render    chat.Input
+	template  *chat.Template // instead of the model's own; may be nil
+	request   engine.Request // without the prompt; the seed is that of the first choice
+	seeded    bool           // the client gave the seed
 	choices   int
 	tools     bool // look for tool calls
 	forced    bool // the answer must be one tool call
@@ -170,7 +174,7 @@ func (r *sampling) apply(j *job) error {
 	if j.request.Stop, err = stops("stop", r.Stop); err != nil {
 		return err
 	}
-	j.request.Format, err = r.ResponseFormat.format()
+	j.request.Grammar, err = r.ResponseFormat.grammar()
 	return err
 }
 
@@ -227,36 +231,46 @@ func logitBias(in map[string]float32) (map[int32]float32, error) {
 	return out, nil
 }
 
-func (f *responseFormat) format() (Format, error) {
+// grammar returns what the answer must obey, nil for nothing.
+func (f *responseFormat) grammar() (*grammar.Grammar, error) {
 	if f == nil {
-		return Format{}, nil
+		return nil, nil
 	}
 	switch f.Type {
 	case "text", "":
-		return Format{}, nil
+		return nil, nil
 	case "json_object":
 		if isSchema(f.Schema) {
-			return Format{Schema: f.Schema}, nil
+			return schemaGrammar("response_format", f.Schema)
 		}
-		return Format{JSON: true}, nil
+		return grammar.JSON(), nil
 	case "json_schema":
 		if f.JSONSchema == nil || !isSchema(f.JSONSchema.Schema) {
-			return Format{}, badRequest("response_format", "response_format.json_schema.schema is missing")
+			return nil, badRequest("response_format", "response_format.json_schema.schema is missing")
 		}
-		return Format{Schema: f.JSONSchema.Schema}, nil
+		return schemaGrammar("response_format", f.JSONSchema.Schema)
 	}
-	return Format{}, badRequest("response_format", "response_format.type is %q, want text, json_object or json_schema", f.Type)
+	return nil, badRequest("response_format", "response_format.type is %q, want text, json_object or json_schema", f.Type)
+}
+
+// schemaGrammar compiles a schema that the field param of a request gives.
+func schemaGrammar(param string, schema []byte) (*grammar.Grammar, error) {
+	g, err := grammar.FromJSONSchema(schema)
+	if err != nil {
+		return nil, badRequest(param, "the schema in %s: %v", param, err)
+	}
+	return g, nil
 }
 
 func isSchema(raw json.RawMessage) bool {
 	return len(raw) > 0 && !bytes.Equal(raw, []byte("null"))
 }
 
-func convertMessages(in []chatMessage) ([]Message, error) {
+func convertMessages(in []chatMessage) ([]chat.Message, error) {
 	if len(in) == 0 || len(in) > maxMessages {
 		return nil, badRequest("messages", "messages has %d messages, want 1 to %d", len(in), maxMessages)
 	}
-	out := make([]Message, len(in))
+	out := make([]chat.Message, len(in))
 	for i, m := range in {
 		at := fmt.Sprintf("messages[%d]", i)
 		role, err := convertRole(at, m.Role)
@@ -267,12 +281,12 @@ func convertMessages(in []chatMessage) ([]Message, error) {
 		if err != nil {
 			return nil, err
 		}
-		out[i] = Message{Role: role, Content: content, Name: m.Name, ToolCallID: m.ToolCallID}
+		out[i] = chat.Message{Role: role, Content: content, Name: m.Name, Reasoning: m.Reasoning, ToolCallID: m.ToolCallID}
 		for k, c := range m.ToolCalls {
 			if c.Type != "function" && c.Type != "" {
 				return nil, unsupported(fmt.Sprintf("%s.tool_calls[%d].type", at, k), "tool calls of type %q are not supported, only function", c.Type)
 			}
-			out[i].ToolCalls = append(out[i].ToolCalls, ToolCall{
+			out[i].ToolCalls = append(out[i].ToolCalls, chat.ToolCall{
 				ID: c.ID, Name: c.Function.Name, Arguments: rawArguments(c.Function.Arguments),
 			})
 		}
@@ -340,24 +354,30 @@ func textContent(at string, raw json.RawMessage) (string, error) {
 	return strings.Join(texts, "\n"), nil
 }
 
-func convertTools(in []chatTool) ([]Tool, error) {
+// convertTools keeps the text of the tools, and with it the order of keys that
+// a model sees.
+func convertTools(in []json.RawMessage) ([]chat.Tool, error) {
 	if len(in) > maxTools {
 		return nil, badRequest("tools", "tools has %d tools, want at most %d", len(in), maxTools)
 	}
-	var out []Tool
-	for i, t := range in {
+	var out []chat.Tool
+	for i, raw := range in {
 		at := fmt.Sprintf("tools[%d]", i)
-		if t.Type != "function" && t.Type != "" {
-			return nil, unsupported(at+".type", "%s has the type %q, and only function is supported", at, t.Type)
+		var tool chat.Tool
+		if err := json.Unmarshal(raw, &tool); err != nil {
+			return nil, badRequest(at, "%s: want an object with type and function", at)
 		}
-		if t.Function.Name == "" {
+		if tool.Type != "function" && tool.Type != "" {
+			return nil, unsupported(at+".type", "%s has the type %q, and only function is supported", at, tool.Type)
+		}
+		if tool.Function.Name == "" {
 			return nil, badRequest(at+".function.name", "%s.function.name is missing", at)
 		}
-		tool := Tool{Type: "function"}
-		tool.Function.Name = t.Function.Name
-		tool.Function.Description = t.Function.Description
-		if isSchema(t.Function.Parameters) {
-			tool.Function.Parameters = t.Function.Parameters
+		if tool.Type == "" { // templates expect one
+			tool.Type, tool.Raw = "function", nil
+		}
+		if !isSchema(tool.Function.Parameters) {
+			tool.Function.Parameters = nil
 		}
 		out = append(out, tool)
 	}
@@ -397,7 +417,7 @@ func (r *chatRequest) applyToolChoice(j *job) error {
 		candidates = nil
 		for _, t := range j.render.Tools {
 			if t.Function.Name == named.Function.Name {
-				candidates = []Tool{t}
+				candidates = []chat.Tool{t}
 			}
 		}
 	default:
@@ -406,30 +426,31 @@ func (r *chatRequest) applyToolChoice(j *job) error {
 	if len(candidates) == 0 {
 		return badRequest("tool_choice", "tool_choice asks for a function that tools does not have")
 	}
-	if j.request.Format.JSON || j.request.Format.Schema != nil {
+	if j.request.Grammar != nil {
 		return badRequest("tool_choice", "tool_choice requires a call and response_format something else")
 	}
 	schema, err := forcedSchema(candidates)
 	if err != nil {
 		return err
 	}
-	j.tools, j.forced, j.request.Format = true, true, Format{Schema: schema}
-	return nil
+	j.tools, j.forced = true, true
+	j.request.Grammar, err = schemaGrammar("tools", schema)
+	return err
 }
 
 // finishReason is OpenAI's word for why an answer ended.
-func finishReason(stop StopReason, calls bool) string {
+func finishReason(stop engine.StopReason, calls bool) string {
 	switch {
 	case calls:
 		return "tool_calls"
-	case stop == StopLength:
+	case stop == engine.StopLength:
 		return "length"
 	}
 	return "stop"
 }
 
 // convertCalls gives calls the ids that clients refer to.
-func convertCalls(calls []ToolCall, newID func() string, indexed bool) []chatToolCall {
+func convertCalls(calls []chat.ToolCall, newID func() string, indexed bool) []chatToolCall {
 	var out []chatToolCall
 	for i, c := range calls {
 		args := c.Arguments
@@ -459,7 +480,7 @@ func finiteLogprob(v float64) float64 {
 }
 
 // convertLogprob describes a token and its alternatives.
-func convertLogprob(piece func(int32) []byte, e Event, top int) tokenLogprob {
+func convertLogprob(piece func(int32) []byte, e engine.Event, top int) tokenLogprob {
 	t := describeToken(piece, e.Token, e.Logprob)
 	t.Top = make([]tokenLogprob, 0, top)
 	for _, alt := range e.Top[:min(top, len(e.Top))] {

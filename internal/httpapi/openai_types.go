@@ -53,20 +53,20 @@ type streamOptions struct {
 type chatRequest struct {
 	sampling
 	refused
-	Model               string          `json:"model"`
-	Messages            []chatMessage   `json:"messages"`
-	Stream              bool            `json:"stream"`
-	StreamOptions       *streamOptions  `json:"stream_options"`
-	MaxCompletionTokens *int            `json:"max_completion_tokens"`
-	Logprobs            bool            `json:"logprobs"`
-	TopLogprobs         *int            `json:"top_logprobs"`
-	Tools               []chatTool      `json:"tools"`
-	ToolChoice          json.RawMessage `json:"tool_choice"`
-	ParallelToolCalls   *bool           `json:"parallel_tool_calls"`
-	Modalities          []string        `json:"modalities"`
-	ReasoningEffort     *string         `json:"reasoning_effort"`
-	TemplateArgs        map[string]any  `json:"chat_template_kwargs"`
-	KeepAlive           *keepAlive      `json:"keep_alive"`
+	Model               string            `json:"model"`
+	Messages            []chatMessage     `json:"messages"`
+	Stream              bool              `json:"stream"`
+	StreamOptions       *streamOptions    `json:"stream_options"`
+	MaxCompletionTokens *int              `json:"max_completion_tokens"`
+	Logprobs            bool              `json:"logprobs"`
+	TopLogprobs         *int              `json:"top_logprobs"`
+	Tools               []json.RawMessage `json:"tools"`
+	ToolChoice          json.RawMessage   `json:"tool_choice"`
+	ParallelToolCalls   *bool             `json:"parallel_tool_calls"`
+	Modalities          []string          `json:"modalities"`
+	ReasoningEffort     *string           `json:"reasoning_effort"`
+	TemplateArgs        map[string]any    `json:"chat_template_kwargs"`
+	KeepAlive           *keepAlive        `json:"keep_alive"`
 }
 
 type chatMessage struct {
@@ -75,21 +75,13 @@ type chatMessage struct {
 	Name       string          `json:"name"`
 	ToolCalls  []chatToolCall  `json:"tool_calls"`
 	ToolCallID string          `json:"tool_call_id"`
+	Reasoning  string          `json:"reasoning_content"`
 }
 
 type contentPart struct {
 	Type    string `json:"type"`
 	Text    string `json:"text"`
 	Refusal string `json:"refusal"`
-}
-
-type chatTool struct {
-	Type     string `json:"type"`
-	Function struct {
-		Name        string          `json:"name"`
-		Description string          `json:"description"`
-		Parameters  json.RawMessage `json:"parameters"`
-	} `json:"function"`
 }
 
 type chatToolCall struct {

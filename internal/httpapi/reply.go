@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"github.com/avalnetwork/aval/internal/chat"
 )
 
 // Some models write their thoughts first, between these marks.
@@ -31,7 +33,7 @@ type reply struct {
 	buf     string // text not yet sorted
 	thought bool   // thoughts have been given out
 	spoke   bool   // content other than white space has been given out
-	calls   func(text string) (content string, calls []ToolCall)
+	calls   func(text string) (content string, calls []chat.ToolCall)
 }
 
 type replyState int
@@ -47,7 +49,7 @@ const (
 // newReply starts an answer. thinking says that the prompt ends within the
 // model's thoughts.
 func newReply(tools, forced, thinking bool) *reply {
-	r := &reply{tools: tools, forced: forced, calls: ParseToolCalls}
+	r := &reply{tools: tools, forced: forced, calls: chat.ParseToolCalls}
 	switch {
 	case forced:
 		r.state = replyHeld
@@ -149,13 +151,13 @@ func (r *reply) give(n int) string {
 }
 
 // end returns what add kept back, with the tool calls in it.
-func (r *reply) end() (thinking, content string, calls []ToolCall) {
+func (r *reply) end() (thinking, content string, calls []chat.ToolCall) {
 	rest := r.buf
 	r.buf = ""
 	switch {
 	case r.forced:
 		if call, ok := parseForced(rest); ok {
-			return "", "", []ToolCall{call}
+			return "", "", []chat.ToolCall{call}
 		}
 		return "", rest, nil
 	case r.state == replyThinking:
@@ -187,7 +189,7 @@ func partial(s string, marks []string) int {
 
 // forcedSchema returns the JSON schema of a call of one of the tools. An
 // answer that it constrains is read by parseForced.
-func forcedSchema(tools []Tool) ([]byte, error) {
+func forcedSchema(tools []chat.Tool) ([]byte, error) {
 	// The struct keeps the order of the properties, in which they are generated:
 	// a model chooses the function first.
 	type properties struct {
@@ -224,13 +226,13 @@ func forcedSchema(tools []Tool) ([]byte, error) {
 }
 
 // parseForced reads what forcedSchema allows.
-func parseForced(text string) (ToolCall, bool) {
+func parseForced(text string) (chat.ToolCall, bool) {
 	var call struct {
 		Name      string          `json:"name"`
 		Arguments json.RawMessage `json:"arguments"`
 	}
 	if json.Unmarshal([]byte(text), &call) != nil || call.Name == "" {
-		return ToolCall{}, false // cut off by a limit
+		return chat.ToolCall{}, false // cut off by a limit
 	}
-	return ToolCall{Name: call.Name, Arguments: call.Arguments}, true
+	return chat.ToolCall{Name: call.Name, Arguments: call.Arguments}, true
 }

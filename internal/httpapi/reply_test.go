@@ -6,17 +6,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/avalnetwork/aval/internal/chat"
 	"github.com/avalnetwork/aval/internal/httpapi"
 )
 
 // parseBare finds calls written <tool_call>NAME</tool_call>.
-func parseBare(text string) (string, []httpapi.ToolCall) {
+func parseBare(text string) (string, []chat.ToolCall) {
 	content, rest, found := strings.Cut(text, "<tool_call>")
 	name, _, closed := strings.Cut(rest, "</tool_call>")
 	if !found || !closed {
 		return text, nil
 	}
-	return content, []httpapi.ToolCall{{Name: name}}
+	return content, []chat.ToolCall{{Name: name}}
 }
 
 var replyTests = []struct {
@@ -24,7 +25,7 @@ var replyTests = []struct {
 	tools, thinking bool
 	thought         string
 	content         string
-	calls           []httpapi.ToolCall
+	calls           []chat.ToolCall
 }{
 	{name: "plain", text: "a < b\n", content: "a < b\n"},
 	{name: "leading space", text: " \n a", content: " \n a"},
@@ -36,8 +37,8 @@ var replyTests = []struct {
 	{name: "thoughts opened by the prompt", text: "\nhm\n</think>Yes", thinking: true, thought: "hm", content: "Yes"},
 	{name: "almost thoughts", text: "<thin>", content: "<thin>"},
 	{name: "thoughts later", text: "a <think>b</think>", content: "a <think>b</think>"},
-	{name: "call", text: "Ok: <tool_call>f</tool_call>", tools: true, content: "Ok: ", calls: []httpapi.ToolCall{{Name: "f"}}},
-	{name: "call after thoughts", text: "<think>x</think>\n<tool_call>f</tool_call>", tools: true, thought: "x", calls: []httpapi.ToolCall{{Name: "f"}}},
+	{name: "call", text: "Ok: <tool_call>f</tool_call>", tools: true, content: "Ok: ", calls: []chat.ToolCall{{Name: "f"}}},
+	{name: "call after thoughts", text: "<think>x</think>\n<tool_call>f</tool_call>", tools: true, thought: "x", calls: []chat.ToolCall{{Name: "f"}}},
 	{name: "call without tools", text: "<tool_call>f</tool_call>", content: "<tool_call>f</tool_call>"},
 	{name: "call without end", text: "a <tool_call>f", tools: true, content: "a <tool_call>f"},
 	{name: "almost a call", text: "a <tool_cake> [b] {c}", tools: true, content: "a <tool_cake> [b] {c}"},
