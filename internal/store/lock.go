@@ -3,6 +3,7 @@ package store
 import (
 	"os"
 	"runtime"
+	"time"
 )
 
 // fileLock is an exclusive lock on a file, held against other processes and
@@ -15,8 +16,12 @@ type fileLock struct {
 
 // acquire locks path, creating it; wait chooses between waiting and ErrBusy.
 func acquire(path string, wait bool) (*fileLock, error) {
-	for {
+	for tries := 0; ; tries++ {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, permFile)
+		if runtime.GOOS == "windows" && os.IsPermission(err) && tries < 50 {
+			time.Sleep(10 * time.Millisecond) // a file being removed cannot be opened there
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -162,4 +163,39 @@ func TestGoroutines(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkWhole(t, s)
+}
+
+// TestStageExcludes: at most one holds a file, though each one who lets go
+// removes the lock file.
+func TestStageExcludes(t *testing.T) {
+	s := open(t)
+	f := fileOf("f", "contents")
+	var holders, held atomic.Int32
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 500 {
+				g, err := s.Stage(f)
+				if errors.Is(err, store.ErrBusy) {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if holders.Add(1) != 1 {
+					t.Error("two hold the same file")
+				}
+				held.Add(1)
+				holders.Add(-1)
+				if err := g.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if held.Load() == 0 {
+		t.Error("nobody ever held the file")
+	}
 }
