@@ -18,7 +18,7 @@ var floors = [][]string{
 	{"internal/model", "internal/chat", "internal/sample"},
 	{"internal/engine"},
 	{"internal/store"},
-	{"internal/hub", "internal/httpapi", "internal/store/errfs"},
+	{"internal/hub", "internal/httpapi", "internal/bench", "internal/store/errfs"},
 	{"."}, // the package aval
 	{"cmd/aval"},
 }

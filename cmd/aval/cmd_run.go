@@ -1,0 +1,256 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/avalnetwork/aval/internal/chat"
+	"github.com/avalnetwork/aval/internal/engine"
+)
+
+// maxInput bounds what is read from standard input as a prompt.
+const maxInput = 64 << 20
+
+type runOptions struct {
+	modelOptions
+	samplingOptions
+	raw, json, verbose, noThink, ignoreEOS bool
+	system, date                           string
+}
+
+// runJSON is what "aval run --json" prints.
+type runJSON struct {
+	Model        string      `json:"model"`
+	PromptIDs    []int32     `json:"prompt_ids"`
+	IDs          []int32     `json:"ids"`
+	Text         string      `json:"text"`
+	Stop         string      `json:"stop"` // eos, stop, length
+	StopText     string      `json:"stop_text,omitempty"`
+	PromptTokens int         `json:"prompt_tokens"`
+	Tokens       int         `json:"tokens"`
+	Seed         uint64      `json:"seed"`
+	Timings      timingsJSON `json:"timings"`
+}
+
+type timingsJSON struct {
+	LoadSeconds           float64 `json:"load_seconds"`
+	PromptSeconds         float64 `json:"prompt_seconds"`
+	PromptTokensPerSecond float64 `json:"prompt_tokens_per_second"`
+	DecodeSeconds         float64 `json:"decode_seconds"`
+	DecodeTokensPerSecond float64 `json:"decode_tokens_per_second"`
+}
+
+func newRunCommand(a *app) *cobra.Command {
+	var o runOptions
+	c := &cobra.Command{
+		Use:   "run [flags] MODEL [PROMPT...]",
+		Short: "Answer a prompt, or chat",
+		Long: `Run answers PROMPT, or, on a terminal without one, starts a chat. Without PROMPT
+and without a terminal the prompt is standard input; a PROMPT of "-" stands for
+standard input too, so that both can be joined.
+
+The prompt is put into the model's own chat template, unless the model has none
+or --raw is given. A prompt that does not fit the context is refused, never cut.
+The default seed is 0: the same command gives the same answer everywhere.
+` + modelHelp + "\n" + exitHelp,
+		Example: `  aval run model.gguf                                    # chat
+  aval run smollm2 "Why is the sky blue?"
+  cat report.txt | aval run smollm2 "Summarise this:" -
+  aval run --raw --temperature 0 --max-tokens 64 model.gguf "Once upon a time"
+  aval run --schema person.json smollm2 "Invent a person"`,
+		Args: cobra.MinimumNArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.run(c.Context(), &o, args[0], args[1:])
+		},
+	}
+	f := c.Flags()
+	f.BoolVar(&o.raw, "raw", false, "give the prompt to the model as it is, without a chat template")
+	f.StringVar(&o.system, "system", "", "system message: who the model should be")
+	f.BoolVar(&o.noThink, "no-think", false, "ask models that can to answer without thinking first")
+	f.StringVar(&o.date, "date", "", "today's date as YYYY-MM-DD, for templates that tell it to the model")
+	f.BoolVar(&o.json, "json", false, "print one JSON object instead of text")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "tell the speed on standard error")
+	f.BoolVar(&o.ignoreEOS, "ignore-eos", false, "go on after the model says it is done (for measurements)")
+	o.modelOptions.add(f)
+	o.samplingOptions.add(f)
+	return c
+}
+
+func (a *app) run(ctx context.Context, o *runOptions, model string, words []string) error {
+	r, err := o.request()
+	if err != nil {
+		return err
+	}
+	r.IgnoreEOS = o.ignoreEOS
+	interactive := len(words) == 0 && a.inTerminal
+	if interactive && o.json {
+		return usageErrorf("--json needs a PROMPT, or a prompt on standard input")
+	}
+	text := ""
+	if !interactive {
+		if text, err = a.promptText(words); err != nil {
+			return err
+		}
+	}
+	where, err := a.locate(model)
+	if err != nil {
+		return err
+	}
+	begin := time.Now()
+	e, err := engine.Open(where.path, o.engine(a))
+	if err != nil {
+		return fmt.Errorf("%s: %w", where.path, err)
+	}
+	defer e.Close()
+	s := &session{app: a, options: o, engine: e, request: r, name: where.name, load: time.Since(begin)}
+	if o.system != "" {
+		s.messages = append(s.messages, chat.Message{Role: "system", Content: o.system})
+	}
+	if !o.raw && !e.HasTemplate() {
+		o.raw = true
+		a.note("aval: %s has no chat template; the prompt is given to it as it is", where.name)
+	}
+	if interactive {
+		return s.chat(ctx)
+	}
+	return s.once(ctx, text)
+}
+
+// promptText joins the arguments, in which "-" stands for standard input.
+func (a *app) promptText(words []string) (string, error) {
+	if len(words) == 0 {
+		words = []string{"-"}
+	}
+	var parts []string
+	for _, w := range words {
+		if w != "-" {
+			parts = append(parts, w)
+			continue
+		}
+		src, err := io.ReadAll(io.LimitReader(a.in, maxInput+1))
+		if err != nil {
+			return "", fmt.Errorf("standard input: %w", err)
+		}
+		if len(src) > maxInput {
+			return "", usageErrorf("standard input has more than %d bytes", maxInput)
+		}
+		parts = append(parts, strings.TrimRight(string(src), "\r\n"))
+	}
+	text := strings.Join(parts, " ")
+	if text == "" {
+		return "", fmt.Errorf("%w (PROMPT, or standard input)", engine.ErrEmptyPrompt)
+	}
+	return text, nil
+}
+
+// session is one open model and, in a chat, what was said.
+type session struct {
+	*app
+	options  *runOptions
+	engine   *engine.Engine
+	request  engine.Request
+	name     string
+	load     time.Duration
+	messages []chat.Message
+}
+
+// once answers a single prompt.
+func (s *session) once(ctx context.Context, text string) error {
+	res, err := s.answer(ctx, text, !s.options.json)
+	if err != nil {
+		return err
+	}
+	if !s.options.json {
+		return nil
+	}
+	t := s.timings(res)
+	return s.printRow(runJSON{
+		Model: s.name, PromptIDs: res.PromptIDs, IDs: notNil(res.IDs), Text: res.Text, Stop: string(res.Stop), StopText: res.StopText,
+		PromptTokens: len(res.PromptIDs), Tokens: len(res.IDs), Seed: s.request.Params.Seed, Timings: t,
+	})
+}
+
+// answer generates the answer to one prompt or message, and prints it as it
+// comes if asked to.
+func (s *session) answer(ctx context.Context, text string, show bool) (*engine.Result, error) {
+	r := s.request
+	var err error
+	if s.options.raw {
+		r.Prompt, err = s.engine.Tokenize(text, true)
+	} else {
+		r.Prompt, err = s.engine.Render(s.input(text))
+	}
+	if err != nil {
+		return nil, err
+	}
+	last := ""
+	res, err := s.engine.Generate(ctx, r, func(ev engine.Event) error {
+		if !show || ev.Text == "" {
+			return nil
+		}
+		last = ev.Text
+		_, err := io.WriteString(s.out, ev.Text)
+		return err
+	})
+	if show && !strings.HasSuffix(last, "\n") && (err == nil || res != nil) {
+		fmt.Fprintln(s.out)
+	}
+	if err == nil && s.options.verbose {
+		s.tellSpeed(res)
+	}
+	return res, err
+}
+
+// input is the conversation so far and one more message.
+func (s *session) input(text string) chat.Input {
+	in := chat.Input{
+		Messages:            append(s.messages[:len(s.messages):len(s.messages)], chat.Message{Role: "user", Content: text}),
+		AddGenerationPrompt: true,
+		Date:                s.options.date,
+	}
+	if s.options.noThink {
+		in.Extra = map[string]any{"enable_thinking": false}
+	}
+	return in
+}
+
+func (s *session) timings(res *engine.Result) timingsJSON {
+	t := res.Timings
+	return timingsJSON{
+		LoadSeconds:           s.load.Seconds(),
+		PromptSeconds:         t.Prompt.Seconds(),
+		PromptTokensPerSecond: perSecond(len(res.PromptIDs)-t.Reused, t.Prompt),
+		DecodeSeconds:         t.Generate.Seconds(),
+		DecodeTokensPerSecond: perSecond(len(res.IDs)-1, t.Generate),
+	}
+}
+
+func (s *session) tellSpeed(res *engine.Result) {
+	t := s.timings(res)
+	s.note("load %.2f s · prompt %d tokens (%d reused), %.1f tokens/s · answer %d tokens, %.1f tokens/s · stop: %s",
+		t.LoadSeconds, len(res.PromptIDs), res.Timings.Reused, t.PromptTokensPerSecond, len(res.IDs), t.DecodeTokensPerSecond, res.Stop)
+}
+
+func perSecond(n int, d time.Duration) float64 {
+	if n <= 0 || d <= 0 {
+		return 0
+	}
+	return float64(n) / d.Seconds()
+}
+
+// notNil makes an empty list [] in JSON, not null.
+func notNil[T any](s []T) []T {
+	if s == nil {
+		return []T{}
+	}
+	return s
+}
+
+// gone reports whether the person interrupted.
+func gone(err error) bool { return errors.Is(err, context.Canceled) }

@@ -1,0 +1,18 @@
+// Command aval runs language models on plain CPUs, with the same bits on every
+// machine. See "aval help" and docs/. It is thin: flags, the terminal and exit
+// codes are here, everything else is in the packages below.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := execute(ctx, newApp(), os.Args[1:])
+	stop()
+	os.Exit(code)
+}
