@@ -8,6 +8,7 @@ import (
 
 	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/bench"
+	"github.com/avalnetwork/aval/internal/kernel"
 	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/testdata"
 )
@@ -60,4 +61,14 @@ func TestFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	fmt.Printf("prefill %.1f decode %.1f\n", bench.Median(r.Prefill), bench.Median(r.Decode))
+}
+
+func TestRoof(t *testing.T) {
+	if *file == "" {
+		t.Skip("no -model")
+	}
+	for _, n := range []int{1, 2} {
+		r := bench.Measure(kernel.Best(), n)
+		fmt.Printf("roof %d threads: %.1f GB/s %.3f TOPS\n", n, r.BytesPerSecond/1e9, r.OpsPerSecond/1e12)
+	}
 }

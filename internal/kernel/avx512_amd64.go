@@ -113,3 +113,7 @@ func geluAVX512(dst *float32, gate *float32, up *float32, n int)
 func softmaxAVX512(s *float32, stride int, panels int, scale float32) float32
 
 func quantizeAVX512(x *float32, nb int, codes *int8, scale *float32, sums *int32)
+
+func streamAVX512(p *byte, n int) uint64
+
+func peakAVX512(n int) uint64

@@ -42,6 +42,11 @@ type Kernel struct {
 	// stride floats apart: multiplied by scale, less their maximum, and
 	// exponentiated in place. It returns their sum.
 	softmax func(s *float32, stride, panels int, scale float32) float32
+
+	// For measurements: see Stream and Peak. May be nil.
+	stream  func(p *byte, n int) uint64
+	peak    func(rounds int) uint64
+	peakOps int // multiply-adds of a round
 }
 
 // Scratch is the working memory of one goroutine.

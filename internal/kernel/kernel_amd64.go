@@ -51,6 +51,9 @@ var avx512 = Kernel{
 	silu:       siluAVX512,
 	gelu:       geluAVX512,
 	softmax:    softmaxAVX512,
+	stream:     streamAVX512,
+	peak:       peakAVX512,
+	peakOps:    16 * 64,
 }
 
 func tileQAVX512(t int, out *float32, codes *byte, scales, offs *float32, x, xe *byte, nb, cont int) {

@@ -19,7 +19,8 @@ type pass struct {
 	attended, feedForward *kernel.Acts // the slot's
 }
 
-// maxPanels is the most panels of a matrix that a chunk takes.
+// maxPanels is the most panels of a matrix that a chunk of a full batch takes;
+// a chunk of a smaller one may take more, as its results take as much memory.
 const maxPanels = 8
 
 // forward is the whole pass: every worker executes it.
@@ -111,11 +112,15 @@ type destination struct {
 	add  bool
 }
 
-// panelsPerChunk balances the cost of a chunk against the number of them.
-func panelsPerChunk(m *kernel.Matrix, n int) int {
-	const bytes = 48 << 10
-	per := bytes / (m.Bytes() / m.Panels() * n)
-	return min(max(per, (m.Panels()+pool.MaxChunks/4-1)/(pool.MaxChunks/4), 1), maxPanels)
+// panelsPerChunk cuts the product of a matrix with n vectors into chunks: many
+// enough that the workers end at about the same time, not so many that claiming
+// them costs.
+func (p *pass) panelsPerChunk(m *kernel.Matrix, n int) int {
+	const least, most = 32 << 10, 128 << 10 // bytes of weights times vectors
+	panel := m.Bytes() / m.Panels() * n
+	size := min(max(m.Bytes()*n/(p.model.pool.Workers()*16), least), most)
+	fewest := (m.Panels() + pool.MaxChunks/4 - 1) / (pool.MaxChunks / 4)
+	return max(min(size/panel, maxPanels*MaxBatch/n), fewest, 1)
 }
 
 // products multiplies a batch with up to three matrices in one stage.
@@ -123,7 +128,7 @@ func (p *pass) products(a *kernel.Acts, ds ...destination) {
 	var chunks, per [3]int
 	total := 0
 	for i, d := range ds {
-		per[i] = panelsPerChunk(d.m, a.Len())
+		per[i] = p.panelsPerChunk(d.m, a.Len())
 		chunks[i] = (d.m.Panels() + per[i] - 1) / per[i]
 		total += chunks[i]
 	}
@@ -277,7 +282,7 @@ func (p *pass) addNormed(w []float32) {
 func (p *pass) gated(l *layer, g kernel.Gate) {
 	b, n := p.slot, p.slot.n
 	ffn := l.gate.Rows
-	per := max(panelsPerChunk(l.gate, n)/2, 1)
+	per := max(p.panelsPerChunk(l.gate, n)/2, 1)
 	gate := p.scratch.out
 	up := gate[len(gate)/2:]
 	chunks := (l.gate.Panels() + per - 1) / per
@@ -315,7 +320,7 @@ func (p *pass) logits() {
 		return
 	}
 	n, m := len(b.out), w.output
-	per := panelsPerChunk(m, n)
+	per := p.panelsPerChunk(m, n)
 	p.worker.Do((m.Panels()+per-1)/per, func(chunk int) {
 		for j := chunk * per; j < min((chunk+1)*per, m.Panels()); j++ {
 			p.kernel.Mul(s.out[(j-chunk*per)*n*kernel.Panel:], m, j, b.final, s.kernel)

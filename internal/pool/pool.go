@@ -2,9 +2,9 @@
 // busy machine slows it as little as possible. Call [New], then [Pool.Run].
 //
 // Every worker executes the same straight-line program. A stage ([Worker.Do])
-// is a number of chunks that the workers claim one by one; the stage ends when
-// all are committed. There is no fixed share of the work and no leader: a
-// worker that the operating system has put aside is overtaken by the others,
+// is a number of chunks that the workers claim one by one, first of a share of
+// their own, then of the others'; the stage ends when all are committed. There
+// is no leader: a worker that the operating system has put aside is overtaken by the others,
 // which do its chunks and go on, and finds every stage done when it returns.
 //
 // That also covers the chunk it held. Chunks are functions of their inputs, so
@@ -39,7 +39,7 @@ const (
 type Pool struct {
 	workers []*Worker
 
-	claim  atomic.Uint64 // stage << chunkBits | next chunk to claim
+	claims []claim       // of the share of each worker
 	count  atomic.Int64  // chunks of the current stage committed
 	stage  atomic.Uint64 // the current stage
 	states []atomic.Uint64
@@ -48,6 +48,13 @@ type Pool struct {
 	jobs   [2]job        // of the current run and the one before, by run & 1
 	closed atomic.Bool
 	wg     sync.WaitGroup
+}
+
+// claim is stage << chunkBits | chunks claimed of one worker's share, alone in
+// its cache line.
+type claim struct {
+	atomic.Uint64
+	_ [56]byte
 }
 
 // job is what the workers execute in a run.
@@ -73,8 +80,8 @@ type Worker struct {
 // New starts a pool of n workers, the caller of Run among them.
 func New(n int) *Pool {
 	p := &Pool{states: make([]atomic.Uint64, MaxChunks)}
-	p.stage.Store(1)
-	p.claim.Store(1 << chunkBits)
+	p.claims = make([]claim, max(n, 1))
+	p.begin(1)
 	for i := range max(n, 1) {
 		w := &Worker{ID: i, pool: p, wake: make(chan struct{}, 1)}
 		p.workers = append(p.workers, w)
@@ -198,7 +205,7 @@ func (w *Worker) Do(n int, compute, commit func(c int)) {
 		return
 	}
 	for {
-		c, ok := p.next(k, n)
+		c, ok := p.next(w.ID, k, n)
 		if !ok {
 			break
 		}
@@ -222,18 +229,37 @@ func (w *Worker) Do(n int, compute, commit func(c int)) {
 	}
 }
 
-// next claims a chunk of stage k.
-func (p *Pool) next(k uint64, n int) (int, bool) {
-	for {
-		v := p.claim.Load()
-		c := int(v & (1<<chunkBits - 1))
-		if v>>chunkBits != k || c >= n {
-			return 0, false
-		}
-		if p.claim.CompareAndSwap(v, v+1) {
-			return c, true
+// next claims a chunk of stage k for worker id. Each worker begins with a share
+// of its own, so that what it reads runs on from chunk to chunk, and then takes
+// from the others'.
+func (p *Pool) next(id int, k uint64, n int) (int, bool) {
+	workers := len(p.claims)
+	for i := range workers {
+		owner := (id + i) % workers
+		start, end := owner*n/workers, (owner+1)*n/workers
+		for {
+			v := p.claims[owner].Load()
+			if v>>chunkBits != k {
+				return 0, false
+			}
+			c := start + int(v&(1<<chunkBits-1))
+			if c >= end {
+				break
+			}
+			if p.claims[owner].CompareAndSwap(v, v+1) {
+				return c, true
+			}
 		}
 	}
+	return 0, false
+}
+
+// begin opens stage k.
+func (p *Pool) begin(k uint64) {
+	for i := range p.claims {
+		p.claims[i].Store(k << chunkBits)
+	}
+	p.stage.Store(k)
 }
 
 // finish commits chunk c of stage k unless somebody has. A chunk's state is
@@ -247,8 +273,7 @@ func (p *Pool) finish(k uint64, c, n int, commit func(c int)) {
 	p.states[c].Store(k<<1 | 1)
 	if p.count.Add(1) == int64(n) {
 		p.count.Store(0)
-		p.claim.Store((k + 1) << chunkBits)
-		p.stage.Store(k + 1)
+		p.begin(k + 1)
 	}
 }
 

@@ -45,6 +45,14 @@ func (u unit) load(m operand.Mem, v reg.VecVirtual) {
 	}
 }
 
+func (u unit) move(src, dst reg.VecVirtual) {
+	if u.wide {
+		VMOVDQA64(src, dst)
+	} else {
+		VMOVDQA(src, dst)
+	}
+}
+
 // mulBroadcast emits dst = a * the number at m.
 func (u unit) mulBroadcast(m operand.Mem, a, dst reg.VecVirtual) {
 	if u.wide {
@@ -91,15 +99,28 @@ func (u unit) constant(x uint32, spare bool) operand.Op {
 // dots a register of rows would be too many, only the first eight.
 //
 // VPMADDUBSW multiplies unsigned by signed bytes and adds pairs in 16 bits,
-// saturating. Codes of any size go as |w| times the activation with the sign of
-// w: at most 2 * 128 * 127 = 32512. Small codes, that is in [-32, 32], go as
-// w + 32, at most 64, two groups of columns added before they are widened: at
-// most 4 * 64 * 127 = 32512; the tile's sums take the 32 back.
+// saturating. Three forms of the codes w keep within that:
+//
+//   - any: |w| times x with the sign of w, from -2*128*128 to 2*128*127. For few
+//     vectors the sign is applied by an instruction of its own; for many, x is
+//     inverted where w is negative, which is -x - 1, and the sum of those |w|,
+//     the same for all vectors, is added afterwards.
+//   - centred, in [-32, 31]: (w + 32) times x, of two groups of columns added
+//     before they are widened: at most 4*63*127. The sum of x takes the 32 back.
+//   - small, in [0, 63]: w times x, of two groups.
+type codeForm uint8
+
+const (
+	anyCodes codeForm = iota
+	centredCodes
+	smallCodes
+)
+
 type tile struct {
 	unit
 	n            int  // vectors
 	rows         int  // of the panel: 16 or 8
-	small        bool // codes
+	form         codeForm
 	half, offset bool // form of the scales
 
 	out, codes, scales, offs, x, xe, stride, stride3 reg.GPVirtual
@@ -108,7 +129,8 @@ type tile struct {
 	lines      int
 	acc, dot   []reg.VecVirtual // [n][lines]; acc only if it fits, else it is in out
 	ones, bias operand.Op
-	zero       reg.VecVirtual // wide only
+	zero       reg.VecVirtual   // wide only
+	minus      []reg.VecVirtual // [lines]: sums of -|w| over the negative w, if x is inverted
 }
 
 func (k *tile) name() string {
@@ -120,8 +142,8 @@ func (k *tile) name() string {
 		s += "Half"
 	case k.offset:
 		s += "Offset"
-	case k.small:
-		s += "Small"
+	case k.form == centredCodes:
+		s += "Centred"
 	}
 	return s + k.suffix
 }
@@ -150,11 +172,11 @@ func (k *tile) emit() {
 	k.lines = k.rows * 4 / k.size()
 	spare := k.n < 12
 	k.ones = k.constant(0x00010001, spare)
-	if k.small {
-		k.bias = k.constant(0xa0a0a0a0, spare) // 32 - 128
-	} else {
-		k.bias = k.constant(0x80808080, spare) // the code of zero
+	zero := uint32(0x80808080) // code of zero, so is its complement
+	if k.form == centredCodes {
+		zero = 0xa0a0a0a0 // 32 - 128
 	}
+	k.bias = k.constant(zero, spare)
 	if k.wide {
 		k.zero = k.vec()
 		k.clear(k.zero)
@@ -234,12 +256,36 @@ func (k *tile) at(base reg.Register, strides, i int) operand.Mem {
 // dots emits the dot products over the groups of columns of part h of a block,
 // and leaves codes and x behind them.
 func (k *tile) dots(h, groups int) {
-	for _, d := range k.dot {
-		k.clear(d)
+	for i := range k.n {
+		d := k.dot[i*k.lines : (i+1)*k.lines]
+		if k.form != centredCodes {
+			for _, d := range d {
+				k.clear(d)
+			}
+			continue
+		}
+		sum := k.at(k.x, 9, i) // times -128; wanted is -32
+		if k.half {
+			sum = k.at(k.xe, h, i)
+		}
+		VPBROADCASTD(sum, d[0])
+		VPSRAD(operand.U8(2), d[0], d[0])
+		for _, e := range d[1:] {
+			k.move(d[0], e)
+		}
 	}
 	step, size := k.step, 1
-	if k.small {
+	switch {
+	case k.form != anyCodes:
 		step, size = k.stepSmall, 2
+	case k.inverts():
+		step = k.stepInvert
+		k.minus = nil
+		for range k.lines {
+			v := k.vec()
+			k.clear(v)
+			k.minus = append(k.minus, v)
+		}
 	}
 	if k.n <= 2 {
 		for range groups / size {
@@ -254,6 +300,40 @@ func (k *tile) dots(h, groups int) {
 	step()
 	DECQ(n)
 	JNE(operand.LabelRef(label))
+	for r, m := range k.minus {
+		VPMADDWD(k.ones, m, m)
+		for i := range k.n {
+			d := k.dot[i*k.lines+r]
+			VPSUBD(m, d, d)
+		}
+	}
+}
+
+// inverts says whether x is inverted where a code of any form is negative.
+func (k *tile) inverts() bool { return k.form == anyCodes && k.n > 2 && !k.wide }
+
+// stepInvert emits the products of codes of any size with one group of columns.
+func (k *tile) stepInvert() {
+	for r := range k.lines {
+		negative, abs, p := k.vec(), k.vec(), k.vec()
+		k.load(mem(k.codes, k.size()*r), abs)
+		VPCMPGTB(splat(0xffffffff), abs, negative) // codes below 128
+		VPXOR(k.bias, abs, abs)
+		VPABSB(abs, abs)
+		VPMADDUBSW(negative, abs, p)
+		VPADDW(p, k.minus[r], k.minus[r])
+		for i := range k.n {
+			p := k.vec()
+			VPBROADCASTD(k.at(k.x, 0, i), p)
+			VPXOR(negative, p, p)
+			VPMADDUBSW(p, abs, p)
+			VPMADDWD(k.ones, p, p)
+			d := k.dot[i*k.lines+r]
+			VPADDD(p, d, d)
+		}
+	}
+	ADDQ(operand.I32(64), k.codes)
+	ADDQ(k.stride, k.x)
 }
 
 // activations returns a function that emits the load of a group of a vector:
@@ -339,19 +419,6 @@ func (k *tile) stepSmall() {
 // add emits the scaling of the dots of part h and adds them to what is there.
 func (k *tile) add(h int) {
 	for i := range k.n {
-		if k.small { // the sums hold -128 * sum, wanted is -32 * sum
-			c := k.vec()
-			if k.half {
-				VPBROADCASTD(k.at(k.xe, h, i), c)
-			} else {
-				VPBROADCASTD(k.at(k.x, 1, i), c)
-			}
-			VPSRAD(operand.U8(2), c, c)
-			for r := range k.lines {
-				d := k.dot[i*k.lines+r]
-				VPADDD(c, d, d)
-			}
-		}
 		xscale, xsum := k.at(k.x, 0, i), k.at(k.xe, 2, i)
 		if k.half {
 			xscale, xsum = k.at(k.x, 4-4*h, i), k.at(k.xe, 3+h, i)
@@ -385,11 +452,11 @@ func (k *tile) add(h int) {
 // tileSet emits every function of a unit.
 func tileSet(u unit) {
 	for _, form := range []tile{
-		{},
-		{small: true},
-		{small: true, offset: true},
-		{small: true, half: true},
-		{small: true, half: true, offset: true},
+		{form: anyCodes},
+		{form: centredCodes},
+		{form: smallCodes, offset: true},
+		{form: centredCodes, half: true},
+		{form: smallCodes, half: true, offset: true},
 	} {
 		for _, n := range []int{1, 2, 4, 12} {
 			k := form

@@ -128,7 +128,7 @@ func tileQ512(t int, half, offset, prefetch bool) {
 	RET()
 }
 
-const prefetchDistance = 4096
+const prefetchDistance = 8192
 
 // tileF512 emits the product of columns of numbers with a tile of t vectors.
 func tileF512(t int, half bool) {

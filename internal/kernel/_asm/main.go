@@ -60,4 +60,6 @@ func setAVX512() {
 	gate512("gelu", true)
 	softmax512()
 	quantize512()
+	stream512()
+	peak512()
 }
