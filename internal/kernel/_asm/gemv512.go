@@ -23,9 +23,15 @@ func gemv512(name string, low, high int, kind string) {
 	acc, zero := ZMM(), ZMM()
 	VPXORD(acc, acc, acc)
 	VPXORD(zero, zero, zero)
-	var lowMask, highMask, sign reg.VecVirtual
+	var lowMask, upMask, highMask, sign reg.VecVirtual
 	if low < 8 {
 		lowMask = broadcastDword((1<<low - 1) * 0x01010101)
+	}
+	// Where nothing lies apart, high nibbles are multiplied where they are,
+	// and the sum divided by 16.
+	inPlace := low == 4 && high == 0
+	if inPlace {
+		upMask = broadcastDword(0xf0f0f0f0)
 	}
 	if high > 0 {
 		highMask = broadcastDword((1<<high - 1) << low * 0x01010101)
@@ -89,6 +95,8 @@ func gemv512(name string, low, high int, kind string) {
 			switch {
 			case low == 8:
 				VMOVDQU64(mem(w, 64*g), v)
+			case g >= 4 && inPlace:
+				VPANDD(mem(w, 64*(g-4)), upMask, v)
 			case g < 4:
 				VPANDD(mem(w, 64*g), lowMask, v)
 			default:
@@ -107,10 +115,13 @@ func gemv512(name string, low, high int, kind string) {
 				VPORD(t, v, v)
 			}
 			to := dot
-			if g%2 == 1 {
+			if g%2 == 1 && !inPlace || g >= 4 && inPlace {
 				to = dot2
 			}
 			VPDPBUSD_BCST(mem(x, 4*g), v, to)
+		}
+		if inPlace {
+			VPSRAD(operand.U8(4), dot2, dot2)
 		}
 		VPADDD(dot2, dot, dot)
 		scale := ZMM()
