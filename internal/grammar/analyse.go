@@ -80,14 +80,19 @@ func (g *Grammar) firstCalls(r int32, nulls []bool) []int32 {
 
 // nullRules tells for each rule whether it matches the empty text.
 func (g *Grammar) nullRules() []bool {
+	calls := make([][]int32, len(g.rules))
+	for r := range g.rules {
+		calls[r] = g.allCalls(int32(r))
+	}
+	order := calleesFirst(calls)
 	nulls := make([]bool, len(g.rules))
 	for changed := true; changed; {
 		changed = false
-		for r := len(g.rules) - 1; r >= 0; r-- {
+		for _, r := range order {
 			if nulls[r] {
 				continue
 			}
-			g.reach(int32(r), nulls, func(s int32) {
+			g.reach(r, nulls, func(s int32) {
 				if s == g.rules[r].end {
 					nulls[r], changed = true, true
 				}
@@ -97,26 +102,67 @@ func (g *Grammar) nullRules() []bool {
 	return nulls
 }
 
+// allCalls lists the rules that a rule calls anywhere.
+func (g *Grammar) allCalls(r int32) []int32 {
+	var calls []int32
+	seen := map[int32]bool{}
+	work := []int32{g.rules[r].start}
+	for len(work) > 0 {
+		s := work[len(work)-1]
+		work = work[:len(work)-1]
+		if seen[s] {
+			continue
+		}
+		seen[s] = true
+		st := &g.states[s]
+		for _, e := range st.edges {
+			work = append(work, e.to)
+		}
+		work = append(work, st.eps...)
+		if st.call >= 0 {
+			calls, work = append(calls, st.call), append(work, st.ret)
+		}
+		if st.loop >= 0 {
+			calls, work = append(calls, g.loops[st.loop].body), append(work, st.ret)
+		}
+	}
+	return calls
+}
+
+// calleesFirst orders rules so that most come after those they call: all, if
+// there is no recursion. A pass in this order settles most of a fixed point.
+func calleesFirst(calls [][]int32) []int32 {
+	order := make([]int32, 0, len(calls))
+	seen := make([]bool, len(calls))
+	type visit struct{ rule, next int32 }
+	for r := range calls {
+		if seen[r] {
+			continue
+		}
+		seen[r] = true
+		stack := []visit{{int32(r), 0}}
+		for len(stack) > 0 {
+			top := &stack[len(stack)-1]
+			if int(top.next) == len(calls[top.rule]) {
+				order = append(order, top.rule)
+				stack = stack[:len(stack)-1]
+				continue
+			}
+			callee := calls[top.rule][top.next]
+			top.next++
+			if !seen[callee] {
+				seen[callee] = true
+				stack = append(stack, visit{callee, 0})
+			}
+		}
+	}
+	return order
+}
+
 // prune removes what cannot lead to the end of its rule, so that every
 // configuration has a way to finish.
 func (g *Grammar) prune() error {
-	alive := make([]bool, len(g.states))
-	for _, r := range g.rules {
-		alive[r.end] = true
-	}
-	for changed := true; changed; {
-		changed = false
-		for i := len(g.states) - 1; i >= 0; i-- {
-			if !alive[i] && g.canEnd(&g.states[i], alive) {
-				alive[i], changed = true, true
-			}
-		}
-		for i := range g.states {
-			if !alive[i] && g.canEnd(&g.states[i], alive) {
-				alive[i], changed = true, true
-			}
-		}
-	}
+	alive := g.findAlive()
 	if !alive[g.rules[g.root].start] {
 		return fmt.Errorf("grammar: no text matches it (rule %q cannot be completed)", g.rules[g.root].name)
 	}
@@ -149,6 +195,46 @@ func (g *Grammar) prune() error {
 	return nil
 }
 
+// findAlive finds the states from which the end of their rule can be reached.
+func (g *Grammar) findAlive() []bool {
+	needs := make([][]int32, len(g.states)) // by state: those to look at when it is alive
+	need := func(s, by int32) { needs[s] = append(needs[s], by) }
+	alive := make([]bool, len(g.states))
+	var work []int32
+	for i := range g.states {
+		st, by := &g.states[i], int32(i)
+		for _, e := range st.edges {
+			need(e.to, by)
+		}
+		for _, to := range st.eps {
+			need(to, by)
+		}
+		if st.call >= 0 {
+			need(g.rules[st.call].start, by)
+			need(st.ret, by)
+		}
+		if st.loop >= 0 {
+			need(g.rules[g.loops[st.loop].body].start, by)
+			need(st.ret, by)
+		}
+	}
+	for _, r := range g.rules {
+		alive[r.end] = true
+		work = append(work, r.end)
+	}
+	for len(work) > 0 {
+		s := work[len(work)-1]
+		work = work[:len(work)-1]
+		for _, by := range needs[s] {
+			if !alive[by] && g.canEnd(&g.states[by], alive) {
+				alive[by] = true
+				work = append(work, by)
+			}
+		}
+	}
+	return alive
+}
+
 func (g *Grammar) canEnd(st *state, alive []bool) bool {
 	for _, e := range st.edges {
 		if alive[e.to] {
@@ -172,22 +258,28 @@ func (g *Grammar) canEnd(st *state, alive []bool) bool {
 
 // markTails finds the states that only lead silently to the end of their rule.
 func (g *Grammar) markTails() {
+	left := make([]int, len(g.states)) // silent edges to states not known as tails
+	from := make([][]int32, len(g.states))
+	var work []int32
 	for i := range g.states {
-		g.states[i].tail = g.states[i].end
+		st := &g.states[i]
+		left[i] = len(st.eps)
+		for _, to := range st.eps {
+			from[to] = append(from[to], int32(i))
+		}
+		if st.end {
+			st.tail = true
+			work = append(work, int32(i))
+		}
 	}
-	for changed := true; changed; {
-		changed = false
-		for i := len(g.states) - 1; i >= 0; i-- {
+	for len(work) > 0 {
+		s := work[len(work)-1]
+		work = work[:len(work)-1]
+		for _, i := range from[s] {
 			st := &g.states[i]
-			if st.tail || st.call >= 0 || st.loop >= 0 || len(st.edges) > 0 || len(st.eps) == 0 {
-				continue
-			}
-			tail := true
-			for _, to := range st.eps {
-				tail = tail && g.states[to].tail
-			}
-			if tail {
-				st.tail, changed = true, true
+			if left[i]--; left[i] == 0 && !st.tail && st.call < 0 && st.loop < 0 && len(st.edges) == 0 {
+				st.tail = true
+				work = append(work, i)
 			}
 		}
 	}

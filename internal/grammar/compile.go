@@ -275,10 +275,19 @@ func (c *compiler) bodyRule(e *expr) int32 {
 
 // findNulls finds the rules that match the empty text.
 func (c *compiler) findNulls() {
+	calls := make([][]int32, len(c.in.exprs))
+	for i, e := range c.in.exprs {
+		e.visit(func(e *expr) {
+			if e.op == opRule {
+				calls[i] = append(calls[i], int32(e.rule))
+			}
+		})
+	}
+	order := calleesFirst(calls)
 	c.nulls = make([]bool, len(c.in.exprs))
 	for changed := true; changed; {
 		changed = false
-		for i := len(c.in.exprs) - 1; i >= 0; i-- {
+		for _, i := range order {
 			if !c.nulls[i] && c.null(c.in.exprs[i]) {
 				c.nulls[i], changed = true, true
 			}

@@ -43,6 +43,14 @@ func chars(lo, hi rune, more ...rune) *expr {
 	return class(newRuneSet(rs))
 }
 
+// visit calls f for an expression and all below it.
+func (e *expr) visit(f func(*expr)) {
+	f(e)
+	for _, s := range e.subs {
+		s.visit(f)
+	}
+}
+
 // ruleSet is a grammar before compilation.
 type ruleSet struct {
 	names []string

@@ -1,10 +1,8 @@
 package grammar
 
 import (
-	"regexp"
 	"slices"
 	"strconv"
-	"unicode/utf8"
 )
 
 // types is a set of JSON types.
@@ -57,6 +55,7 @@ type flat struct {
 	span                span
 	values              []*value // of enum or const
 	fixed               bool     // values are given
+	shared              bool     // other alternatives have some of the same schemas
 }
 
 // property holds the schemas that a property must be valid against.
@@ -93,6 +92,9 @@ func (f *flat) keyword(k string, v *value) error {
 		if v.kind != kindObject {
 			return a.errorf("properties must be an object")
 		}
+		if len(v.keys) > maxProps {
+			return a.errorf("%d properties, at most %d are allowed", len(v.keys), maxProps)
+		}
 		for i, name := range v.keys {
 			f.props = append(f.props, property{name, []at{{v.vals[i], a.child(k, name).path}}})
 		}
@@ -126,6 +128,9 @@ func (f *flat) keyword(k string, v *value) error {
 }
 
 func (f *flat) requiredKeyword(v *value) error {
+	if len(v.vals) > maxProps {
+		return f.at.errorf("%d names in required, at most %d are allowed", len(v.vals), maxProps)
+	}
 	for _, r := range v.vals {
 		if v.kind == kindArray && r.kind == kindString {
 			if !slices.Contains(f.required, r.text) {
@@ -246,358 +251,4 @@ func (f *flat) boundKeyword(k string, v *value) error {
 		f.span.tighten(span{high: b})
 	}
 	return nil
-}
-
-// restrict keeps only the given values.
-func (f *flat) restrict(vs []*value) {
-	if !f.fixed {
-		f.fixed = true
-		f.values = slices.Clone(vs)
-		return
-	}
-	f.values = slices.DeleteFunc(slices.Clone(f.values), func(have *value) bool {
-		return !slices.ContainsFunc(vs, func(v *value) bool { return v.equal(have) })
-	})
-}
-
-// and returns the schema of what is valid against both.
-func (f *flat) and(g *flat) (*flat, error) {
-	m := *f
-	m.required, m.patterns = slices.Clone(f.required), slices.Clone(f.patterns)
-	switch {
-	case f.types == 0:
-		m.types = g.types
-	case g.types != 0:
-		if m.types &= g.types; m.types == 0 {
-			m.restrict(nil) // nothing is valid
-		}
-	}
-	m.props = f.sharedProps(g)
-	for _, r := range g.required {
-		if !slices.Contains(m.required, r) {
-			m.required = append(m.required, r)
-		}
-	}
-	var err error
-	if m.more, err = both(f.at, "additionalProperties", f.more, g.more); err != nil {
-		return nil, err
-	}
-	if m.items, err = both(f.at, "items", f.items, g.items); err != nil {
-		return nil, err
-	}
-	if (len(f.prefix) > 0 && (len(g.prefix) > 0 || g.items != nil)) || (len(g.prefix) > 0 && f.items != nil) {
-		return nil, f.at.errorf("prefixItems in one part of an allOf and items or prefixItems in another is not supported")
-	}
-	m.prefix = append(slices.Clone(f.prefix), g.prefix...)
-	m.minItems, m.minLength = max(f.minItems, g.minItems), max(f.minLength, g.minLength)
-	m.maxItems, m.maxLength = lower(f.maxItems, g.maxItems), lower(f.maxLength, g.maxLength)
-	m.patterns = append(m.patterns, g.patterns...)
-	m.span.tighten(g.span)
-	if g.fixed {
-		m.restrict(g.values)
-	}
-	return &m, nil
-}
-
-// sharedProps are the properties of both schemas, each with the schemas that
-// it must be valid against in both; without those that one of them excludes.
-func (f *flat) sharedProps(g *flat) []property {
-	var out []property
-	for _, p := range slices.Concat(f.props, g.props) {
-		if slices.ContainsFunc(out, func(q property) bool { return q.name == p.name }) {
-			continue
-		}
-		all := property{name: p.name}
-		excluded := false
-		for _, x := range []*flat{f, g} {
-			i := slices.IndexFunc(x.props, func(q property) bool { return q.name == p.name })
-			switch {
-			case i >= 0:
-				all.schemas = append(all.schemas, x.props[i].schemas...)
-			case x.more != nil && x.more.isBool(false):
-				excluded = true
-			case x.more != nil && !x.more.isBool(true):
-				all.schemas = append(all.schemas, *x.more)
-			}
-		}
-		if !excluded {
-			out = append(out, all)
-		}
-	}
-	return out
-}
-
-func both(a at, key string, x, y *at) (*at, error) {
-	switch {
-	case x == nil:
-		return y, nil
-	case y == nil, y.isBool(true), x.isBool(false):
-		return x, nil
-	case x.isBool(true), y.isBool(false):
-		return y, nil
-	}
-	return nil, a.errorf("%s in two parts of an allOf is not supported", key)
-}
-
-func (a *at) isBool(b bool) bool { return a.v.kind == kindBool && a.v.bool == b }
-
-func lower(a, b *int) *int {
-	if a == nil || (b != nil && *b < *a) {
-		return b
-	}
-	return a
-}
-
-// equal compares JSON values; numbers by value, properties in any order.
-func (v *value) equal(w *value) bool {
-	if v.kind != w.kind || v.bool != w.bool || len(v.vals) != len(w.vals) {
-		return false
-	}
-	if v.kind == kindNumber {
-		d, err1 := parseDecimal(v.text)
-		e, err2 := parseDecimal(w.text)
-		if err1 != nil || err2 != nil {
-			return v.text == w.text
-		}
-		return d == e
-	}
-	if v.text != w.text {
-		return false
-	}
-	for i, e := range v.vals {
-		other := w.vals[i]
-		if v.kind == kindObject {
-			if other = w.get(v.keys[i]); other == nil {
-				return false
-			}
-		}
-		if !e.equal(other) {
-			return false
-		}
-	}
-	return true
-}
-
-// hasValue reports whether a value of enum or const is valid against the other
-// keywords. It fails where telling would need more than looking at the value.
-func (f *flat) hasValue(v *value) (bool, error) {
-	t := f.types
-	if t == 0 {
-		t = typeAny
-	}
-	switch v.kind {
-	case kindNull:
-		return t&typeNull != 0, nil
-	case kindBool:
-		return t&typeBool != 0, nil
-	case kindNumber:
-		d, err := parseDecimal(v.text)
-		if err != nil {
-			return false, f.at.errorf("%w", err)
-		}
-		return (t&typeNumber != 0 || (t&typeInteger != 0 && d.frac == "")) && f.span.has(d), nil
-	case kindString:
-		n := utf8.RuneCountInString(v.text)
-		ok := t&typeString != 0 && n >= f.minLength && (f.maxLength == nil || n <= *f.maxLength)
-		for _, p := range f.patterns {
-			re, err := regexp.Compile(p.text)
-			if err != nil {
-				return false, f.at.errorf("%w", err)
-			}
-			ok = ok && re.MatchString(v.text)
-		}
-		return ok, nil
-	case kindArray:
-		if f.arrayKeywords() {
-			return false, f.at.errorf("keywords for arrays beside enum or const with an array are not supported")
-		}
-		return t&typeArray != 0, nil
-	}
-	if f.objectKeywords() {
-		return false, f.at.errorf("keywords for objects beside enum or const with an object are not supported")
-	}
-	return t&typeObject != 0, nil
-}
-
-func (f *flat) objectKeywords() bool {
-	return len(f.props) > 0 || len(f.required) > 0 || f.more != nil
-}
-
-func (f *flat) arrayKeywords() bool {
-	return len(f.prefix) > 0 || f.items != nil || f.minItems > 0 || f.maxItems != nil
-}
-
-func (f *flat) stringKeywords() bool {
-	return f.minLength > 0 || f.maxLength != nil || len(f.patterns) > 0
-}
-
-func (f *flat) numberKeywords() bool { return f.span != span{} }
-
-// flat is the grammar of a flat schema.
-func (c *schemaCompiler) flat(f *flat, depth int) (*expr, error) {
-	if f.fixed {
-		var alts []*expr
-		for _, v := range f.values {
-			ok, err := f.hasValue(v)
-			if err != nil {
-				return nil, err
-			}
-			if ok {
-				alts = append(alts, c.constant(v))
-			}
-		}
-		return alt(alts...), nil
-	}
-	t := f.types
-	if t == 0 {
-		if t = f.implied(); t == 0 {
-			return c.any(), nil
-		}
-	}
-	var alts []*expr
-	add := func(e *expr, err error) error {
-		alts = append(alts, e)
-		return err
-	}
-	var err error
-	if t&typeObject != 0 {
-		err = add(c.object(f, depth))
-	}
-	if t&typeArray != 0 && err == nil {
-		err = add(c.array(f, depth))
-	}
-	if t&typeString != 0 && err == nil {
-		err = add(c.text(f))
-	}
-	if t&(typeNumber|typeInteger) != 0 && err == nil {
-		err = add(c.numeric(f, t&typeNumber == 0), nil)
-	}
-	if t&typeBool != 0 {
-		alts = append(alts, boolean())
-	}
-	if t&typeNull != 0 {
-		alts = append(alts, lit("null"))
-	}
-	if err != nil {
-		return nil, err
-	}
-	return alt(alts...), nil
-}
-
-// implied are the types that a schema without the keyword speaks of.
-func (f *flat) implied() types {
-	var t types
-	if f.objectKeywords() {
-		t |= typeObject
-	}
-	if f.arrayKeywords() {
-		t |= typeArray
-	}
-	if f.stringKeywords() {
-		t |= typeString
-	}
-	if f.numberKeywords() {
-		t |= typeNumber | typeInteger
-	}
-	return t
-}
-
-func (c *schemaCompiler) numeric(f *flat, integers bool) *expr {
-	switch {
-	case f.numberKeywords():
-		return f.span.expr(integers)
-	case integers:
-		return c.integer()
-	}
-	return c.number()
-}
-
-func (c *schemaCompiler) text(f *flat) (*expr, error) {
-	high := -1
-	if f.maxLength != nil {
-		if high = *f.maxLength; high < f.minLength {
-			return nothing(), nil
-		}
-	}
-	switch len(f.patterns) {
-	case 0:
-		return c.sized(f.minLength, high), nil
-	case 1:
-		p, ok := f.patterns[0].limit(f.minLength, high)
-		if !ok {
-			return nil, f.at.errorf("pattern or format together with minLength or maxLength is not supported; " +
-				"write the length into the pattern")
-		}
-		return p.expr(c.jsonRules), nil
-	}
-	return nil, f.at.errorf("more than one pattern or format for a string is not supported")
-}
-
-func (c *schemaCompiler) array(f *flat, depth int) (*expr, error) {
-	high := -1
-	if f.maxItems != nil {
-		high = *f.maxItems
-	}
-	var item *expr
-	switch {
-	case f.items != nil:
-		e, err := c.node(*f.items, depth+1)
-		if err != nil {
-			return nil, err
-		}
-		item = e
-	case len(f.prefix) == 0:
-		item = c.any()
-	}
-	if item == nil || (f.items != nil && f.items.isBool(false)) {
-		if item = nil; high < 0 || high > len(f.prefix) {
-			high = len(f.prefix)
-		}
-	} else {
-		item = ref(c.rules.add(f.at.path+"/items", item))
-	}
-	if high >= 0 && high < f.minItems {
-		return nothing(), nil
-	}
-	if high == 0 {
-		return c.brackets("[", nil, true, "]"), nil
-	}
-	prefix := make([]*expr, 0, len(f.prefix))
-	for i, p := range f.prefix {
-		if high >= 0 && i >= high {
-			break
-		}
-		e, err := c.node(p, depth+1)
-		if err != nil {
-			return nil, err
-		}
-		prefix = append(prefix, e)
-	}
-	return c.brackets("[", c.itemList(prefix, item, f.minItems, high), f.minItems == 0, "]"), nil
-}
-
-// itemList is the items of an array that has at least one: first those of
-// prefix, then any number of item (nil: none), low to high in all.
-func (c *schemaCompiler) itemList(prefix []*expr, item *expr, low, high int) *expr {
-	n := len(prefix)
-	if n == 0 {
-		if high > 0 {
-			high--
-		}
-		return seq(item, repeat(seq(c.comma(), item), max(0, low-1), high))
-	}
-	rest := lit("")
-	if item != nil {
-		if high > 0 {
-			high -= n
-		}
-		rest = repeat(seq(c.comma(), item), max(0, low-n), high)
-	}
-	for i := n - 1; i > 0; i-- {
-		rest = seq(c.comma(), prefix[i], rest)
-		if i >= low {
-			rest = optional(rest)
-		}
-	}
-	return seq(prefix[0], rest)
 }

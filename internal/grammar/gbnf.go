@@ -387,9 +387,10 @@ func (p *gbnf) number() (int, error) {
 	p.space(false)
 	start, n := p.pos, 0
 	for '0' <= p.peek() && p.peek() <= '9' {
-		if n = n*10 + int(p.peek()-'0'); n > maxRepeat {
+		if n > (maxRepeat-9)/10 {
 			return 0, p.errorf(start, "repetition of more than %d", maxRepeat)
 		}
+		n = n*10 + int(p.peek()-'0')
 		p.pos++
 	}
 	if p.pos == start {

@@ -10,6 +10,8 @@ const (
 	maxStates    = 200_000 // automaton states
 	maxExprs     = 200_000 // parts of a grammar before compilation
 	maxAlts      = 1_000   // combinations that anyOf beside other keywords leads to
+	maxSchemas   = 50_000  // parts of a schema, counted again in each alternative
+	maxProps     = 5_000   // properties of an object in a schema, and names in required
 	maxDigits    = 64      // digits and exponent of a bound in a schema
 	maxName      = 200     // characters of a property name beside additionalProperties
 	maxDepth     = 512     // stack frames while matching, about the depth of nesting

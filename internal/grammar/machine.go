@@ -50,7 +50,8 @@ type machine struct {
 	err      error   // sticky until reset
 
 	// scratch of one transition
-	seen      map[elem]struct{}
+	seen      []elem            // pairs visited, while few
+	seenMany  map[elem]struct{} // the same, when there are more
 	stack     []elem
 	out       []elem
 	outAccept bool
@@ -60,7 +61,7 @@ type machine struct {
 }
 
 func newMachine(g *Grammar) *machine {
-	m := &machine{g: g, seen: map[elem]struct{}{}}
+	m := &machine{g: g, seenMany: map[elem]struct{}{}}
 	m.reset()
 	return m
 }
@@ -86,8 +87,10 @@ func (m *machine) full() bool { return len(m.next) > maxTable/2 || len(m.frames)
 // begin starts collecting the pairs of a configuration; visit adds to it;
 // intern ends it.
 func (m *machine) begin() {
-	clear(m.seen)
-	m.out = m.out[:0]
+	if len(m.seen) > seenFew {
+		clear(m.seenMany)
+	}
+	m.seen, m.out = m.seen[:0], m.out[:0]
 	m.outAccept, m.outEscape, m.outDepth = false, false, 0
 }
 
@@ -97,10 +100,9 @@ func (m *machine) visit(s, stack int32) {
 	for len(m.stack) > 0 && m.err == nil {
 		e := m.stack[len(m.stack)-1]
 		m.stack = m.stack[:len(m.stack)-1]
-		if _, ok := m.seen[e]; ok {
+		if m.visited(e) {
 			continue
 		}
-		m.seen[e] = struct{}{}
 		if m.work++; m.work > maxWork {
 			m.err = errBudget
 		}
@@ -124,6 +126,30 @@ func (m *machine) visit(s, stack int32) {
 			m.leave(e.stack)
 		}
 	}
+}
+
+// seenFew is how many pairs are looked for one by one; usually there are fewer.
+const seenFew = 24
+
+// visited reports whether a pair was visited since begin, and notes that it is.
+func (m *machine) visited(e elem) bool {
+	if len(m.seen) <= seenFew {
+		if slices.Contains(m.seen, e) {
+			return true
+		}
+		m.seen = append(m.seen, e)
+		if len(m.seen) > seenFew {
+			for _, e := range m.seen {
+				m.seenMany[e] = struct{}{}
+			}
+		}
+		return false
+	}
+	if _, ok := m.seenMany[e]; ok {
+		return true
+	}
+	m.seenMany[e] = struct{}{}
+	return false
 }
 
 // enter pushes a frame and goes to the start of a rule. Nesting beyond the

@@ -55,7 +55,7 @@ func (c *schemaCompiler) members(f *flat, depth int) ([]member, error) {
 			}
 			s.v = &value{kind: kindObject, keys: []string{"allOf"}, vals: []*value{all}}
 		}
-		e, err := c.node(s, depth+1)
+		e, err := c.child(f, s, depth)
 		if err != nil {
 			return nil, err
 		}
@@ -73,7 +73,7 @@ func (c *schemaCompiler) additional(f *flat, members []member, depth int) (*expr
 		}
 		names = append(names, m.name)
 	}
-	e, err := c.node(*f.more, depth+1)
+	e, err := c.child(f, *f.more, depth)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package grammar
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"regexp/syntax"
 	"strings"
 	"unicode"
@@ -17,6 +18,7 @@ import (
 type pattern struct {
 	text string // in Go's syntax
 	alts []anchored
+	re   *regexp.Regexp // of text, once asked for
 }
 
 type anchored struct {
@@ -210,6 +212,18 @@ func foldSet(r rune, flags syntax.Flags) runeSet {
 	return newRuneSet(rs)
 }
 
+// matches reports whether a text matches.
+func (p *pattern) matches(text string) (bool, error) {
+	if p.re == nil {
+		re, err := regexp.Compile(p.text)
+		if err != nil {
+			return false, fmt.Errorf("pattern %q: %w", p.text, err)
+		}
+		p.re = re
+	}
+	return p.re.MatchString(text), nil
+}
+
 // lengths are the fewest and most characters that a pattern matches; high is
 // -1 if there is no limit.
 func (p *pattern) lengths() (low, high int) {
@@ -231,6 +245,10 @@ func (p *pattern) lengths() (low, high int) {
 	return max(low, 0), high
 }
 
+// maxLength stands for all larger lengths; a repetition of it, at most 1,000
+// times in Go's syntax, fits 32 bits.
+const maxLength = 1 << 20
+
 func regexLengths(re *syntax.Regexp) (low, high int) {
 	if l, h, ok := repetition(re); ok {
 		sl, sh := regexLengths(re.Sub[0])
@@ -238,7 +256,7 @@ func regexLengths(re *syntax.Regexp) (low, high int) {
 		if h >= 0 && sh >= 0 {
 			high = sh * h
 		}
-		return min(low, maxRepeat), min(high, maxRepeat)
+		return min(low, maxLength), min(high, maxLength)
 	}
 	switch re.Op {
 	case syntax.OpLiteral:
@@ -253,7 +271,7 @@ func regexLengths(re *syntax.Regexp) (low, high int) {
 				high += h
 			}
 		}
-		return min(low, maxRepeat), min(high, maxRepeat)
+		return min(low, maxLength), min(high, maxLength)
 	case syntax.OpAlternate:
 		low = -1
 		for _, s := range re.Sub {

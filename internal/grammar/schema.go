@@ -36,7 +36,7 @@ func FromJSONSchema(schema []byte) (*Grammar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSchema, err)
 	}
-	c := &schemaCompiler{jsonRules: newJSONRules(), root: root, refs: map[string]int{}}
+	c := &schemaCompiler{jsonRules: newJSONRules(), root: root, refs: map[string]int{}, byValue: map[*value]int{}}
 	start, err := c.ref("#", "#")
 	if err != nil {
 		return nil, err
@@ -61,6 +61,7 @@ type schemaCompiler struct {
 	*jsonRules
 	root    *value
 	refs    map[string]int // rules by JSON pointer
+	byValue map[*value]int // rules of schemas that several alternatives share
 	pending []pendingRule
 	work    int
 }
@@ -190,8 +191,8 @@ func (c *schemaCompiler) node(a at, depth int) (*expr, error) {
 	if depth > maxNesting {
 		return nil, a.errorf("nested more than %d deep", maxNesting)
 	}
-	if c.work++; c.work > maxExprs {
-		return nil, a.errorf("the schema is too large: more than %d parts", maxExprs)
+	if c.work++; c.work > maxSchemas {
+		return nil, a.errorf("the schema is too large: more than %d parts", maxSchemas)
 	}
 	if a.v.kind == kindBool {
 		if a.v.bool {
@@ -244,6 +245,20 @@ func (c *schemaCompiler) node(a at, depth int) (*expr, error) {
 	return alt(alts...), nil
 }
 
+// child is the grammar of a schema within a flat one.
+func (c *schemaCompiler) child(f *flat, a at, depth int) (*expr, error) {
+	if id, ok := c.byValue[a.v]; ok {
+		return ref(id), nil
+	}
+	e, err := c.node(a, depth+1)
+	if err == nil && f.shared {
+		id := c.rules.add(a.path, e)
+		c.byValue[a.v] = id
+		e = ref(id)
+	}
+	return e, err
+}
+
 func (c *schemaCompiler) union(subs []at, depth int) (*expr, error) {
 	var alts []*expr
 	for _, s := range subs {
@@ -275,8 +290,8 @@ func (c *schemaCompiler) alternatives(a at, depth int) ([]*flat, error) {
 	if depth > maxNesting {
 		return nil, a.errorf("$ref, anyOf and allOf lead more than %d deep into each other", maxNesting)
 	}
-	if c.work++; c.work > maxExprs {
-		return nil, a.errorf("the schema is too large: more than %d parts", maxExprs)
+	if c.work++; c.work > maxSchemas {
+		return nil, a.errorf("the schema is too large: more than %d parts", maxSchemas)
 	}
 	if a.v.kind == kindBool {
 		if a.v.bool {
@@ -293,6 +308,7 @@ func (c *schemaCompiler) alternatives(a at, depth int) ([]*flat, error) {
 		var crossed []*flat
 		for _, x := range out {
 			for _, y := range choice {
+				c.work += (len(x.props) + len(y.props)) / 16
 				m, err := x.and(y)
 				if err != nil {
 					return err

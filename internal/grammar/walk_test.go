@@ -171,13 +171,12 @@ func TestMaskTwin(t *testing.T) {
 					t.Fatal(err)
 				}
 				var ids []int32
-				for id := range int32(len(pieces)) {
-					want := s.Clone().Accept(id) == nil
-					if got := mask.Has(id); got != want {
+				for id, want := range accepted(s, len(pieces)) {
+					if got := mask.Has(int32(id)); got != want {
 						t.Fatalf("token %d %q in the mask: %t, but accepted: %t", id, pieces[id], got, want)
 					}
 					if want {
-						ids = append(ids, id)
+						ids = append(ids, int32(id))
 					}
 				}
 				if err := s.Accept(ids[r.IntN(len(ids))]); err != nil {
@@ -207,8 +206,8 @@ func TestNesting(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for id := range int32(v.Size()) {
-			if got, want := mask.Has(id), s.Clone().Accept(id) == nil; got != want {
+		for id, want := range accepted(s, v.Size()) {
+			if got := mask.Has(int32(id)); got != want {
 				t.Fatalf("depth %d: token %d in the mask: %t, accepted: %t", depth, id, got, want)
 			}
 		}
