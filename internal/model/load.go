@@ -195,20 +195,16 @@ func (l *loader) take(name string, first, n, all, cols int) *kernel.Matrix {
 
 // pack fills m from the rows of t from first on, panels side by side.
 func (l *loader) pack(m *kernel.Matrix, t *gguf.Tensor, first int) {
-	data, size := l.file.Data(t), t.RowSize()
-	work := func(from, to int) {
-		for row := from; row < to; row++ {
-			quant.Pack(m, t.Type, row, data[(first+row)*size:(first+row+1)*size])
-		}
-	}
-	if m.Rows*size < 1<<16 || l.threads == 1 {
-		work(0, m.Rows)
-		return
-	}
+	size := t.RowSize()
+	data := l.file.Data(t)[first*size : (first+m.Rows)*size]
 	var wg sync.WaitGroup
-	per := (m.Panels() + l.threads - 1) / l.threads * kernel.Panel
-	for from := 0; from < m.Rows; from += per {
-		wg.Go(func() { work(from, min(from+per, m.Rows)) })
+	per := (m.Panels() + l.threads - 1) / l.threads
+	for from := 0; from < m.Panels(); from += per {
+		wg.Go(func() {
+			for p := from; p < min(from+per, m.Panels()); p++ {
+				quant.Pack(m, t.Type, p, data[p*kernel.Panel*size:min((p+1)*kernel.Panel, m.Rows)*size])
+			}
+		})
 	}
 	wg.Wait()
 }

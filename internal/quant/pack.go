@@ -46,18 +46,25 @@ func PackFormat(t gguf.Type) (kernel.Format, error) {
 	return 0, fmt.Errorf("tensors of type %v cannot be computed with", t)
 }
 
-// Pack sets row of m, zero until then, from the bytes of a row of type t; m
-// has the format that [PackFormat] gives for t.
-func Pack(m *kernel.Matrix, t gguf.Type, row int, src []byte) {
+// Pack sets the rows of panel p of m, zero until then, from the bytes of those
+// rows of type t; m has the format that [PackFormat] gives for t.
+func Pack(m *kernel.Matrix, t gguf.Type, p int, src []byte) {
+	first := p * kernel.Panel
+	rows := min(kernel.Panel, m.Rows-first)
+	size := len(src) / rows // of a row
 	if m.Format.Float() {
-		m.SetFloats(row, src)
+		for r := range rows {
+			m.SetFloats(first+r, src[r*size:(r+1)*size])
+		}
 		return
 	}
-	_, size := t.Block()
+	_, block := t.Block()
 	pack := packers[t]
-	for b := 0; len(src) >= size; b++ {
-		pack(m, row, b, src[:size])
-		src = src[size:]
+	// Block by block, so that what is written stays in the cache.
+	for b := 0; b*block < size; b++ {
+		for r := range rows {
+			pack(m, first+r, b, src[r*size+b*block:][:block])
+		}
 	}
 }
 

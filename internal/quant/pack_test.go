@@ -27,24 +27,26 @@ func TestPackKeepsWeights(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		elems, size := typ.Block()
-		data := make([][]byte, rows)
+		elems, bytes := typ.Block()
+		size := cols / elems * bytes
+		data := make([]byte, rows*size)
 		for row := range rows {
 			// Random bytes quantised from random numbers, so that scales are sane.
 			x := make([]float32, cols)
 			for i := range x {
 				x[i] = float32(r.NormFloat64())
 			}
-			data[row] = make([]byte, cols/elems*size)
-			if err := quant.Quantize(typ, x, data[row]); err != nil {
+			if err := quant.Quantize(typ, x, data[row*size:(row+1)*size]); err != nil {
 				t.Fatal(err)
 			}
-			quant.Pack(m, typ, row, data[row])
+		}
+		for p := range m.Panels() {
+			quant.Pack(m, typ, p, data[p*kernel.Panel*size:min((p+1)*kernel.Panel, rows)*size])
 		}
 		want, got := make([]float32, cols), make([]float32, cols)
 		s := kernel.NewScratch()
 		for row := range rows {
-			if err := quant.Dequantize(typ, data[row], want); err != nil {
+			if err := quant.Dequantize(typ, data[row*size:(row+1)*size], want); err != nil {
 				t.Fatal(err)
 			}
 			m.Row(got, row, s)
