@@ -70,7 +70,7 @@ func (c *schemaCompiler) flat(f *flat, depth int) (*expr, error) {
 				alts = append(alts, c.constant(v))
 			}
 		}
-		return alt(alts...), nil
+		return shareBeginnings(alts), nil
 	}
 	t := f.types
 	if t == 0 {

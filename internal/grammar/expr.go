@@ -1,6 +1,10 @@
 package grammar
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
 
 type op uint8
 
@@ -41,6 +45,75 @@ func chars(lo, hi rune, more ...rune) *expr {
 		rs = append(rs, runeRange{more[i], more[i+1]})
 	}
 	return class(newRuneSet(rs))
+}
+
+// literalText returns the text of an expression that matches just one.
+func (e *expr) literalText() (string, bool) {
+	switch e.op {
+	case opLiteral:
+		return e.text, true
+	case opSeq:
+		var b strings.Builder
+		for _, s := range e.subs {
+			text, ok := s.literalText()
+			if !ok {
+				return "", false
+			}
+			b.WriteString(text)
+		}
+		return b.String(), true
+	}
+	return "", false
+}
+
+// shareBeginnings is one of the expressions. Texts that begin alike share
+// their beginnings, so that matching follows one state for many of them.
+func shareBeginnings(alts []*expr) *expr {
+	var texts []string
+	var out []*expr
+	for _, e := range alts {
+		if text, ok := e.literalText(); ok {
+			texts = append(texts, text)
+			continue
+		}
+		out = append(out, e)
+	}
+	slices.Sort(texts)
+	texts = slices.Compact(texts)
+	if len(texts) > 0 {
+		out = append(out, literals(texts, 0))
+	}
+	return alt(out...)
+}
+
+// literals is one of the texts, which are sorted, different, and equal up to
+// the given byte, from there on.
+func literals(texts []string, from int) *expr {
+	if len(texts) == 1 {
+		return lit(texts[0][from:])
+	}
+	var alts []*expr
+	if len(texts[0]) == from {
+		alts = append(alts, lit(""))
+		texts = texts[1:]
+	}
+	for len(texts) > 0 {
+		n := 1
+		for n < len(texts) && texts[n][from] == texts[0][from] {
+			n++
+		}
+		common, last := from+1, texts[n-1] // sorted: what first and last share, all share
+		for common < len(texts[0]) && common < len(last) && texts[0][common] == last[common] {
+			common++
+		}
+		if n == 1 {
+			alts = append(alts, lit(texts[0][from:]))
+		} else {
+			alts = append(alts, seq(lit(texts[0][from:common]), literals(texts[:n], common)))
+		}
+		texts = texts[n:]
+	}
+	return alt(alts...)
 }
 
 // visit calls f for an expression and all below it.

@@ -15,8 +15,8 @@ const (
 	maxDigits    = 64      // digits and exponent of a bound in a schema
 	maxName      = 200     // characters of a property name beside additionalProperties
 	maxDepth     = 512     // stack frames while matching, about the depth of nesting
-	maxElems     = 4_096   // pairs in one configuration
-	maxWork      = 1 << 23 // pairs visited for one mask
+	maxElems     = 1 << 15 // pairs in one configuration
+	maxWork      = 1 << 24 // pairs visited for one mask
 	maxTable     = 1 << 23 // entries of a State's transition table, four bytes each
 	maxMasks     = 64      // finished masks a State keeps
 	maxVocab     = 1 << 22

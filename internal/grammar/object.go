@@ -36,14 +36,22 @@ func (c *schemaCompiler) object(f *flat, depth int) (*expr, error) {
 
 func (c *schemaCompiler) members(f *flat, depth int) ([]member, error) {
 	props := slices.Clone(f.props)
+	listed, required := map[string]bool{}, map[string]bool{}
+	for _, p := range props {
+		listed[p.name] = true
+	}
 	for _, r := range f.required {
-		if !slices.ContainsFunc(props, func(p property) bool { return p.name == r }) {
+		required[r] = true
+		if !listed[r] {
 			s := at{&value{kind: kindBool, bool: true}, f.at.path}
 			if f.more != nil {
 				s = *f.more
 			}
 			props = append(props, property{r, []at{s}})
 		}
+	}
+	if c.work += len(props); c.work > maxSchemas {
+		return nil, f.at.errorf("the schema is too large: more than %d parts", maxSchemas)
 	}
 	var out []member
 	for _, p := range props {
@@ -59,7 +67,7 @@ func (c *schemaCompiler) members(f *flat, depth int) ([]member, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, member{p.name, seq(c.stringOf(p.name), c.colon(), e), slices.Contains(f.required, p.name)})
+		out = append(out, member{p.name, seq(c.stringOf(p.name), c.colon(), e), required[p.name]})
 	}
 	return out, nil
 }

@@ -87,6 +87,7 @@ func TestSchema(t *testing.T) {
 		{"integer or number", `{"type":["integer","number"]}`, []string{`1`, `1.5`}, nil},
 
 		{"enum", `{"enum":["a","b<c",1,1.50,null,[1,{"x":2}],{}]}`, []string{`"a"`, `"b<c"`, `"b\u003cc"`, `1`, `1.50`, `1.5`, `null`, `[1,{"x":2}]`, `[1, {"x": 2}]`, `{}`}, []string{`"c"`, `2`, `[1]`}},
+		{"enum of texts that begin alike", `{"enum":["a","","abc","abd","ab","äa","äb",12,1,123,true,"true"]}`, []string{`"a"`, `""`, `"abc"`, `"abd"`, `"ab"`, `"äa"`, `"äb"`, `12`, `1`, `123`, `true`, `"true"`}, []string{`"äc"`, `13`, `"abcd"`, `"tru"`, `tru`, ``}},
 		{"const", `{"const":"x\ny"}`, []string{`"x\ny"`, `"x\u000ay"`}, []string{`"x"`}},
 		{"enum and type", `{"type":"string","enum":["a",1],"maxLength":4}`, []string{`"a"`}, []string{`1`}},
 		{"enum and pattern", `{"enum":["ab","cd"],"pattern":"^a"}`, []string{`"ab"`}, []string{`"cd"`}},

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"unicode/utf8"
 
@@ -228,6 +229,44 @@ func TestNesting(t *testing.T) {
 	}
 	if !s.Done() {
 		t.Error("not done")
+	}
+}
+
+func TestNoAllocation(t *testing.T) {
+	v, _ := randomVocabulary(t, rand.New(rand.NewPCG(1, 2)), 1000)
+	g := grammar.JSON()
+	s := grammar.NewMatcher(g, v).NewState()
+	if err := s.AcceptText([]byte(`{"a": ["text`)); err != nil {
+		t.Fatal(err)
+	}
+	if n := testing.AllocsPerRun(10, func() {
+		if _, err := s.Mask(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Accept('x'); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations per token inside a string", n)
+	}
+}
+
+func TestConcurrentStates(t *testing.T) {
+	v, pieces := randomVocabulary(t, rand.New(rand.NewPCG(3, 4)), 500)
+	m := grammar.NewMatcher(grammar.JSON(), v)
+	texts := make([][]byte, 8)
+	var wg sync.WaitGroup
+	for i := range texts {
+		wg.Go(func() {
+			// Pairs of walks have the same seed and must be the same.
+			texts[i], _ = randomWalk(t, rand.New(rand.NewPCG(5, uint64(i/2))), m, pieces, int32(len(pieces)-1))
+		})
+	}
+	wg.Wait()
+	for i := 0; i < len(texts); i += 2 {
+		if !bytes.Equal(texts[i], texts[i+1]) {
+			t.Errorf("walk %d differs: %q and %q", i/2, texts[i], texts[i+1])
+		}
 	}
 }
 
