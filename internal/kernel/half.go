@@ -10,7 +10,7 @@ func FromF16(h uint16) float32 {
 	frac := uint32(h & 0x3ff)
 	switch exp {
 	case 0: // zero, denormal: frac * 2^-24, exact
-		v := float32(frac) * (1.0 / (1 << 24))
+		v := float32(float32(frac) * (1.0 / (1 << 24)))
 		return math.Float32frombits(math.Float32bits(v) | sign)
 	case 0x1f: // infinity, NaN (made quiet, as the instructions do)
 		if frac != 0 {

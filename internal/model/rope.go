@@ -37,7 +37,7 @@ func readRope(r *reader) rope {
 		p.original = r.need("rope.scaling.original_context_length", math.MaxInt32)
 		p.betaFast = float64(r.float("rope.scaling.yarn_beta_fast", 32))
 		p.betaSlow = float64(r.float("rope.scaling.yarn_beta_slow", 1))
-		p.magnitude = float32(1 + 0.1*kernel.Log(float64(factor)))
+		p.magnitude = float32(1 + float64(0.1*kernel.Log(float64(factor))))
 		p.magnitude = float32(p.magnitude * r.float("rope.scaling.attn_factor", 1))
 	case kind == "none" || kind == "longrope" || factor == 0:
 	default:
