@@ -1,0 +1,96 @@
+//go:build !purego
+
+package kernel
+
+// The functions of the .s files. In the tiles, t is the size of the whole
+// tile, of which x1, x2 and x4 compute as many vectors.
+
+//go:noescape
+func tileQx1DOT(out *float32, codes *byte, scales, offs *float32, x, xe *byte, nb, cont, t, half int)
+
+//go:noescape
+func tileQx2DOT(out *float32, codes *byte, scales, offs *float32, x, xe *byte, nb, cont, t, half int)
+
+//go:noescape
+func tileQx4DOT(out *float32, codes *byte, scales, offs *float32, x, xe *byte, nb, cont, t, half int)
+
+//go:noescape
+func tileQx1NEON(out *float32, codes *byte, scales, offs *float32, x, xe *byte, nb, cont, t, half int)
+
+//go:noescape
+func tileQx2NEON(out *float32, codes *byte, scales, offs *float32, x, xe *byte, nb, cont, t, half int)
+
+//go:noescape
+func tileF16x1NEON(out *float32, w *uint16, x *float32, k, cont, t int)
+
+//go:noescape
+func tileF16x2NEON(out *float32, w *uint16, x *float32, k, cont, t int)
+
+//go:noescape
+func tileF16x4NEON(out *float32, w *uint16, x *float32, k, cont, t int)
+
+//go:noescape
+func tileF32x1NEON(out *float32, w *float32, x *float32, k, cont, t int)
+
+//go:noescape
+func tileF32x2NEON(out *float32, w *float32, x *float32, k, cont, t int)
+
+//go:noescape
+func tileF32x4NEON(out *float32, w *float32, x *float32, k, cont, t int)
+
+//go:noescape
+func unpackBytesNEON(dst, src *byte, nb int, bias byte)
+
+//go:noescape
+func unpackNibblesNEON(dst, src *byte, nb int, bias byte)
+
+//go:noescape
+func unpackNibblesBitNEON(dst, src *byte, nb int, bias byte)
+
+//go:noescape
+func unpackNibbles2NEON(dst, src *byte, nb int, bias byte)
+
+//go:noescape
+func unpackPairsNEON(dst, src *byte, nb int, bias byte)
+
+//go:noescape
+func unpackPairsBitNEON(dst, src *byte, nb int, bias byte)
+
+//go:noescape
+func unpackTable4NEON(dst, src *byte, nb int, bias byte)
+
+//go:noescape
+func scales16NEON(scales, offs *float32, src *byte, nb int)
+
+//go:noescape
+func scales16MNEON(scales, offs *float32, src *byte, nb int)
+
+//go:noescape
+func scalesKNEON(scales, offs *float32, src *byte, nb int)
+
+//go:noescape
+func scalesK16NEON(scales, offs *float32, src *byte, nb int)
+
+//go:noescape
+func scalesK2NEON(scales, offs *float32, src *byte, nb int)
+
+//go:noescape
+func scalesKTNEON(scales, offs *float32, src *byte, nb int)
+
+//go:noescape
+func quantizeNEON(x *float32, nb int, codes *int8, scale *float32, sums *int32)
+
+//go:noescape
+func sumSquaresNEON(x *float32, n int) float32
+
+//go:noescape
+func scaleMulNEON(dst, x, w *float32, r float32, n int)
+
+//go:noescape
+func siluNEON(dst, gate, up *float32, n int)
+
+//go:noescape
+func geluNEON(dst, gate, up *float32, n int)
+
+//go:noescape
+func softmaxNEON(s *float32, stride, panels int, scale float32) float32
