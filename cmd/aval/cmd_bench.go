@@ -14,6 +14,7 @@ import (
 	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/bench"
 	"github.com/avalnetwork/aval/internal/engine"
+	"github.com/avalnetwork/aval/internal/kernel"
 	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/quant"
 )
@@ -29,7 +30,7 @@ type benchOptions struct {
 	modelOptions
 	prompt, generate, runs int
 	synthetic, quant       string
-	json                   bool
+	roof, json             bool
 }
 
 // benchJSON is what "aval bench --json" prints. The speeds are medians.
@@ -45,6 +46,16 @@ type benchJSON struct {
 	Decode   float64   `json:"decode_tokens_per_second"`
 	Prefills []float64 `json:"prefill_runs"`
 	Decodes  []float64 `json:"decode_runs"`
+	Roof     *roofJSON `json:"roof,omitempty"`
+}
+
+// roofJSON is what the machine can do at most, measured beside the model, and
+// the share of it that the model reaches.
+type roofJSON struct {
+	Bandwidth    float64 `json:"read_bytes_per_second"`
+	Peak         float64 `json:"int8_operations_per_second,omitempty"`
+	DecodeShare  float64 `json:"decode_share_of_bandwidth"`
+	PrefillShare float64 `json:"prefill_share_of_peak,omitempty"`
 }
 
 func newBenchCommand(a *app) *cobra.Command {
@@ -59,6 +70,10 @@ and the spread.
 --synthetic makes a file of random weights in one of the shapes 135M, 0.5B, 1.1B
 from a fixed seed, and keeps it in the cache folder, so that anyone can repeat a
 measurement.
+
+--roof also measures how fast memory can be read and, where the kernel has a dot
+product instruction, the peak of int8 arithmetic, and says what share of them the
+model reaches.
 ` + modelHelp + "\n" + exitHelp,
 		Example: "  aval bench model.gguf\n  aval bench --threads 2 -p 512 -n 128 --synthetic 0.5B --quant Q4_K_M",
 		Args:    cobra.MaximumNArgs(1),
@@ -76,6 +91,7 @@ measurement.
 	f.IntVar(&o.runs, "runs", 3, "how many times")
 	f.StringVar(&o.synthetic, "synthetic", "", "measure a synthetic model of this shape: "+strings.Join(quant.Shapes(), ", "))
 	f.StringVar(&o.quant, "quant", "Q8_0", "the recipe of the synthetic model")
+	f.BoolVar(&o.roof, "roof", false, "measure the limits of the machine too")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	return c
 }
@@ -127,15 +143,42 @@ func (a *app) bench(ctx context.Context, o *benchOptions, modelName string) erro
 	}
 	out.Prefills, out.Decodes = notNil(rates.Prefill), notNil(rates.Decode)
 	out.Prefill, out.Decode = bench.Median(out.Prefills), bench.Median(out.Decodes)
+	if o.roof {
+		out.Roof = measureRoof(m, out.Prefill, out.Decode)
+	}
 	if o.json {
 		return a.printRow(out)
 	}
-	return a.table(
+	rows := []string{
 		fmt.Sprintf("model\t%s, %s", out.Model, size(out.File)),
 		fmt.Sprintf("kernel\t%s, %d threads", out.Kernel, out.Threads),
 		fmt.Sprintf("load\t%.2f s", out.Load),
 		fmt.Sprintf("prefill\t%.1f tokens/s\t(%d tokens; %s)", out.Prefill, o.prompt, spread(out.Prefills)),
-		fmt.Sprintf("decode\t%.1f tokens/s\t(%d tokens; %s)", out.Decode, o.generate, spread(out.Decodes)))
+		fmt.Sprintf("decode\t%.1f tokens/s\t(%d tokens; %s)", out.Decode, o.generate, spread(out.Decodes)),
+	}
+	if r := out.Roof; r != nil {
+		rows = append(rows, fmt.Sprintf("memory\t%.1f GB/s\t(decode reads %.0f %% of it)", r.Bandwidth/1e9, 100*r.DecodeShare))
+		if r.Peak > 0 {
+			rows = append(rows, fmt.Sprintf("int8 peak\t%.3f TOPS\t(prefill does %.0f %% of it)", r.Peak/1e12, 100*r.PrefillShare))
+		}
+	}
+	return a.table(rows...)
+}
+
+// measureRoof measures the machine with as many threads as the model has.
+func measureRoof(m *model.Model, prefill, decode float64) *roofJSON {
+	k, err := kernel.Named(m.Kernel())
+	if err != nil {
+		panic("aval: internal error: " + err.Error()) // the model runs on it
+	}
+	roof := bench.Measure(k, m.Threads())
+	bytes, macs := m.Work()
+	r := &roofJSON{Bandwidth: roof.BytesPerSecond, Peak: roof.OpsPerSecond}
+	r.DecodeShare = decode * float64(bytes) / roof.BytesPerSecond
+	if roof.OpsPerSecond > 0 {
+		r.PrefillShare = prefill * 2 * float64(macs) / roof.OpsPerSecond
+	}
+	return r
 }
 
 // benchModel finds the model, or makes it.

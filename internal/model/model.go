@@ -129,6 +129,21 @@ func (m *Model) PositionBytes() int { return m.cache.size * 2 / kernel.PageLen }
 // WeightBytes returns the memory of the packed weights.
 func (m *Model) WeightBytes() int { return m.arena.size() }
 
+// Work returns the bytes of weights that a decode step reads, and the
+// multiply-adds with them that one more prompt token takes; the output matrix
+// counts in the first alone, as a prompt needs the logits of its last token.
+func (m *Model) Work() (bytes, multiplyAdds int) {
+	bytes = m.weights.output.Bytes()
+	for i := range m.weights.layers {
+		l := &m.weights.layers[i]
+		for _, w := range []*kernel.Matrix{l.wq, l.wk, l.wv, l.wo, l.gate, l.up, l.down} {
+			bytes += w.Bytes()
+			multiplyAdds += w.Rows * w.Cols
+		}
+	}
+	return bytes, multiplyAdds
+}
+
 // Close ends the workers and gives the memory of the weights back. The model
 // and its sequences must not be used any more.
 func (m *Model) Close() error {
