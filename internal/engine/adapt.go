@@ -14,7 +14,7 @@ type words struct {
 	texts []string // of tokens that are whole characters, filled in as they occur
 }
 
-func newWords(t *token.Tokenizer) *words { return &words{t, make([]string, t.Size())} }
+func newWords(t *token.Tokenizer, vocab int) *words { return &words{t, make([]string, vocab)} }
 
 func (w *words) endOfGeneration(id int32) bool { return w.EOG(id) }
 func (w *words) newStream() stream             { return &textStream{words: w, stream: w.NewStream()} }

@@ -89,12 +89,12 @@ type Engine struct {
 }
 
 // start puts a machine on a model and lets its owner run.
-func start(b backend, words vocabulary, opt Options) (*Engine, error) {
+func (e *Engine) start(b backend, words vocabulary, opt Options) error {
 	if err := opt.validate(); err != nil {
-		return nil, err
+		return err
 	}
-	m := newMachine(b, words, opt)
-	return &Engine{backend: b, owner: newOwner(m, opt.Clock)}, nil
+	e.backend, e.owner = b, newOwner(newMachine(b, words, opt), opt.Clock)
+	return nil
 }
 
 func newMachine(b backend, words vocabulary, opt Options) *machine {

@@ -13,10 +13,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func startFake(t *testing.T, m *fakeModel, opt Options) *Engine {
+func startFake(t *testing.T, m backend, opt Options) *Engine {
 	t.Helper()
-	e, err := start(m, fakeWords{}, opt)
-	if err != nil {
+	e := &Engine{}
+	if err := e.start(m, fakeWords{}, opt); err != nil {
 		t.Fatal(err)
 	}
 	return e
@@ -100,10 +100,7 @@ func (m *slowModel) forward(steps []step) error {
 func TestShutdownCancels(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		model := &slowModel{&fakeModel{ctx: 500}, make(chan struct{})}
-		e, err := start(model, fakeWords{}, Options{Slots: 1})
-		if err != nil {
-			t.Fatal(err)
-		}
+		e := startFake(t, model, Options{Slots: 1})
 		errs := make(chan error, 2)
 		for range 2 {
 			go func() {
@@ -166,7 +163,7 @@ func TestEmbed(t *testing.T) {
 
 func TestOptions(t *testing.T) {
 	for _, o := range []Options{{Slots: -1}, {Batch: 1 << 20}, {Context: -5}, {Threads: 1 << 20}} {
-		if _, err := start(&fakeModel{ctx: 50}, fakeWords{}, o); err == nil {
+		if err := new(Engine).start(&fakeModel{ctx: 50}, fakeWords{}, o); err == nil {
 			t.Errorf("%+v was accepted", o)
 		}
 	}

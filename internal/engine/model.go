@@ -13,7 +13,6 @@ import (
 
 // modelFile is what a GGUF file says about a model besides its weights.
 type modelFile struct {
-	path      string
 	file      *gguf.File
 	config    model.Config
 	tokenizer *token.Tokenizer
@@ -40,32 +39,42 @@ func Open(path string, opt Options) (*Engine, error) {
 }
 
 func open(f *gguf.File, path string, opt Options) (*Engine, error) {
-	tok, err := token.New(f)
+	e := &Engine{modelFile: modelFile{file: f}}
+	// A large vocabulary takes about as long as the weights.
+	words := make(chan error, 1)
+	go func() { words <- e.readWords() }()
+	m, err := model.Load(f, model.Options{Threads: opt.Threads, Kernel: opt.Kernel, Context: ContextFor(f, opt.Context)})
+	wordsErr := <-words
 	if err != nil {
 		return nil, err
 	}
-	var template *chat.Template
-	if src, ok := f.String("tokenizer.chat_template"); ok {
-		if template, err = chat.Parse(src); err != nil {
-			return nil, fmt.Errorf("the chat template of %s: %w", path, err)
+	e.closers = append(e.closers, m)
+	e.config = m.Config()
+	if err = wordsErr; err == nil && e.tokenizer.Size() > e.config.Vocab {
+		err = fmt.Errorf("the tokenizer has %d tokens, but the model computes %d logits: the file is damaged", e.tokenizer.Size(), e.config.Vocab)
+	}
+	if err == nil {
+		err = e.start(&loadedModel{model: m}, newWords(e.tokenizer, e.config.Vocab), opt)
+	}
+	if err != nil {
+		_ = m.Close() // the first error says more
+		return nil, fmt.Errorf("engine: %s: %w", path, err)
+	}
+	return e, nil
+}
+
+// readWords makes the tokenizer and the chat template.
+func (m *modelFile) readWords() error {
+	var err error
+	if m.tokenizer, err = token.New(m.file); err != nil {
+		return err
+	}
+	if src, ok := m.file.String("tokenizer.chat_template"); ok {
+		if m.template, err = chat.Parse(src); err != nil {
+			return fmt.Errorf("chat template: %w", err)
 		}
 	}
-	m, err := model.Load(f, model.Options{Threads: opt.Threads, Kernel: opt.Kernel, Context: ContextFor(f, opt.Context)})
-	if err != nil {
-		return nil, err
-	}
-	if n := m.Config().Vocab; tok.Size() != n {
-		_ = m.Close()
-		return nil, fmt.Errorf("engine: the tokenizer of %s has %d tokens, but the model computes %d logits: the file is damaged", path, tok.Size(), n)
-	}
-	e, err := start(&loadedModel{model: m}, newWords(tok), opt)
-	if err != nil {
-		_ = m.Close()
-		return nil, err
-	}
-	e.modelFile = modelFile{path: path, file: f, config: m.Config(), tokenizer: tok, template: template}
-	e.closers = append(e.closers, m)
-	return e, nil
+	return nil
 }
 
 // minContext is the context of toy models whose files name less: other
@@ -150,7 +159,7 @@ func (m *modelFile) RenderWith(t *chat.Template, in chat.Input) ([]int32, error)
 func (m *modelFile) constrain(g *grammar.Grammar) (constraint, error) {
 	m.vocabularyOnce.Do(func() {
 		tok := m.tokenizer
-		pieces := make([][]byte, tok.Size())
+		pieces := make([][]byte, m.config.Vocab)
 		var ends []int32
 		for i := range pieces {
 			id := int32(i)
