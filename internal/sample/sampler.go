@@ -84,8 +84,11 @@ func (s *Sampler) Sample(logits []float32, history []int32, position int, allow 
 	if position < 0 {
 		return 0, fmt.Errorf("sample: position %d, want 0 or more", position)
 	}
-	if err := checkNaN(logits); err != nil {
-		return 0, err
+	// Passes over all of the logits as they came look for NaN themselves.
+	if allow != nil || len(s.bias) > 0 || s.params.penalises() {
+		if err := checkNaN(logits); err != nil {
+			return 0, err
+		}
 	}
 	z, err := s.adjust(logits, history)
 	if err != nil {
@@ -105,11 +108,13 @@ func (s *Sampler) Sample(logits []float32, history []int32, position int, allow 
 func checkNaN(logits []float32) error {
 	for i, v := range logits {
 		if v != v {
-			return fmt.Errorf("%w: token %d", ErrNaN, i)
+			return nanError(i)
 		}
 	}
 	return nil
 }
+
+func nanError(id int) error { return fmt.Errorf("%w: token %d", ErrNaN, id) }
 
 // adjust applies bias and penalties; it returns logits itself if neither does
 // anything.
@@ -182,7 +187,10 @@ func greedy(z []float32, allow Mask) (int32, error) {
 	best, id := float32(math.Inf(-1)), -1
 	if allow == nil {
 		for i, v := range z {
-			if v > best {
+			if !(v <= best) { // larger, or NaN
+				if v != v {
+					return 0, nanError(i)
+				}
 				best, id = v, i
 			}
 		}
@@ -204,18 +212,33 @@ func greedy(z []float32, allow Mask) (int32, error) {
 	return int32(id), nil
 }
 
-// gather lists the candidates and returns their largest logit.
+// gather lists the candidates and returns their largest logit. With top-k, it
+// leaves out those of which it has already seen that they are not among the k.
 func (s *Sampler) gather(z []float32, allow Mask) (float32, error) {
-	none := float32(math.Inf(-1))
-	top := none
-	s.c.reset()
+	c, k := &s.c, s.params.TopK
+	enough := 2*k + 256 // candidates at which it pays to cut
+	if k == 0 || enough > len(z) {
+		enough = len(z) + 1
+	}
+	c.reset()
+	floor := float32(math.Inf(-1)) // what is not above it cannot stay: equals rank behind earlier ones
+	top := floor
+	add := func(i int, v float32) {
+		if v > top {
+			top = v
+		}
+		if c.add(int32(i), v); len(c.ids) == enough {
+			c.cut(uint64(k), true)
+			floor = logitOf(slices.Min(c.keys))
+		}
+	}
 	if allow == nil {
 		for i, v := range z {
-			if v > none {
-				s.c.add(int32(i), v)
-				if v > top {
-					top = v
+			if !(v <= floor) { // larger, or NaN
+				if v != v {
+					return 0, nanError(i)
 				}
+				add(i, v)
 			}
 		}
 	}
@@ -225,15 +248,12 @@ func (s *Sampler) gather(z []float32, allow Mask) (float32, error) {
 			if i >= len(z) {
 				break
 			}
-			if v := z[i]; v > none {
-				s.c.add(int32(i), v)
-				if v > top {
-					top = v
-				}
+			if v := z[i]; v > floor {
+				add(i, v)
 			}
 		}
 	}
-	if len(s.c.ids) == 0 {
+	if len(c.ids) == 0 {
 		return 0, ErrNoCandidate
 	}
 	return top, nil
@@ -297,20 +317,35 @@ func (c *candidates) weigh(top, t float32) uint64 {
 // weightOne is the weight of the largest logit.
 const weightOne = 1 << 40
 
+// weightless is a relative logit at which the weight is zero: Exp there is
+// three quarters of the smallest weight, 2^-40.
+const weightless = -28
+
 // weight is W of spec/sampling.md.
 func weight(z, top, t float32) uint64 {
-	return uint64(float64(relative(z, top, t)) * weightOne)
+	if z == top { // also where both are infinite
+		return weightOne
+	}
+	d := below(z, top, t)
+	if d <= weightless {
+		return 0
+	}
+	return uint64(float64(kernel.Exp(d)) * weightOne)
 }
 
-// relative is the probability of a logit z at temperature t relative to that of
-// the largest.
+// relative is E of spec/sampling.md: the probability of a logit z at
+// temperature t, relative to that of the largest.
 func relative(z, top, t float32) float32 {
-	if z == top { // also where both are infinite
+	if z == top {
 		return 1
 	}
-	d := z - top
-	if t != 1 {
-		d /= t
+	return kernel.Exp(below(z, top, t))
+}
+
+// below is the argument of Exp, at most zero.
+func below(z, top, t float32) float32 {
+	if t == 1 {
+		return z - top
 	}
-	return kernel.Exp(d)
+	return (z - top) / t
 }
