@@ -12,20 +12,7 @@ import (
 const (
 	maxReply     = 1 << 20 // bytes; a longer reply has no tool calls
 	maxToolCalls = 128     // further ones stay in the content
-)
-
-// The markers that models write around their calls.
-const (
-	hermesOpen   = "<tool_call>"
-	hermesClose  = "</tool_call>"
-	phiOpen      = "<|tool_call|>"
-	phiClose     = "<|/tool_call|>"
-	mistralOpen  = "[TOOL_CALLS]"
-	mistralArgs  = "[ARGS]"
-	mistralID    = "[CALL_ID]"
-	llamaTag     = "<|python_tag|>"
-	functionOpen = "<function="
-	functionEnd  = "</function>"
+	maxName      = 256     // bytes in the name of a function, an argument or a call
 )
 
 // ParseToolCalls finds the function calls in a reply and returns the text
@@ -46,22 +33,20 @@ func ParseToolCalls(text string) (content string, calls []ToolCall) {
 		return text, nil
 	}
 	var rest strings.Builder
-	for p := text; p != ""; {
-		n, found := nextCalls(p, text)
-		if n.size > 0 && len(calls)+len(found) <= maxToolCalls {
-			rest.WriteString(p[:n.start])
-			calls = append(calls, found...)
-			p = p[n.start+n.size:]
+	last := 0
+	for i := 0; i < len(text); {
+		n, found := callsAt(text[i:])
+		if n == 0 || len(calls)+len(found) > maxToolCalls {
+			i++
 			continue
 		}
-		skip := n.start + 1
-		if n.size == 0 && n.start < 0 || n.size > 0 {
-			skip = len(p)
-		}
-		rest.WriteString(p[:skip])
-		p = p[skip:]
+		rest.WriteString(text[last:i])
+		calls = append(calls, found...)
+		i += n
+		last = i
 	}
 	if len(calls) > 0 {
+		rest.WriteString(text[last:])
 		return strings.TrimSpace(rest.String()), calls
 	}
 	if calls = bareCalls(text); len(calls) > 0 {
@@ -70,41 +55,33 @@ func ParseToolCalls(text string) (content string, calls []ToolCall) {
 	return text, nil
 }
 
-// place is where calls stand in a text; size 0 means that what begins at start
-// is no call, start -1 that no marker is left.
-type place struct{ start, size int }
-
-// nextCalls looks at the first marker in p.
-func nextCalls(p, _ string) (place, []ToolCall) {
-	first := place{start: -1}
-	var marker string
-	for _, m := range []string{hermesOpen, phiOpen, mistralOpen, llamaTag, functionOpen} {
-		if i := strings.Index(p, m); i >= 0 && (first.start < 0 || i < first.start) {
-			first.start, marker = i, m
+// callsAt reads the calls at the start of s, if it starts with a marker, and
+// returns how long they are. It looks no further than it must, so that a reply
+// full of markers takes no longer than another.
+func callsAt(s string) (int, []ToolCall) {
+	if s[0] != '<' && s[0] != '[' {
+		return 0, nil
+	}
+	for _, m := range markers {
+		if body, ok := strings.CutPrefix(s, m.open); ok {
+			if n, calls := m.read(body); len(calls) > 0 {
+				return len(m.open) + n, calls
+			}
 		}
 	}
-	if first.start < 0 {
-		return first, nil
-	}
-	body := p[first.start+len(marker):]
-	var n int
-	var calls []ToolCall
-	switch marker {
-	case hermesOpen:
-		n, calls = delimited(body, hermesClose)
-	case phiOpen:
-		n, calls = delimited(body, phiClose)
-	case mistralOpen:
-		n, calls = mistralCalls(body)
-	case llamaTag:
-		n, calls = llamaCalls(body)
-	case functionOpen:
-		n, calls = functionCall(body)
-	}
-	if len(calls) > 0 {
-		first.size = len(marker) + n
-	}
-	return first, calls
+	return 0, nil
+}
+
+// markers lists what calls begin with and how to read what follows.
+var markers = []struct {
+	open string
+	read func(string) (int, []ToolCall)
+}{
+	{"<tool_call>", func(s string) (int, []ToolCall) { return delimited(s, "</tool_call>") }},
+	{"<|tool_call|>", func(s string) (int, []ToolCall) { return delimited(s, "<|/tool_call|>") }},
+	{"[TOOL_CALLS]", mistralCalls},
+	{"<|python_tag|>", llamaCalls},
+	{"<function=", functionCall},
 }
 
 // jsonValue reads one JSON value at the start of s, and returns where it ends.
@@ -143,21 +120,28 @@ func mistralCalls(s string) (int, []ToolCall) {
 		}
 		return n, decodeCalls(raw)
 	}
-	head, args, ok := strings.Cut(s, mistralArgs)
-	if !ok {
-		return 0, nil
-	}
-	name, id, _ := strings.Cut(head, mistralID)
-	raw, n, ok := jsonValue(args)
+	const mark = "[ARGS]"
+	head, ok := cutNear(s, mark, 2*maxName)
+	name, id, _ := strings.Cut(head, "[CALL_ID]")
 	if name = strings.TrimSpace(name); !ok || !isName(name) {
 		return 0, nil
 	}
-	return len(head) + len(mistralArgs) + n, []ToolCall{{ID: strings.TrimSpace(id), Name: name, Arguments: raw}}
+	raw, n, ok := jsonValue(s[len(head)+len(mark):])
+	if !ok {
+		return 0, nil
+	}
+	return len(head) + len(mark) + n, []ToolCall{{ID: strings.TrimSpace(id), Name: name, Arguments: raw}}
+}
+
+// cutNear returns what stands before a mark in the first bytes of s.
+func cutNear(s, mark string, limit int) (string, bool) {
+	head, _, ok := strings.Cut(s[:min(len(s), limit+len(mark))], mark)
+	return head, ok
 }
 
 // isName reports whether s can be the name of a function.
 func isName(s string) bool {
-	return s != "" && len(s) <= 256 && !strings.ContainsAny(s, " \t\r\n<>[](){}\"'=,;")
+	return s != "" && len(s) <= maxName && !strings.ContainsAny(s, " \t\r\n<>[](){}\"'=,;")
 }
 
 // llamaCalls reads what follows <|python_tag|>.
@@ -190,11 +174,12 @@ func llamaCalls(s string) (int, []ToolCall) {
 
 // builtinCall reads name.call(key="value", ...).
 func builtinCall(s string) (int, []ToolCall) {
-	name, rest, ok := strings.Cut(s, ".call(")
+	name, ok := cutNear(s, ".call(", maxName)
 	if !ok || !isName(name) {
 		return 0, nil
 	}
 	n := len(name) + len(".call(")
+	rest := s[n:]
 	var args bytes.Buffer
 	args.WriteByte('{')
 	for !strings.HasPrefix(rest, ")") {
@@ -206,9 +191,12 @@ func builtinCall(s string) (int, []ToolCall) {
 			n, rest = n+skip, rest[skip:]
 			args.WriteString(", ")
 		}
-		key, value, ok := strings.Cut(rest, "=")
-		raw, size, valueOK := jsonValue(value)
-		if !ok || !valueOK || !isName(key) {
+		key, ok := cutNear(rest, "=", maxName)
+		if !ok || !isName(key) {
+			return 0, nil
+		}
+		raw, size, ok := jsonValue(rest[len(key)+1:])
+		if !ok {
 			return 0, nil
 		}
 		quoted, err := json.Marshal(key)
@@ -225,17 +213,17 @@ func builtinCall(s string) (int, []ToolCall) {
 
 // functionCall reads name>{...}</function>.
 func functionCall(s string) (int, []ToolCall) {
-	name, rest, ok := strings.Cut(s, ">")
+	name, ok := cutNear(s, ">", maxName)
 	if !ok || !isName(name) {
 		return 0, nil
 	}
-	raw, n, ok := jsonValue(rest)
+	raw, n, ok := jsonValue(s[len(name)+1:])
 	if !ok || raw[0] != '{' {
 		return 0, nil
 	}
 	n += len(name) + 1
-	if after := n + spaces(s[n:]); strings.HasPrefix(s[after:], functionEnd) {
-		n = after + len(functionEnd)
+	if after := n + spaces(s[n:]); strings.HasPrefix(s[after:], "</function>") {
+		n = after + len("</function>")
 	}
 	return n, []ToolCall{{Name: name, Arguments: raw}}
 }

@@ -36,6 +36,11 @@ func (m *machine) attribute(v Value, id string) (Value, bool, error) {
 		if x, ok := map[string]int64{"start": v.start, "stop": v.stop, "step": v.step}[id]; ok {
 			return x, true, nil
 		}
+		items, err := m.list(v)
+		if err != nil {
+			return nil, false, err
+		}
+		fn = sequenceMethod(items, id)
 	case *namespace:
 		x, ok := v.attrs.Get(id)
 		return x, ok, nil

@@ -456,7 +456,7 @@ func (m *machine) loop(s *forStmt, over Value, depth int, sc *scope, out *writer
 	if s.recursive {
 		l.recurse = func(v Value) (Value, error) { return m.nested(s, v, depth+1, sc) }
 	}
-	empty := true
+	empty := true // as in jinja2, until an iteration comes to its end
 	for {
 		v, ok, err := l.advance()
 		if err != nil {
@@ -465,7 +465,6 @@ func (m *machine) loop(s *forStmt, over Value, depth int, sc *scope, out *writer
 		if !ok {
 			break
 		}
-		empty = false
 		if err := m.step(); err != nil {
 			return goOn, err
 		}
@@ -479,7 +478,10 @@ func (m *machine) loop(s *forStmt, over Value, depth int, sc *scope, out *writer
 			return goOn, err
 		}
 		if ctl == doBreak {
-			return goOn, nil
+			break
+		}
+		if ctl == goOn {
+			empty = false
 		}
 	}
 	if empty && s.els != nil {

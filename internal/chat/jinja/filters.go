@@ -310,12 +310,15 @@ func filterTruncate(m *machine, args []Value, kw []keyword) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, ok := text(a[0])
-	if !ok {
-		return nil, fmt.Errorf("needs text, not a %s", typeName(a[0]))
-	}
 	if length < runeLen(end) || leeway < 0 {
 		return nil, errors.New("the length must hold the end, and the leeway cannot be negative")
+	}
+	if _, isUndefined := a[0].(*undefined); isUndefined {
+		return a[0], nil
+	}
+	s, ok := text(a[0])
+	if !ok {
+		return nil, fmt.Errorf("a %s is not supported", typeName(a[0]))
 	}
 	runes, err := m.runes(s)
 	if err != nil {
@@ -359,6 +362,9 @@ func filterURLEncode(m *machine, args []Value, kw []keyword) (Value, error) {
 			return nil, err
 		}
 		return urlQuote(s, "/"), m.spend(3 * len(s))
+	}
+	if _, ok := a[0].(*undefined); ok {
+		return "", nil
 	}
 	d := NewDict()
 	if err := m.fill(d, a[0]); err != nil {
@@ -535,9 +541,12 @@ func filterFileSize(m *machine, args []Value, kw []keyword) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := filterFloat(m, a[:1], nil)
+	v, err := filterFloat(m, []Value{a[0], nil}, nil)
 	if err != nil {
 		return nil, err
+	}
+	if v == nil {
+		return nil, fmt.Errorf("needs a number, not a %s", typeName(a[0]))
 	}
 	binary, err := m.truth(a[1])
 	if err != nil {

@@ -19,6 +19,7 @@ type spec struct {
 	group byte // ',', '_' or 0
 	prec  int  // -1 where there is none
 	verb  byte // 0 where there is none
+	zero  bool // fill and align come from a 0 before the width
 }
 
 // percent is Python's text % value.
@@ -554,6 +555,9 @@ func (m *machine) formatValue(v Value, format string) (string, error) {
 	}
 	bad := fmt.Errorf("format: %.40q does not fit a %s", format, typeName(v))
 	if s, ok := text(v); ok {
+		if sp.zero {
+			sp.align = '<'
+		}
 		if sp.verb != 0 && sp.verb != 's' || sp.sign != 0 || sp.alt || sp.group != 0 || sp.align == '=' {
 			return "", bad
 		}
@@ -614,7 +618,7 @@ func parseSpec(s string) (spec, error) {
 	}
 	if peek("0") {
 		if sp.align == 0 {
-			sp.fill, sp.align = '0', '='
+			sp.fill, sp.align, sp.zero = '0', '=', true
 		}
 		i++
 	}

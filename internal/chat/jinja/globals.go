@@ -33,7 +33,7 @@ func globalRange(_ *machine, args []Value, kw []keyword) (Value, error) {
 	for i, v := range args {
 		var ok bool
 		if n[i], ok = toInt(v); !ok || n[i] > 1<<40 || n[i] < -1<<40 {
-			return nil, fmt.Errorf("range takes integers below 2^40, not a %s", typeName(v))
+			return nil, fmt.Errorf("range takes integers, not a %s; those beyond 2^40 are not supported", typeName(v))
 		}
 	}
 	r := rng{n[0], n[1], n[2]}
@@ -70,6 +70,9 @@ func globalDict(m *machine, args []Value, kw []keyword) (Value, error) {
 }
 
 func (m *machine) fill(d *Dict, from Value) error {
+	if u, ok := from.(*undefined); ok {
+		return u.err()
+	}
 	if x, ok := from.(*Dict); ok {
 		from = view{'i', x}
 	}

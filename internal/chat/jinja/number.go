@@ -141,6 +141,9 @@ func intArithmetic(op string, x, y *big.Int) (Value, error) {
 	if y.Sign() == 0 {
 		return nil, errZero
 	}
+	if op == "/" && x.Sign() == 0 && y.Sign() < 0 {
+		return math.Copysign(0, -1), nil
+	}
 	if op == "/" {
 		f, _ := new(big.Rat).SetFrac(x, y).Float64()
 		if math.IsInf(f, 0) {

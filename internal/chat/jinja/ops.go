@@ -17,6 +17,9 @@ func (m *machine) operate(op string, a, b Value) (Value, error) {
 			return like(a, out), err
 		}
 	}
+	if isView(a) || isView(b) {
+		return nil, errViews
+	}
 	for _, v := range []Value{a, b} {
 		if u, ok := v.(*undefined); ok {
 			return nil, u.err()
@@ -126,6 +129,14 @@ func (m *machine) repeat(v Value, n int64) (Value, error) {
 	return &List{out}, nil
 }
 
+// errViews refuses Python's set operations on keys() and items().
+var errViews = errors.New("set operations on the views of a mapping are not supported")
+
+func isView(v Value) bool {
+	_, ok := v.(view)
+	return ok
+}
+
 // equal is a == b.
 func (m *machine) equal(a, b Value) (bool, error) { return m.equalAt(a, b, 0) }
 
@@ -164,7 +175,7 @@ func (m *machine) equalAt(a, b Value, depth int) (bool, error) {
 		y, ok := b.(rng)
 		return ok && x.len() == y.len() && (x.len() == 0 || x.start == y.start && (x.len() == 1 || x.step == y.step)), nil
 	case view:
-		return false, errors.New("comparing mapping views is not supported")
+		return false, errViews
 	case *generator, *namespace, *function, *macro, *loopState:
 		return a == b, nil
 	}
@@ -266,6 +277,9 @@ func (m *machine) order(op string, a, b Value, depth int) (sign int, ok bool, er
 			return 0, false, u.err()
 		}
 	}
+	if isView(a) && isView(b) {
+		return 0, false, errViews
+	}
 	return 0, false, fmt.Errorf("%s %s %s is not possible", typeName(a), op, typeName(b))
 }
 
@@ -290,6 +304,9 @@ func (m *machine) contains(v, x Value) (bool, error) {
 			return false, fmt.Errorf("%s in string is not possible", typeName(x))
 		}
 		return strings.Contains(s, sub), m.spend(len(s))
+	}
+	if keys, ok := v.(view); ok && keys.kind == 'k' {
+		v = keys.dict
 	}
 	if d, ok := v.(*Dict); ok {
 		h, err := hash(x)
@@ -378,6 +395,9 @@ func (m *machine) runes(s string) ([]rune, error) {
 // getattr is v.name, undefined where there is neither attribute nor item.
 func (m *machine) getattr(v Value, id string) (Value, error) {
 	if u, ok := v.(*undefined); ok {
+		if strings.HasPrefix(id, "__") && strings.HasSuffix(id, "__") {
+			return undefinedf("%s is Python's own", id), nil
+		}
 		return nil, u.err()
 	}
 	if x, ok, err := m.attribute(v, id); ok || err != nil {

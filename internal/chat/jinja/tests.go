@@ -1,7 +1,6 @@
 package jinja
 
 import (
-	"errors"
 	"fmt"
 )
 
@@ -88,33 +87,29 @@ func isCallable(v Value) bool {
 }
 
 func parityTest(want int64) builtin {
-	return func(_ *machine, args []Value, kw []keyword) (Value, error) {
+	return func(m *machine, args []Value, kw []keyword) (Value, error) {
 		a, err := bind("the test", args, kw, 1, "value")
 		if err != nil {
 			return nil, err
 		}
-		return remainderIs(a[0], int64(2), want)
+		return m.remainderIs(a[0], int64(2), want)
 	}
 }
 
-func remainderIs(v, by Value, want int64) (Value, error) {
-	if !isNumber(v) || !isNumber(by) {
-		return nil, errors.New("numbers are needed")
-	}
-	rem, err := arithmetic("%", v, by)
+func (m *machine) remainderIs(v, by Value, want int64) (Value, error) {
+	rem, err := m.operate("%", v, by)
 	if err != nil {
 		return nil, err
 	}
-	order, ok := compareNumbers(rem, want)
-	return ok && order == 0, nil
+	return m.equal(rem, want)
 }
 
-func divisibleTest(_ *machine, args []Value, kw []keyword) (Value, error) {
+func divisibleTest(m *machine, args []Value, kw []keyword) (Value, error) {
 	a, err := bind("divisibleby", args, kw, 2, "value", "num")
 	if err != nil {
 		return nil, err
 	}
-	return remainderIs(a[0], a[1], 0)
+	return m.remainderIs(a[0], a[1], 0)
 }
 
 func caseTest(is func(string) bool) builtin {
@@ -164,6 +159,9 @@ func sameTest(_ *machine, args []Value, kw []keyword) (Value, error) {
 func (m *machine) named(args []Value, kw []keyword, table map[string]builtin) (Value, error) {
 	a, err := bind("the test", args, kw, 1, "value")
 	if err != nil {
+		return nil, err
+	}
+	if _, err := hash(a[0]); err != nil {
 		return nil, err
 	}
 	id, ok := text(a[0])

@@ -92,6 +92,18 @@ func markupMethod(s, id string) builtin {
 	}
 	return func(m *machine, args []Value, kw []keyword) (Value, error) {
 		args = append([]Value{}, args...)
+		if id == "join" && len(args) == 1 {
+			items, err := m.list(args[0])
+			if err != nil {
+				return nil, err
+			}
+			for i, v := range items {
+				if items[i], err = m.escape(v); err != nil {
+					return nil, err
+				}
+			}
+			args[0] = &List{items}
+		}
 		for i, a := range args {
 			_, isText := a.(string)
 			if !isText && id != "format" {
