@@ -1,0 +1,283 @@
+"""A second implementation of numerics.md, to check that the text is enough.
+
+    python3 second.py MODEL.gguf ID...
+
+prints the SHA-256 of the little-endian f32 bits of the logits of every
+position, in order, for one sequence of these token ids (- reads them from
+standard input). It is written to be compared with the text, and is slow: work
+is shared out over outputs (rows, positions, heads) by numpy, and every sum is
+a loop. It does not tokenize, sample, or check that a file makes sense.
+"""
+
+import hashlib
+import math
+import sys
+
+import numpy as np
+
+import arith
+from arith import F
+from weights import Reader
+
+
+# 3 and 4. The matrix product of every row of x.
+
+
+def quantise(x):
+    """3: integers q [t, block, 32] and scales a [t, block]."""
+    x = x.reshape(len(x), -1, 32)
+    most = np.abs(x).view(np.uint32).max(axis=2).view(F)
+    usable = (most >= F(2.0**-100)) & (most < F(np.inf))
+    safe = np.where(usable, most, F(1)).astype(F)
+    v = F(127) / safe
+    q = np.where(usable[:, :, None], np.rint(x * v[:, :, None]), 0).astype(np.int32)
+    a = np.where(usable, safe / F(127), np.where(most < F(2.0**-100), F(0), F(np.nan)))
+    return q, a.astype(F)
+
+
+def blocked_sum(n, shape, term):
+    """4.2: the sum of term(0) … term(n-1), in blocks of 32."""
+    y = np.zeros(shape, F)
+    for start in range(0, n, 32):
+        p = np.zeros(shape, F)
+        for c in range(start, min(start + 32, n)):
+            p = p + term(c)
+        y = y + p
+    return y
+
+
+def product(x, m, bias=None):
+    """4: [t, columns] by a matrix gives [t, rows]."""
+    if m.w is not None:
+        y = blocked_sum(m.columns, (len(x), m.rows), lambda c: m.w[None, :, c] * x[:, c, None])
+    else:
+        xq, a = quantise(x)
+        xq = xq.reshape(len(x), -1, m.unit)
+        y = np.zeros((len(x), m.rows), F)
+        for u in range(xq.shape[1]):
+            scale = a[:, u * m.unit // 32, None]
+            dot = xq[:, u] @ m.q[:, u].T  # integers
+            y = y + (dot.astype(F) * m.s[None, :, u]) * scale
+            if m.o is not None:
+                total = xq[:, u].sum(axis=1)[:, None]  # integers
+                y = y + m.o[None, :, u] * (scale * total.astype(F))
+    if bias is not None:
+        y = y + bias
+    return y
+
+
+# 5. Norms.
+
+
+def fold(s):
+    """Sixteen partial sums, in the last axis."""
+    for h in (8, 4, 2, 1):
+        s = s[..., :h] + s[..., h : 2 * h]
+    return s[..., 0]
+
+
+def norm(x, w, eps):
+    n = x.shape[-1]
+    s = np.zeros((*x.shape[:-1], 16), F)
+    for i in range(n):
+        s[..., i % 16] += x[..., i] * x[..., i]
+    r = F(1) / np.sqrt(fold(s) / F(n) + F(eps))
+    return (x * r[..., None]) * w
+
+
+class Model:
+    def __init__(self, path):
+        file = Reader(path)
+        self.meta, self.tensors = file.meta, file.tensors
+        self.arch = self.meta["general.architecture"]
+        self.layers = self.key("block_count")
+        self.dim = self.key("embedding_length")
+        self.heads = self.key("attention.head_count")
+        self.kv_heads = self.key("attention.head_count_kv", self.heads)
+        self.head = self.key("attention.key_length", self.dim // self.heads)
+        self.rotated = self.key("rope.dimension_count", self.head)
+        self.eps = self.key("attention.layer_norm_rms_epsilon", 1e-5)
+        self.gemma = self.arch in ("gemma2", "gemma3")
+
+    def key(self, name, default=None):
+        v = self.meta.get(f"{self.arch}.{name}", default)
+        if v is None:
+            raise ValueError(f"{self.arch}.{name} is missing")
+        return v
+
+    def vector(self, name):
+        """A norm or a bias: f32, or None."""
+        return self.tensors[name].floats().reshape(-1) if name in self.tensors else None
+
+    # 6. Rotary positions.
+
+    def frequencies(self, local):
+        """f_j in f64, and the magnitude or None."""
+        r = self.rotated
+        base = self.key("rope.freq_base", 10000.0)
+        kind = self.key("rope.scaling.type", "none")
+        factors, scale, mu = None, 1.0, None
+        if local:
+            base = self.key("rope.freq_base_swa", 10000.0)
+        else:
+            factors = self.factors()
+            factor = F(self.key("rope.scaling.factor", 0.0))
+            if kind in ("linear", "yarn") and factor != 0:
+                scale = float(F(1) / factor)
+        f = []
+        for j in range(r // 2):
+            g = arith.pow64(base, -(2 * j) / r)
+            if factors is not None:
+                g = g / float(factors[j])
+            f.append(g)
+        if kind == "yarn" and not local:
+            original = self.key("rope.scaling.original_context_length", self.key("context_length"))
+            corners = [
+                (r * arith.log(original / (beta * (2 * arith.PI)))) / (2 * arith.log(base))
+                for beta in (self.key("rope.scaling.yarn_beta_fast", 32.0), self.key("rope.scaling.yarn_beta_slow", 1.0))
+            ]
+            low, high = max(math.floor(corners[0]), 0), min(math.ceil(corners[1]), r - 1)
+            for j, g in enumerate(f):
+                keep = 1 - min(1, max(0, (j - low) / max(0.001, high - low)))
+                f[j] = (g * scale) * (1 - keep) + g * keep
+            mu = F(1 + 0.1 * arith.log(float(factor))) * F(self.key("rope.scaling.attn_factor", 1.0))
+        else:
+            f = [g * scale for g in f]
+            if self.arch == "phi3":
+                mu = F(self.key("rope.scaling.attn_factor", 1.0))
+        return f, mu
+
+    def factors(self):
+        if self.arch == "phi3":
+            positions = self.key("context_length")
+            long = positions > self.key("rope.scaling.original_context_length", positions)
+            return self.vector("rope_factors_long.weight" if long else "rope_factors_short.weight")
+        return self.vector("rope_freqs.weight")
+
+    def rotate(self, x, frequencies):
+        """x is [t, head, element]; positions start at 0."""
+        f, mu = frequencies
+        angles = [[arith.sincos(float(p) * g) for g in f] for p in range(len(x))]
+        s, c = (np.array([[a[i] for a in row] for row in angles]).astype(F)[:, None, :] for i in (0, 1))
+        if mu is not None:
+            s, c = s * mu, c * mu
+        half = len(f)
+        if self.arch in ("llama", "smollm3"):
+            first, second = slice(0, 2 * half, 2), slice(1, 2 * half, 2)
+        else:
+            first, second = slice(0, half), slice(half, 2 * half)
+        u, v = x[:, :, first], x[:, :, second]
+        y = x.copy()
+        y[:, :, first] = u * c - v * s
+        y[:, :, second] = u * s + v * c
+        return y
+
+    # 7. Attention.
+
+    def attention(self, q, k, v, window, cap):
+        """q is [t, head, element], k and v [t, kv head, element]."""
+        t = len(q)
+        group = self.heads // self.kv_heads
+        k, v = (np.repeat(arith.half(a), group, axis=1) for a in (k, v))
+        n = float(self.head)
+        if self.gemma and self.layers == {"gemma2": 46, "gemma3": 62}[self.arch]:
+            n = float(self.dim // self.heads)
+        scale = F(1 / math.sqrt(n))
+        # z is [position of the query, head, position of the key].
+        shape = (t, self.heads, t)
+        z = blocked_sum(self.head, shape, lambda d: k.transpose(1, 0, 2)[None, :, :, d] * q[:, :, d, None])
+        z = z * scale
+        if cap:
+            z = arith.softcap(z, cap)
+        at, seen = np.arange(t)[:, None, None], np.arange(t)[None, None, :]
+        visible = seen <= at
+        if window:
+            visible = visible & (seen >= np.maximum(0, at + 1 - window))
+        z = np.where(visible, z, F(-np.inf))
+        e = np.where(visible, arith.exp(z - z.max(axis=2)[:, :, None]), F(0)).astype(F)
+        sums = np.zeros((t, self.heads, 16), F)
+        for i in range(t):
+            sums[:, :, i % 16] += e[:, :, i]
+        out = blocked_sum(t, q.shape, lambda i: e[:, :, i, None] * v[None, i])
+        return (out / fold(sums)[:, :, None]).reshape(t, -1)
+
+    # 8. The pass.
+
+    def windowed(self, layer):
+        if self.arch == "gemma2":
+            return layer % 2 == 0
+        if self.arch == "gemma3":
+            p = self.key("attention.sliding_window_pattern", 6)
+            return layer % p < p - 1
+        return False
+
+    def projections(self, name, parts):
+        """The matrices and biases of a layer that read one vector."""
+        if name + parts[0][0] + ".weight" in self.tensors:
+            return [(self.tensors[name + p + ".weight"], self.vector(name + p + ".bias")) for p, _ in parts]
+        fused = self.tensors[name + ("attn_qkv" if "attn" in parts[0][0] else "ffn_up") + ".weight"]
+        out, at = [], 0
+        for _, rows in parts:
+            out.append((fused.slice(at, at + rows), None))
+            at += rows
+        return out
+
+    def logits(self, ids):
+        x = self.tensors["token_embd.weight"].floats()[np.array(ids)]
+        if self.gemma:
+            x = x * F(math.sqrt(float(self.dim)))
+        wide = self.frequencies(False)
+        local = self.frequencies(True) if self.arch == "gemma3" else wide
+        for layer in range(self.layers):
+            x = self.layer(x, layer, local if self.windowed(layer) else wide)
+        h = norm(x, self.vector("output_norm.weight"), self.eps)
+        out = self.tensors.get("output.weight", self.tensors["token_embd.weight"])
+        y = product(h, out, self.vector("output.bias"))
+        cap = self.key("final_logit_softcapping", 30.0 if self.arch == "gemma2" else 0.0)
+        if self.gemma and cap:
+            y = arith.softcap(y, cap)
+        return y
+
+    def layer(self, x, layer, frequencies):
+        b = f"blk.{layer}."
+        t = len(x)
+        window, cap = 0, 0.0
+        if self.windowed(layer):
+            window = self.key("attention.sliding_window", 4096 if self.arch == "gemma2" else None)
+        if self.arch == "gemma2":
+            cap = self.key("attn_logit_softcapping", 50.0)
+
+        h = norm(x, self.vector(b + "attn_norm.weight"), self.eps)
+        parts = [("attn_q", self.heads * self.head), ("attn_k", self.kv_heads * self.head), ("attn_v", self.kv_heads * self.head)]
+        q, k, v = (product(h, m, bias).reshape(t, -1, self.head) for m, bias in self.projections(b, parts))
+        if self.arch in ("qwen3", "gemma3"):
+            q = norm(q, self.vector(b + "attn_q_norm.weight"), self.eps)
+            k = norm(k, self.vector(b + "attn_k_norm.weight"), self.eps)
+        if not (self.arch == "smollm3" and (layer + 1) % 4 == 0):
+            q, k = self.rotate(q, frequencies), self.rotate(k, frequencies)
+        a = self.attention(q, k, v, window, cap)
+        y = product(a, self.tensors[b + "attn_output.weight"], self.vector(b + "attn_output.bias"))
+        if self.gemma:
+            y = norm(y, self.vector(b + "post_attention_norm.weight"), self.eps)
+        x = x + y
+
+        h = norm(x, self.vector(b + "ffn_norm.weight"), self.eps)
+        width = self.key("feed_forward_length")
+        gate, up = (product(h, m, bias) for m, bias in self.projections(b, [("ffn_gate", width), ("ffn_up", width)]))
+        g = (arith.gelu(gate) if self.gemma else arith.silu(gate)) * up
+        y = product(g, self.tensors[b + "ffn_down.weight"])
+        if self.gemma:
+            y = norm(y, self.vector(b + "post_ffw_norm.weight"), self.eps)
+        return x + y
+
+
+def main(args):
+    if len(args) < 2:
+        sys.exit(__doc__)
+    words = sys.stdin.read().split() if args[1] == "-" else args[1:]
+    y = Model(args[0]).logits([int(w) for w in words])
+    print(hashlib.sha256(y.astype("<f4").tobytes()).hexdigest())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
