@@ -25,9 +25,19 @@ var neon = newNEON("neon", [4]func(int, *float32, *byte, *float32, *float32, *by
 })
 
 // neonDot needs the dot products of bytes, SDOT (FEAT_DotProd).
-var neonDot = newNEON("neondot", [4]func(int, *float32, *byte, *float32, *float32, *byte, *byte, int, int){
-	tileQDot[plainBlocks], tileQDot[offsetBlocks], tileQDot[halfBlocks], tileQDot[halfOffsetBlocks],
-})
+var neonDot = newNEONDot()
+
+func newNEONDot() Kernel {
+	k := newNEON("neondot", [4]func(int, *float32, *byte, *float32, *float32, *byte, *byte, int, int){
+		tileQDot[plainBlocks], tileQDot[offsetBlocks], tileQDot[halfBlocks], tileQDot[halfOffsetBlocks],
+	})
+	for f := range formats {
+		if !f.Float() {
+			k.gemv[f] = func(out *float32, w *byte, x, xe *byte, nb int) { gemvDot(f, out, w, x, xe, nb) }
+		}
+	}
+	return k
+}
 
 // newNEON is a kernel whose quantised tiles are tileQ.
 func newNEON(name string, tileQ [4]func(int, *float32, *byte, *float32, *float32, *byte, *byte, int, int)) Kernel {
@@ -146,6 +156,56 @@ func tileF32NEON(t int, out *float32, w *float32, x *float32, k, cont int) {
 	default:
 		for i := 0; i < t; i += 4 {
 			tileF32x4NEON(at(out, i*Panel*4), w, at(x, i*Panel*4), k, cont, t)
+		}
+	}
+}
+
+// gemvDot multiplies a panel of nb blocks with one vector: it expands the
+// scales of a group of blocks, and takes the codes as they are packed.
+func gemvDot(f Format, out *float32, w *byte, x, xe *byte, nb int) {
+	l := &layouts[f]
+	panel := unsafe.Slice(w, f.panelBytes(nb*Block))
+	var buf [2][2 * groupBlocks * Panel]float32
+	scales, offs := &buf[0][0], (*float32)(nil)
+	if l.offset {
+		offs = &buf[1][0]
+	}
+	half, zero := 0, l.zero
+	if l.half {
+		half = 1
+	}
+	for b := 0; b < nb; b += groupBlocks {
+		codes, packed, n := l.group(panel, b/groupBlocks, nb)
+		switch l.scaling {
+		case scale16:
+			scales16NEON(scales, offs, &packed[0], n)
+		case scale16M:
+			scales16MNEON(scales, offs, &packed[0], n)
+		case scaleK:
+			scalesKNEON(scales, offs, &packed[0], n)
+		case scaleK16:
+			scalesK16NEON(scales, offs, &packed[0], n)
+		case scaleK2:
+			scalesK2NEON(scales, offs, &packed[0], n)
+		case scaleKT:
+			scalesKTNEON(scales, offs, &packed[0], n)
+		}
+		x, xe := at(x, b*actBytes), at(xe, b*actExtraBytes)
+		switch l.planes {
+		case bytePlane: // made signed on the way
+			gemvBytesDOT(out, &codes[0], scales, offs, x, xe, n, b, half, 0)
+		case nibbles:
+			gemvNibblesDOT(out, &codes[0], scales, offs, x, xe, n, b, half, zero)
+		case nibblesBit:
+			gemvNibblesBitDOT(out, &codes[0], scales, offs, x, xe, n, b, half, zero)
+		case nibbles2:
+			gemvNibbles2DOT(out, &codes[0], scales, offs, x, xe, n, b, half, zero)
+		case pairs:
+			gemvPairsDOT(out, &codes[0], scales, offs, x, xe, n, b, half, zero)
+		case pairsBit:
+			gemvPairsBitDOT(out, &codes[0], scales, offs, x, xe, n, b, half, zero)
+		case table4:
+			gemvTable4DOT(out, &codes[0], scales, offs, x, xe, n, b, half, zero)
 		}
 	}
 }

@@ -77,6 +77,29 @@ func scalesK2NEON(scales, offs *float32, src *byte, nb int)
 //go:noescape
 func scalesKTNEON(scales, offs *float32, src *byte, nb int)
 
+// The products of up to eight packed blocks with one vector.
+
+//go:noescape
+func gemvBytesDOT(out *float32, codes *byte, scales, offs *float32, x, xe *byte, nb, cont, half, zero int)
+
+//go:noescape
+func gemvNibblesDOT(out *float32, codes *byte, scales, offs *float32, x, xe *byte, nb, cont, half, zero int)
+
+//go:noescape
+func gemvNibblesBitDOT(out *float32, codes *byte, scales, offs *float32, x, xe *byte, nb, cont, half, zero int)
+
+//go:noescape
+func gemvNibbles2DOT(out *float32, codes *byte, scales, offs *float32, x, xe *byte, nb, cont, half, zero int)
+
+//go:noescape
+func gemvPairsDOT(out *float32, codes *byte, scales, offs *float32, x, xe *byte, nb, cont, half, zero int)
+
+//go:noescape
+func gemvPairsBitDOT(out *float32, codes *byte, scales, offs *float32, x, xe *byte, nb, cont, half, zero int)
+
+//go:noescape
+func gemvTable4DOT(out *float32, codes *byte, scales, offs *float32, x, xe *byte, nb, cont, half, zero int)
+
 //go:noescape
 func quantizeNEON(x *float32, nb int, codes *int8, scale *float32, sums *int32)
 
