@@ -41,8 +41,10 @@ var roundsItself = map[string]bool{
 // deterministic packages every product of floats must stand inside a
 // conversion, another product, a quotient, a comparison or one of roundsItself.
 func TestPinnedProducts(t *testing.T) {
+	fset := token.NewFileSet()
+	std := importer.ForCompiler(fset, "source", nil) // shared, as it is slow
 	for _, arch := range []string{"amd64", "arm64", "riscv64"} {
-		l := newLoader(arch)
+		l := newLoader(arch, fset, std)
 		for _, pkg := range deterministic {
 			p, err := l.load(pkg)
 			if errors.Is(err, fs.ErrNotExist) {
@@ -75,7 +77,8 @@ func f(a, b, c float32, i int, v []float32) float32 {
 	const k = 2.0*3 + 1
 	return float32(a*b) + a/b + float32(a*b*c) + d/k + float32((a * b))
 }`
-	l := newLoader("amd64")
+	fset := token.NewFileSet()
+	l := newLoader("amd64", fset, importer.ForCompiler(fset, "source", nil))
 	f, err := parser.ParseFile(l.fset, "p.go", src, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -176,11 +179,10 @@ type loaded struct {
 	info  *types.Info
 }
 
-func newLoader(arch string) *loader {
+func newLoader(arch string, fset *token.FileSet, std types.Importer) *loader {
 	ctx := build.Default
 	ctx.GOARCH, ctx.GOOS, ctx.CgoEnabled = arch, "linux", false
-	fset := token.NewFileSet()
-	return &loader{fset: fset, ctx: ctx, std: importer.ForCompiler(fset, "source", nil), loaded: map[string]*loaded{}}
+	return &loader{fset: fset, ctx: ctx, std: std, loaded: map[string]*loaded{}}
 }
 
 func newInfo() *types.Info {

@@ -94,7 +94,7 @@ func checkOwner(t *testing.T, name, pkg, imp string) {
 }
 
 // TestArchitectureShowsPackages holds ARCHITECTURE.md to the packages that
-// exist.
+// exist, and to only those.
 func TestArchitectureShowsPackages(t *testing.T) {
 	doc, err := fs.ReadFile(root, "ARCHITECTURE.md")
 	if err != nil {
@@ -108,6 +108,8 @@ func TestArchitectureShowsPackages(t *testing.T) {
 			case p == ".":
 			case exists[p] && !named:
 				t.Errorf("ARCHITECTURE.md does not name `%s`", p)
+			case !exists[p]:
+				t.Errorf("floors lists %s, which does not exist", p)
 			}
 		}
 	}
