@@ -118,12 +118,12 @@ const (
 
 type tile struct {
 	unit
-	n            int  // vectors
-	rows         int  // of the panel: 16 or 8
+	n            int // vectors
+	rows         int // of the panel: 16 or 8
 	form         codeForm
 	half, offset bool // form of the scales
 
-	out, codes, scales, offs, x, xe, stride, stride3 reg.GPVirtual
+	out, codes, scales, offs, x, xe, stride, odd reg.GPVirtual
 
 	// lines is the number of registers that a column group of the rows takes.
 	lines      int
@@ -165,9 +165,11 @@ func (k *tile) emit() {
 	cont := Load(Param("cont"), GP64())
 
 	SHLQ(operand.U8(2), k.stride)
+	k.odd = GP64() // strides: 3, or 9 for whole blocks
 	if k.half {
-		k.stride3 = GP64()
-		LEAQ(operand.Mem{Base: k.stride, Index: k.stride, Scale: 2}, k.stride3)
+		LEAQ(operand.Mem{Base: k.stride, Index: k.stride, Scale: 2}, k.odd)
+	} else {
+		LEAQ(operand.Mem{Base: k.stride, Index: k.stride, Scale: 8}, k.odd)
 	}
 	k.lines = k.rows * 4 / k.size()
 	spare := k.n < 12
@@ -245,8 +247,8 @@ func (k *tile) at(base reg.Register, strides, i int) operand.Mem {
 	m := mem(base, 4*i)
 	switch strides {
 	case 0:
-	case 3:
-		m.Index, m.Scale = k.stride3, 1
+	case 3, 9:
+		m.Index, m.Scale = k.odd, 1
 	default:
 		m.Index, m.Scale = k.stride, uint8(strides)
 	}
@@ -287,7 +289,7 @@ func (k *tile) dots(h, groups int) {
 			k.minus = append(k.minus, v)
 		}
 	}
-	if k.n <= 2 {
+	if k.n == 1 {
 		for range groups / size {
 			step()
 		}
