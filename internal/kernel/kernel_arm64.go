@@ -36,6 +36,7 @@ func newNEONDot() Kernel {
 			k.gemv[f] = func(out *float32, w *byte, x, xe *byte, nb int) { gemvDot(f, out, w, x, xe, nb) }
 		}
 	}
+	k.peak, k.peakOps = peakDOT, 16*16
 	return k
 }
 
@@ -69,6 +70,7 @@ func newNEON(name string, tileQ [4]func(int, *float32, *byte, *float32, *float32
 		silu:       siluNEON,
 		gelu:       geluNEON,
 		softmax:    softmaxNEON,
+		stream:     streamNEON,
 	}
 }
 

@@ -117,3 +117,9 @@ func geluNEON(dst, gate, up *float32, n int)
 
 //go:noescape
 func softmaxNEON(s *float32, stride, panels int, scale float32) float32
+
+//go:noescape
+func streamNEON(p *byte, n int) uint64
+
+//go:noescape
+func peakDOT(rounds int) uint64

@@ -290,3 +290,46 @@ clear:
 	STP.P (ZR, ZR), 16(R2)
 	MOVD.P ZR, 8(R4)
 	B     next
+
+// func streamNEON(p *byte, n int) uint64
+TEXT ·streamNEON(SB), NOSPLIT, $0-24
+	MOVD  p+0(FP), R0
+	MOVD  n+8(FP), R1
+	VMOVI $0, V16.B16
+	VMOVI $0, V17.B16
+	VMOVI $0, V18.B16
+	VMOVI $0, V19.B16
+loop:
+	VLD1.P 64(R0), [V0.B16, V1.B16, V2.B16, V3.B16]
+	VLD1.P 64(R0), [V4.B16, V5.B16, V6.B16, V7.B16]
+	VEOR   V0.B16, V16.B16, V16.B16
+	VEOR   V1.B16, V17.B16, V17.B16
+	VEOR   V2.B16, V18.B16, V18.B16
+	VEOR   V3.B16, V19.B16, V19.B16
+	VEOR   V4.B16, V16.B16, V16.B16
+	VEOR   V5.B16, V17.B16, V17.B16
+	VEOR   V6.B16, V18.B16, V18.B16
+	VEOR   V7.B16, V19.B16, V19.B16
+	SUBS   $128, R1, R1
+	BNE    loop
+	VEOR   V17.B16, V16.B16, V16.B16
+	VEOR   V19.B16, V18.B16, V18.B16
+	VEOR   V18.B16, V16.B16, V16.B16
+	FMOVD  F16, ret+16(FP)
+	RET
+
+// func peakDOT(rounds int) uint64
+// A round is sixteen independent dot products of sixteen bytes.
+TEXT ·peakDOT(SB), NOSPLIT, $0-16
+	MOVD  rounds+0(FP), R0
+	VMOVI $1, V16.B16
+	VMOVI $2, V17.B16
+loop:
+	SDOT(16, 0, 17, 0) ; SDOT(16, 0, 17, 1) ; SDOT(16, 0, 17, 2) ; SDOT(16, 0, 17, 3)
+	SDOT(16, 0, 17, 4) ; SDOT(16, 0, 17, 5) ; SDOT(16, 0, 17, 6) ; SDOT(16, 0, 17, 7)
+	SDOT(16, 0, 17, 8) ; SDOT(16, 0, 17, 9) ; SDOT(16, 0, 17, 10) ; SDOT(16, 0, 17, 11)
+	SDOT(16, 0, 17, 12) ; SDOT(16, 0, 17, 13) ; SDOT(16, 0, 17, 14) ; SDOT(16, 0, 17, 15)
+	SUBS  $1, R0, R0
+	BNE   loop
+	FMOVD F0, ret+8(FP)
+	RET
