@@ -76,6 +76,18 @@ func unpackPairsBitAVX2(dst *byte, src *byte, nb int, bias byte)
 
 func unpackTable4AVX2(dst *byte, src *byte, nb int, bias byte)
 
+func gemvW8AVX2(out *float32, w *byte, x *byte, xe *byte, nb int)
+
+func gemvW4AVX2(out *float32, w *byte, x *byte, xe *byte, nb int)
+
+func gemvW5AVX2(out *float32, w *byte, x *byte, xe *byte, nb int)
+
+func gemvK4AVX2(out *float32, w *byte, x *byte, xe *byte, nb int)
+
+func gemvK5AVX2(out *float32, w *byte, x *byte, xe *byte, nb int)
+
+func gemvK6AVX2(out *float32, w *byte, x *byte, xe *byte, nb int)
+
 func scales16AVX2(scales *float32, offs *float32, src *byte, nb int)
 
 func scales16MAVX2(scales *float32, offs *float32, src *byte, nb int)

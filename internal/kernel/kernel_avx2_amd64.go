@@ -12,6 +12,14 @@ var avx2 = Kernel{
 	tileQ:   [4]func(int, *float32, *byte, *float32, *float32, *byte, *byte, int, int){tileQAVX2, offsetAVX2.tile, halfAVX2.tile, halfOffsetAVX2.tile},
 	tileF16: tileF16AVX2,
 	tileF32: tileF32AVX2,
+	gemv: [formats]func(out *float32, w *byte, x, xe *byte, nb int){
+		W8: gemvW8AVX2,
+		W4: gemvW4AVX2,
+		W5: gemvW5AVX2,
+		K4: gemvK4AVX2,
+		K5: gemvK5AVX2,
+		K6: gemvK6AVX2,
+	},
 	unpack: [planeKinds]func(dst, src *byte, nb int, bias byte){
 		bytePlane:  unpackBytesAVX2,
 		nibbles:    unpackNibblesAVX2,

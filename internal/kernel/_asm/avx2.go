@@ -24,6 +24,12 @@ func setAVX2() {
 	unpack256("Pairs", 2, 0, false)
 	unpack256("PairsBit", 2, 1, false)
 	unpack256("Table4", 4, 0, true)
+	gemv256("W8", 8, 0, "16")
+	gemv256("W4", 4, 0, "16")
+	gemv256("W5", 4, 1, "16")
+	gemv256("K4", 4, 0, "K")
+	gemv256("K5", 4, 1, "K")
+	gemv256("K6", 4, 2, "K16")
 	for _, kind := range []string{"16", "16M", "K", "K16", "K2", "KT"} {
 		scales256(kind)
 	}
