@@ -34,7 +34,7 @@ type Options struct {
 	// CacheBytes bounds the memory of sequences kept for prefix reuse. 0: 512
 	// MiB. Less than 0: none are kept.
 	CacheBytes int64
-	// Clock is used for Timings only. nil: time.Now.
+	// Clock is used for Timings only, from several goroutines. nil: time.Now.
 	Clock func() time.Time
 }
 

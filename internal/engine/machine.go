@@ -3,6 +3,8 @@ package engine
 import (
 	"slices"
 	"time"
+
+	"github.com/avalnetwork/aval/internal/sample"
 )
 
 // machine schedules requests on a model. It has no goroutine, clock or lock:
@@ -19,6 +21,7 @@ type machine struct {
 	queue   queue
 	running []*task // in order of admission
 	cache   prefixCache
+	spare   []*desk // of slots that are free
 	steps   []step  // of the step at hand
 	parts   []*task // whose they are
 	touched []*task // what the last call changed
@@ -77,6 +80,23 @@ func (m *machine) step(clock func() time.Time) []*task {
 	return m.touched
 }
 
+// desk is what a slot works with; the next request of the slot takes it over.
+type desk struct {
+	logits  []float32
+	sampler *sample.Sampler
+}
+
+// newDesk returns a free desk, prepared for a request.
+func (m *machine) newDesk(p sample.Params) (*desk, error) {
+	if n := len(m.spare); n > 0 {
+		d := m.spare[n-1]
+		m.spare = m.spare[:n-1]
+		return d, d.sampler.Reset(p)
+	}
+	s, err := sample.New(p, m.model.vocab())
+	return &desk{make([]float32, m.model.vocab()), s}, err
+}
+
 // admit fills free slots from the queue.
 func (m *machine) admit(now time.Time) {
 	for len(m.running) < m.slots {
@@ -85,10 +105,6 @@ func (m *machine) admit(now time.Time) {
 			return
 		}
 		if err := t.start(m, now); err != nil {
-			if t.seq != nil {
-				t.seq.Close()
-				t.seq = nil
-			}
 			t.err = err
 			t.finish(now)
 			m.touched = append(m.touched, t)
@@ -189,5 +205,8 @@ func (m *machine) retire(t *task) {
 	default:
 		m.cache.put(t.seq, t.ids[:t.fed])
 	}
-	t.seq, t.logits, t.sampler = nil, nil, nil
+	if t.desk != nil {
+		m.spare = append(m.spare, t.desk)
+	}
+	t.seq, t.desk = nil, nil
 }

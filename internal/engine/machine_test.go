@@ -27,6 +27,9 @@ func randomRequest(rng *rand.Rand, context int) Request {
 	if rng.IntN(2) == 0 {
 		r.Params.Temperature, r.Params.TopP, r.Params.RepeatPenalty = 1.5, 0.9, 1.1
 	}
+	if rng.IntN(3) == 0 {
+		r.Params.LogitBias = map[int32]float32{int32(3 + rng.IntN(5)): 2}
+	}
 	// Few different beginnings, so that prefixes are shared.
 	n := 1 + rng.IntN(context-2)
 	r.Prompt = prompt(n)

@@ -14,13 +14,12 @@ type task struct {
 	embed      []float32  // if not nil, the request is for this
 
 	// While it has a slot:
-	seq     sequence
-	ids     []int32 // prompt and tokens drawn
-	fed     int     // of ids, those the model has read or is reading
-	logits  []float32
-	sampler *sample.Sampler
-	text    stream
-	stops   stopper
+	*desk
+	seq   sequence
+	ids   []int32 // prompt and tokens drawn
+	fed   int     // of ids, those the model has read or is reading
+	text  stream
+	stops stopper
 
 	// What comes out. The owner empties out after each step.
 	out                     []Event
@@ -58,10 +57,9 @@ func (t *task) start(m *machine, now time.Time) error {
 	copy(t.ids, t.req.Prompt)
 	if t.embed == nil {
 		var err error
-		if t.sampler, err = sample.New(t.req.Params, m.model.vocab()); err != nil {
+		if t.desk, err = m.newDesk(t.req.Params); err != nil {
 			return err
 		}
-		t.logits = make([]float32, m.model.vocab())
 		t.text = m.words.newStream()
 		t.stops.stops = t.req.Stop
 		t.seq, t.fed = m.cache.take(t.ids)
