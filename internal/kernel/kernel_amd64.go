@@ -11,6 +11,9 @@ func machineKernels() []*Kernel {
 	if cpu.AVX512 && cpu.VNNI {
 		ks = append(ks, &avx512)
 	}
+	if cpu.AVX512 {
+		ks = append(ks, &avx512bw)
+	}
 	if cpu.AVX2 {
 		ks = append(ks, &avx2)
 	}
