@@ -1,7 +1,7 @@
 package gguf
 
 import (
-	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -201,15 +201,14 @@ func (f *File) setMeta(p *parsed) {
 	f.version, f.alignment, f.keys, f.values = p.version, p.alignment, p.keys, p.values
 }
 
-// load maps the part's file (or reads it) and lets go of the descriptor.
+// load maps the part's file (or reads it). The descriptor stays open: Reader
+// reads the file, not the mapping, and so leaves no page behind.
 func (p *part) load() error {
-	fd := p.closer.(*os.File)
-	m, err := newMapping(fd, p.size)
+	m, err := newMapping(p.closer.(*os.File), p.size)
 	if err != nil {
 		return fmt.Errorf("gguf: %s: cannot map %d bytes: %w", p.path, p.size, err)
 	}
-	p.data, p.reader, p.closer = m, bytes.NewReader(m.bytes), nil
-	fd.Close()
+	p.data = m
 	return nil
 }
 
@@ -222,8 +221,9 @@ func (f *File) Close() error {
 		var err error
 		if p.data != nil {
 			err = p.data.close()
-		} else if p.closer != nil {
-			err = p.closer.Close()
+		}
+		if p.closer != nil {
+			err = errors.Join(err, p.closer.Close())
 		}
 		p.data, p.reader, p.closer = nil, nil, nil
 		if err != nil && first == nil {

@@ -189,22 +189,34 @@ func (l *loader) take(name string, first, n, all, cols int) *kernel.Matrix {
 		l.quants = true
 	}
 	l.pack(m, t, first)
-	l.file.Release(t)
 	return m
 }
 
-// pack fills m from the rows of t from first on, panels side by side.
+// pack fills m from the rows of t from first on, panels side by side. The file
+// is read, not mapped: mapping half a gigabyte page by page takes longer than
+// copying it, and what is read leaves nothing behind in this process's memory.
 func (l *loader) pack(m *kernel.Matrix, t *gguf.Tensor, first int) {
 	size := t.RowSize()
-	data := l.file.Data(t)[first*size : (first+m.Rows)*size]
+	file := l.file.Reader(t)
+	errs := make([]error, l.threads)
 	var wg sync.WaitGroup
 	per := (m.Panels() + l.threads - 1) / l.threads
-	for from := 0; from < m.Panels(); from += per {
+	for i := range l.threads {
 		wg.Go(func() {
-			for p := from; p < min(from+per, m.Panels()); p++ {
-				quant.Pack(m, t.Type, p, data[p*kernel.Panel*size:min((p+1)*kernel.Panel, m.Rows)*size])
+			buf := make([]byte, kernel.Panel*size)
+			for p := i * per; p < min((i+1)*per, m.Panels()) && errs[i] == nil; p++ {
+				row := p * kernel.Panel
+				src := buf[:min(kernel.Panel, m.Rows-row)*size]
+				if _, errs[i] = file.ReadAt(src, int64((first+row)*size)); errs[i] == nil {
+					quant.Pack(m, t.Type, p, src)
+				}
 			}
 		})
 	}
 	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			l.fail(t.Name, "%v", err)
+		}
+	}
 }
