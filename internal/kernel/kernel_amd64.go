@@ -4,7 +4,7 @@ package kernel
 
 import "github.com/avalnetwork/aval/internal/cpu"
 
-//go:generate sh -c "cd _asm && go run . -out ../avx512_amd64.s -stubs ../avx512_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run . -set avx512 -out ../avx512_amd64.s -stubs ../avx512_amd64.go -pkg kernel"
 
 func machineKernels() []*Kernel {
 	var ks []*Kernel
