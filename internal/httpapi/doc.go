@@ -3,9 +3,8 @@
 //
 // Fill in a [Config], call [New], then [Server.Serve] on a listener, or mount
 // [Server.Handler] elsewhere. What the server needs from the rest of the
-// program are the small interfaces [Backend], [Model] and [Puller]; [Pool] is a
-// Backend that keeps loaded models in memory, and [NewEngineModel] makes a
-// Model of an engine.
+// program are the small interfaces [Backend] and [Model], the latter mostly the
+// methods of an engine, and, to fetch and remove models, [Puller] and [Deleter].
 //
 // Three habits of this package: a prompt that does not fit is refused with the
 // numbers and never cut; a parameter that would change the output and is not

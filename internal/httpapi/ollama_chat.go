@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,16 +63,23 @@ type ollamaRun struct {
 
 func (o *ollamaRun) answer(w http.ResponseWriter, r *http.Request, req *ollamaCommon, prepare func(Model) error) error {
 	rec := recordOf(r)
+	if o.onlyLoad && req.KeepAlive != nil && *req.KeepAlive == 0 {
+		if loaded, err := o.s.isLoaded(r.Context(), req.Model); err != nil {
+			return err
+		} else if !loaded { // do not load it to unload it
+			o.s.writeJSON(w, http.StatusOK, o.loadOrUnload(req.Model, "unload"))
+			return nil
+		}
+	}
 	return o.s.use(r.Context(), rec, req.Model, req.KeepAlive.open(or(req.Options.NumCtx, 0)), func(m Model, load time.Duration) error {
 		o.m, o.load = m, load
 		streamed := or(req.Stream, true)
 		if o.onlyLoad {
-			end := o.piece("", "", nil)
-			end.Done, end.DoneReason = true, "load"
+			reason := "load"
 			if req.KeepAlive != nil && *req.KeepAlive == 0 {
-				end.DoneReason = "unload"
+				reason = "unload"
 			}
-			o.s.writeJSON(w, http.StatusOK, end)
+			o.s.writeJSON(w, http.StatusOK, o.loadOrUnload(m.Info().Name, reason))
 			return nil
 		}
 		if err := prepare(m); err != nil {
@@ -84,9 +92,33 @@ func (o *ollamaRun) answer(w http.ResponseWriter, r *http.Request, req *ollamaCo
 	})
 }
 
+// isLoaded reports whether a model, which must exist, is in memory.
+func (s *Server) isLoaded(ctx context.Context, name string) (bool, error) {
+	if err := checkName(name); err != nil {
+		return false, err
+	}
+	d, err := s.cfg.Backend.Describe(ctx, name)
+	if err != nil {
+		return false, err
+	}
+	loaded, err := s.cfg.Backend.Loaded(ctx)
+	return slices.ContainsFunc(loaded, func(m LoadedModel) bool { return m.Name == d.Name }), err
+}
+
+// loadOrUnload is the answer to a request without a prompt.
+func (o *ollamaRun) loadOrUnload(name, reason string) ollamaResponse {
+	out := o.named(name, "", "", nil)
+	out.Done, out.DoneReason = true, reason
+	return out
+}
+
 // piece is a part of an answer.
 func (o *ollamaRun) piece(thinking, content string, lp []tokenLogprob) ollamaResponse {
-	out := ollamaResponse{Model: o.m.Info().Name, CreatedAt: o.s.cfg.Now().UTC(), Logprobs: lp}
+	return o.named(o.m.Info().Name, thinking, content, lp)
+}
+
+func (o *ollamaRun) named(model, thinking, content string, lp []tokenLogprob) ollamaResponse {
+	out := ollamaResponse{Model: model, CreatedAt: o.s.cfg.Now().UTC(), Logprobs: lp}
 	if o.chat {
 		out.Message = &ollamaMessage{Role: "assistant", Content: content, Thinking: thinking}
 	} else {

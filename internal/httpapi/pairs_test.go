@@ -40,11 +40,12 @@ func replay(t *testing.T, file string) {
 	var out txtar.Archive
 	out.Comment = archive.Comment
 	for i, f := range archive.Files {
-		name, ok := strings.CutSuffix(f.Name, ".request")
+		head, body, ok := cutBody(f)
 		if !ok {
 			continue
 		}
-		got := exchange(t, f.Data)
+		name := strings.TrimSuffix(f.Name, ".request")
+		got := exchange(t, head, body)
 		out.Files = append(out.Files, f, txtar.File{Name: name + ".response", Data: got})
 		if *update {
 			continue
@@ -64,12 +65,17 @@ func replay(t *testing.T, file string) {
 	}
 }
 
+// cutBody divides a recorded request.
+func cutBody(f txtar.File) (head string, body []byte, ok bool) {
+	h, body, _ := bytes.Cut(f.Data, []byte("\n\n"))
+	return string(h), body, strings.HasSuffix(f.Name, ".request")
+}
+
 // exchange sends a request as recorded, "METHOD PATH", headers, an empty line
 // and a body, to a server that nobody has used before.
-func exchange(t *testing.T, text []byte) []byte {
+func exchange(t *testing.T, head string, body []byte) []byte {
 	t.Helper()
-	head, body, _ := bytes.Cut(text, []byte("\n\n"))
-	first, rest, _ := strings.Cut(string(head), "\n")
+	first, rest, _ := strings.Cut(head, "\n")
 	var method, path string
 	if _, err := fmt.Sscanf(first, "%s %s", &method, &path); err != nil {
 		t.Fatalf("%q: %v", first, err)
