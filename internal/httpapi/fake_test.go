@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -320,8 +319,4 @@ func newServer(t testing.TB, cfg httpapi.Config) *httpapi.Server {
 		t.Fatal(err)
 	}
 	return s
-}
-
-func capable(info httpapi.ModelInfo, what string) bool {
-	return slices.Contains(info.Capabilities, what)
 }

@@ -18,7 +18,7 @@ const parallelChoices = 4
 
 // timing says where the time of a generation went.
 type timing struct {
-	load, prompt, generate             time.Duration
+	queued, prompt, generate           time.Duration
 	promptTokens, outputTokens, reused int
 }
 
@@ -85,7 +85,9 @@ func checkParams(info ModelInfo, p sample.Params) error {
 	return nil
 }
 
-// generate runs one generation and measures it.
+// generate runs one generation and measures it. The engine's own times are
+// better, as events may come in bursts; those taken here serve models that
+// tell none.
 func (s *Server) generate(ctx context.Context, m Model, req engine.Request, on func(engine.Event) error) (*engine.Result, timing, error) {
 	start := s.cfg.Now()
 	first, last := start, start
@@ -104,6 +106,9 @@ func (s *Server) generate(ctx context.Context, m Model, req engine.Request, on f
 	stop := engine.StopCancelled
 	if res != nil {
 		t.reused = res.Timings.Reused
+		if own := res.Timings; own.Prompt > 0 {
+			t.queued, t.prompt, t.generate = own.Queued, own.Prompt, own.Generate
+		}
 		stop = res.Stop
 	}
 	switch {

@@ -35,7 +35,7 @@ func newMetrics(g *gate) *metrics {
 			Name: "aval_tokens_total", Help: "Tokens read (prompt), not read again because they were in memory (reused), and written (output).",
 		}, []string{"kind"}),
 		firstToken: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "aval_time_to_first_token_seconds", Help: "Time from the start of a generation to its first token.",
+			Name: "aval_time_to_first_token_seconds", Help: "Time from the start of a generation, which may wait in the engine, to its first token.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120},
 		}),
 		speed: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -72,7 +72,7 @@ func (m *metrics) generation(t timing, stop engine.StopReason) {
 	m.tokens.WithLabelValues("output").Add(float64(t.outputTokens))
 	m.stops.WithLabelValues(string(stop)).Inc()
 	if t.outputTokens > 0 {
-		m.firstToken.Observe(t.prompt.Seconds())
+		m.firstToken.Observe((t.queued + t.prompt).Seconds())
 	}
 	if t.outputTokens > 1 && t.generate > 0 {
 		m.speed.Observe(float64(t.outputTokens-1) / t.generate.Seconds())
