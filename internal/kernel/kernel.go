@@ -19,11 +19,11 @@ type Kernel struct {
 	// [nb][2][16]. If cont is 0, out is written, else added to. Index: half
 	// block formats 2, formats with offsets 1.
 	tileQ [4]func(t int, out *float32, codes *byte, scales, offs *float32, x, xe *byte, nb, cont int)
-	// tileF16 and tileF32 multiply k columns of a panel of numbers, [k][16],
-	// with a tile of t vectors, [k/16][t][16], into out, [t][16].
 	// gemv, where it is not nil, multiplies a whole panel of a format with a
 	// tile of one vector, without unpacking it to memory.
-	gemv    [formats]func(out *float32, w *byte, x, xe *byte, nb int)
+	gemv [formats]func(out *float32, w *byte, x, xe *byte, nb int)
+	// tileF16 and tileF32 multiply k columns of a panel of numbers, [k][16],
+	// with a tile of t vectors, [k/16][t][16], into out, [t][16].
 	tileF16 func(t int, out *float32, w *uint16, x *float32, k, cont int)
 	tileF32 func(t int, out *float32, w *float32, x *float32, k, cont int)
 
@@ -140,17 +140,28 @@ func (k *Kernel) Mul(out []float32, m *Matrix, p int, a *Acts, s *Scratch) {
 	if l.half {
 		parts = 2
 	}
-	for b0 := 0; b0 < nb; b0 += chunkBlocks {
-		blocks := min(chunkBlocks, nb-b0)
+	// Codes that are bytes already are copied only for a batch that makes up
+	// for it, since groups of eight blocks are not side by side.
+	step, inPlace := chunkBlocks, l.planes == bytePlane && a.n < maxTile
+	if inPlace {
+		step = groupBlocks
+	}
+	for b0 := 0; b0 < nb; b0 += step {
+		blocks := min(step, nb-b0)
+		unpacked := &s.codes[0]
 		for b := 0; b < blocks; b += groupBlocks {
 			codes, scales, n := l.group(data, (b0+b)/groupBlocks, nb)
-			k.unpack[l.planes](&s.codes[b*512], &codes[0], n, bias)
+			if inPlace {
+				unpacked = &codes[0]
+			} else {
+				k.unpack[l.planes](&s.codes[b*512], &codes[0], n, bias)
+			}
 			k.scales[l.scaling](&s.scales[b*parts*Panel], &s.offsets[b*parts*Panel], &scales[0], n)
 		}
 		for i := 0; i < a.n; {
 			t := tileSize(a.n - i)
 			x := i*nb + b0*t
-			tile(t, &out[i*Panel], &s.codes[0], &s.scales[0], &s.offsets[0], &a.q[x*actBytes], &a.qe[x*actExtraBytes], blocks, b0)
+			tile(t, &out[i*Panel], unpacked, &s.scales[0], &s.offsets[0], &a.q[x*actBytes], &a.qe[x*actExtraBytes], blocks, b0)
 			i += t
 		}
 	}
