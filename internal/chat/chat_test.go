@@ -77,22 +77,26 @@ func TestRenderInput(t *testing.T) {
 	}{
 		{"no tools", "{{ tools }} {{ documents }} {{ tools is none }} {{ add_generation_prompt }}", chat.Input{}, "None None True False"},
 		{
-			"messages", "{{ messages }}", chat.Input{Messages: []chat.Message{{Role: "user", Content: "a'b"}, {Role: "tool", Content: "x", Name: "f", ToolCallID: "c1"}}},
+			"messages", "{{ messages }}",
+			chat.Input{Messages: []chat.Message{{Role: "user", Content: "a'b"}, {Role: "tool", Content: "x", Name: "f", ToolCallID: "c1"}}},
 			`[{'role': 'user', 'content': "a'b"}, {'role': 'tool', 'content': 'x', 'tool_call_id': 'c1', 'name': 'f'}]`,
 		},
 		{"reasoning", "{{ messages[0].reasoning_content }}", chat.Input{Messages: []chat.Message{{Role: "assistant", Reasoning: "hm"}}}, "hm"},
 		{
-			"call", "{{ messages[0].tool_calls[0] | tojson }}", chat.Input{Messages: []chat.Message{{Role: "assistant", ToolCalls: []chat.ToolCall{call}}}},
+			"call", "{{ messages[0].tool_calls[0] | tojson }}",
+			chat.Input{Messages: []chat.Message{{Role: "assistant", ToolCalls: []chat.ToolCall{call}}}},
 			`{"id": "c1", "type": "function", "function": {"name": "f", "arguments": {"z": 1, "a": [true, null, 1.5], "é": "ü"}}}`,
 		},
 		{
-			"arguments in a string", "{{ messages[0].tool_calls[0] | tojson }}", chat.Input{Messages: []chat.Message{{ToolCalls: []chat.ToolCall{quoted}}}},
+			"arguments in a string", "{{ messages[0].tool_calls[0] | tojson }}",
+			chat.Input{Messages: []chat.Message{{ToolCalls: []chat.ToolCall{quoted}}}},
 			`{"type": "function", "function": {"name": "g", "arguments": {"x": 1}}}`,
 		},
 		{"arguments that are no JSON", "{{ messages[0].tool_calls[0].function.arguments }}", chat.Input{Messages: []chat.Message{{ToolCalls: []chat.ToolCall{broken}}}}, `{"x": `},
 		{"arguments added to text", "{{ 'a ' + messages[0].tool_calls[0].function.arguments }}", chat.Input{Messages: []chat.Message{{ToolCalls: []chat.ToolCall{quoted}}}}, `a {"x": 1}`},
 		{
-			"tool", "{{ tools[0] | tojson }}", chat.Input{Tools: []chat.Tool{{Function: chat.Function{Name: "f", Description: "d", Parameters: json.RawMessage(`{"b":1,"a":2}`)}}}},
+			"tool", "{{ tools[0] | tojson }}",
+			chat.Input{Tools: []chat.Tool{{Function: chat.Function{Name: "f", Description: "d", Parameters: json.RawMessage(`{"b":1,"a":2}`)}}}},
 			`{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"b": 1, "a": 2}}}`,
 		},
 		{"raw tool", "{{ tools[0] | tojson }}", chat.Input{Tools: []chat.Tool{raw}}, `{"type": "function", "function": {"strict": true, "name": "r", "parameters": {"type": "object"}}}`},
@@ -144,7 +148,8 @@ func TestParseToolCalls(t *testing.T) {
 		{"hermes", "Let me see.\n<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>", "Let me see.", []chat.ToolCall{call("f", `{"a": 1}`)}},
 		{
 			"hermes, two", "<tool_call>{\"name\":\"f\",\"arguments\":{}}</tool_call>\n<tool_call>{\"arguments\":{\"x\":\"</tool_call>\"},\"name\":\"g\"}</tool_call>",
-			"", []chat.ToolCall{call("f", `{}`), call("g", `{"x":"</tool_call>"}`)},
+			"",
+			[]chat.ToolCall{call("f", `{}`), call("g", `{"x":"</tool_call>"}`)},
 		},
 		{"hermes, not closed", "<tool_call>\n{\"name\": \"f\", \"arguments\": {}}", "", []chat.ToolCall{call("f", `{}`)}},
 		{"hermes, cut off", "<tool_call>\n{\"name\": \"f\", \"argu", "<tool_call>\n{\"name\": \"f\", \"argu", nil},

@@ -185,12 +185,10 @@ func (f *frame) stmt(s stmt) error {
 	case *withStmt:
 		f.later(s.body, func(in *frame) error { return in.params(s.targets) })
 		return f.loads(s.vals...)
-	case *scoped:
-		if s.block {
-			f.inner = append(f.inner, func() error { return analyzeBody(s.body, newFrame(nil, nil)) })
-		} else {
-			f.later(s.body, nil)
-		}
+	case *block:
+		f.inner = append(f.inner, func() error { return analyzeBody(s.body, newFrame(nil, nil)) })
+	case *generation:
+		f.laterMacro(s.def)
 	}
 	return nil
 }
@@ -319,10 +317,8 @@ func usedByStmt(s stmt, note func(string)) error {
 		exprs, bodies = []expr{s.filter}, []*scopeBody{s.body}
 	case *withStmt:
 		exprs, bodies = s.vals, []*scopeBody{s.body}
-	case *scoped:
-		if !s.block {
-			bodies = []*scopeBody{s.body}
-		}
+	case *generation:
+		bodies = []*scopeBody{s.def.body}
 	}
 	for _, x := range exprs {
 		if err := walk(x, 0, note); err != nil {

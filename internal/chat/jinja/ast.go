@@ -73,7 +73,7 @@ type (
 
 	output struct {
 		items []expr // a textPiece or an expression each
-		line  int
+		lines []int
 	}
 	textPiece string
 	assign    struct {
@@ -125,11 +125,15 @@ type (
 		body          *scopeBody
 		line          int
 	}
-	// scoped is a block or a generation block.
-	scoped struct {
-		block bool // sees the template's variables only
-		body  *scopeBody
-		line  int
+	// block sees the template's top-level variables only.
+	block struct {
+		body *scopeBody
+		line int
+	}
+	// generation is a macro without a name that is called where it stands.
+	generation struct {
+		def  *macroDef
+		line int
 	}
 	loopControl struct {
 		breaks bool

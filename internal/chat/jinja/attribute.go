@@ -86,12 +86,12 @@ func (mac *macro) attr(id string) (Value, bool, error) {
 func dictMethod(d *Dict, id string) builtin {
 	switch id {
 	case "get":
-		return func(_ *machine, args []Value, kw []keyword) (Value, error) {
+		return func(m *machine, args []Value, kw []keyword) (Value, error) {
 			a, err := bind("get", args, kw, 1, "-key", "-default")
 			if err != nil {
 				return nil, err
 			}
-			h, err := hash(a[0])
+			h, err := m.hash(a[0])
 			if err != nil {
 				return nil, err
 			}

@@ -83,7 +83,7 @@ func (m *machine) evalDict(x *dictLit, sc *scope) (Value, error) {
 		if err != nil {
 			return nil, err
 		}
-		h, err := hash(k)
+		h, err := m.hash(k)
 		if err != nil {
 			return nil, err
 		}

@@ -1,7 +1,6 @@
 package jinja
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -84,24 +83,59 @@ func (m *machine) write(out *writer, s string) error {
 	return m.spend(len(s))
 }
 
-// scope holds the variables of one run of a body.
+// scope holds the variables of one run of a body: few as a rule, so that a
+// list does; a map finds them where they are many.
 type scope struct {
-	vars   map[string]Value
+	vars   []keyword
+	index  map[string]int
 	parent *scope
 }
 
+const manyVars = 16
+
 func newScope(parent *scope, body *scopeBody) *scope {
-	s := &scope{vars: map[string]Value{}, parent: parent}
+	s := &scope{parent: parent}
 	for _, id := range body.hidden {
-		s.vars[id] = undefinedf("%q is not set yet", id)
+		s.set(id, undefinedf("%q is not set yet", id))
 	}
 	return s
 }
 
+func (s *scope) find(id string) int {
+	if s.index != nil {
+		if i, ok := s.index[id]; ok {
+			return i
+		}
+		return -1
+	}
+	for i := range s.vars {
+		if s.vars[i].name == id {
+			return i
+		}
+	}
+	return -1
+}
+
+func (s *scope) set(id string, v Value) {
+	if i := s.find(id); i >= 0 {
+		s.vars[i].val = v
+		return
+	}
+	s.vars = append(s.vars, keyword{id, v})
+	if len(s.vars) == manyVars {
+		s.index = map[string]int{}
+		for i := range s.vars {
+			s.index[s.vars[i].name] = i
+		}
+	} else if s.index != nil {
+		s.index[id] = len(s.vars) - 1
+	}
+}
+
 func (m *machine) lookup(sc *scope, id string) Value {
 	for s := sc; s != nil; s = s.parent {
-		if v, ok := s.vars[id]; ok {
-			return v
+		if i := s.find(id); i >= 0 {
+			return s.vars[i].val
 		}
 	}
 	if v, ok := m.vars.Get(id); ok {
@@ -144,7 +178,8 @@ func (m *machine) run(list []stmt, sc *scope, out *writer) (flow, error) {
 func (m *machine) statement(s stmt, sc *scope, out *writer) (ctl flow, line int, err error) {
 	switch s := s.(type) {
 	case *output:
-		return goOn, s.line, m.output(s, sc, out)
+		line, err = m.output(s, sc, out)
+		return goOn, line, err
 	case *assign:
 		v, err := m.eval(s.x, sc)
 		if err == nil {
@@ -161,7 +196,7 @@ func (m *machine) statement(s stmt, sc *scope, out *writer) (ctl flow, line int,
 		ctl, err = m.assignBlock(s, sc)
 		return ctl, s.line, err
 	case *macroDef:
-		sc.vars[s.name] = &macro{s, sc}
+		sc.set(s.name, &macro{s, sc})
 		return goOn, s.line, nil
 	case *callBlock:
 		return goOn, s.line, m.callBlock(s, sc, out)
@@ -171,9 +206,11 @@ func (m *machine) statement(s stmt, sc *scope, out *writer) (ctl flow, line int,
 	case *withStmt:
 		ctl, err = m.with(s, sc, out)
 		return ctl, s.line, err
-	case *scoped:
-		_, err = m.run(s.body.stmts, m.scopedScope(s, sc), out)
+	case *block:
+		_, err = m.run(s.body.stmts, m.blockScope(s), out)
 		return goOn, s.line, err
+	case *generation:
+		return goOn, s.line, m.generation(s, sc, out)
 	case *loopControl:
 		if s.breaks {
 			return doBreak, s.line, nil
@@ -185,39 +222,42 @@ func (m *machine) statement(s stmt, sc *scope, out *writer) (ctl flow, line int,
 	panic(fmt.Sprintf("jinja: internal error: statement %T", s))
 }
 
-func (m *machine) output(s *output, sc *scope, out *writer) error {
-	for _, x := range s.items {
+// output prints items and returns the line of the one that failed.
+func (m *machine) output(s *output, sc *scope, out *writer) (int, error) {
+	for i, x := range s.items {
 		if piece, ok := x.(textPiece); ok {
 			if err := m.write(out, string(piece)); err != nil {
-				return err
+				return s.lines[i], err
 			}
 			continue
 		}
 		v, err := m.eval(x, sc)
-		if err != nil {
-			return err
+		if err == nil {
+			err = m.print(v, out)
 		}
-		text, err := m.str(v)
 		if err != nil {
-			return err
-		}
-		if err := m.write(out, text); err != nil {
-			return err
+			return s.lines[i], err
 		}
 	}
-	return nil
+	return 0, nil
 }
 
-// scopedScope returns the scope for a block, which sees what the template set
-// at its top level, or for a generation block, which sees everything.
-func (m *machine) scopedScope(s *scoped, sc *scope) *scope {
-	if !s.block {
-		return newScope(sc, s.body)
+// print writes the text of a value.
+func (m *machine) print(v Value, out *writer) error {
+	text, err := m.str(v)
+	if err != nil {
+		return err
 	}
+	return m.write(out, text)
+}
+
+// blockScope returns the scope for a block, which sees what the template set
+// at its top level.
+func (m *machine) blockScope(s *block) *scope {
 	in := newScope(nil, s.body)
-	for id, v := range m.root.vars { // from map to map: order does not matter
-		if _, unset := v.(*undefined); !unset {
-			in.vars[id] = v
+	for _, v := range m.root.vars {
+		if _, unset := v.val.(*undefined); !unset {
+			in.set(v.name, v.val)
 		}
 	}
 	return in
@@ -252,7 +292,7 @@ func (m *machine) evalTruth(x expr, sc *scope) (bool, error) {
 func (m *machine) bindTarget(target expr, v Value, sc, to *scope) error {
 	switch t := target.(type) {
 	case *name:
-		to.vars[t.id] = v
+		to.set(t.id, v)
 		return nil
 	case *nsAttr:
 		ns, ok := m.lookup(sc, t.ns).(*namespace)
@@ -305,11 +345,7 @@ func (m *machine) filterBlock(s *filterBlock, sc *scope, out *writer) (flow, err
 	if err != nil {
 		return goOn, err
 	}
-	text, err := m.str(v)
-	if err != nil {
-		return goOn, err
-	}
-	return goOn, m.write(out, text)
+	return goOn, m.print(v, out)
 }
 
 // filterText applies a chain of filters to the text of a block.
@@ -343,11 +379,15 @@ func (m *machine) callBlock(s *callBlock, sc *scope, out *writer) error {
 	if err != nil {
 		return err
 	}
-	text, err := m.str(v)
+	return m.print(v, out)
+}
+
+func (m *machine) generation(s *generation, sc *scope, out *writer) error {
+	v, err := m.callMacro(&macro{s.def, sc}, nil, nil)
 	if err != nil {
 		return err
 	}
-	return m.write(out, text)
+	return m.print(v, out)
 }
 
 // macro is a macro or the body of a call block, with the scope around it.
@@ -371,13 +411,13 @@ func (m *machine) callMacro(mac *macro, args []Value, kw []keyword) (Value, erro
 		if given[id] {
 			continue
 		}
-		in.vars[id] = undefinedf("parameter %q was not given", id)
+		in.set(id, undefinedf("parameter %q was not given", id))
 		if d := i - (len(def.params) - len(def.defaults)); d >= 0 {
 			v, err := m.eval(def.defaults[d], in)
 			if err != nil {
 				return nil, at(def.line, err)
 			}
-			in.vars[id] = v
+			in.set(id, v)
 		}
 	}
 	var out writer
@@ -393,7 +433,7 @@ func (m *machine) bindParams(def *macroDef, in *scope, args []Value, kw []keywor
 	given := map[string]bool{}
 	n := min(len(args), len(def.params))
 	for i, id := range def.params[:n] {
-		in.vars[id] = args[i]
+		in.set(id, args[i])
 		given[id] = true
 	}
 	rest := NewDict()
@@ -401,7 +441,7 @@ func (m *machine) bindParams(def *macroDef, in *scope, args []Value, kw []keywor
 	for _, k := range kw {
 		switch {
 		case isParam(def.params[n:], k.name):
-			in.vars[k.name] = k.val
+			in.set(k.name, k.val)
 			given[k.name] = true
 		case k.name == "caller" && def.caller:
 			caller = k.val
@@ -410,15 +450,15 @@ func (m *machine) bindParams(def *macroDef, in *scope, args []Value, kw []keywor
 		}
 	}
 	if def.caller {
-		in.vars["caller"] = caller
+		in.set("caller", caller)
 	}
 	if def.kwargs {
-		in.vars["kwargs"] = rest
+		in.set("kwargs", rest)
 	} else if rest.Len() > 0 {
 		return nil, fmt.Errorf("macro %q has no parameter %v", def.name, rest.keys[0])
 	}
 	if def.varargs {
-		in.vars["varargs"] = Tuple(args[n:])
+		in.set("varargs", Tuple(args[n:]))
 	} else if len(args) > n {
 		return nil, fmt.Errorf("macro %q takes %d arguments, given are %d", def.name, n, len(args))
 	}
@@ -432,213 +472,4 @@ func isParam(params []string, id string) bool {
 		}
 	}
 	return false
-}
-
-func (m *machine) runFor(s *forStmt, sc *scope, out *writer) (flow, error) {
-	v, err := m.eval(s.iter, sc)
-	if err != nil {
-		return goOn, err
-	}
-	return m.loop(s, v, 0, sc, out)
-}
-
-// loop runs a for loop over a value.
-func (m *machine) loop(s *forStmt, over Value, depth int, sc *scope, out *writer) (flow, error) {
-	next, err := iterate(over)
-	if err != nil {
-		return goOn, err
-	}
-	if s.cond != nil {
-		next = m.filtered(s, next, sc)
-		over = &generator{next}
-	}
-	l := &loopState{m: m, over: over, next: next, index: -1, depth: depth, known: -1}
-	if s.recursive {
-		l.recurse = func(v Value) (Value, error) { return m.nested(s, v, depth+1, sc) }
-	}
-	empty := true // as in jinja2, until an iteration comes to its end
-	for {
-		v, ok, err := l.advance()
-		if err != nil {
-			return goOn, err
-		}
-		if !ok {
-			break
-		}
-		if err := m.step(); err != nil {
-			return goOn, err
-		}
-		in := newScope(sc, s.body)
-		in.vars["loop"] = l
-		if err := m.bindTarget(s.target, v, sc, in); err != nil {
-			return goOn, err
-		}
-		ctl, err := m.run(s.body.stmts, in, out)
-		if err != nil {
-			return goOn, err
-		}
-		if ctl == doBreak {
-			break
-		}
-		if ctl == goOn {
-			empty = false
-		}
-	}
-	if empty && s.els != nil {
-		return m.run(s.els.stmts, newScope(sc, s.els), out)
-	}
-	return goOn, nil
-}
-
-// nested renders a recursive loop over the value that loop() was called with.
-func (m *machine) nested(s *forStmt, over Value, depth int, sc *scope) (Value, error) {
-	if m.calls++; m.calls > maxCallDepth {
-		return nil, limitf("a loop calls itself deeper than %d", maxCallDepth)
-	}
-	defer func() { m.calls-- }()
-	var buf writer
-	if _, err := m.loop(s, over, depth, sc, &buf); err != nil {
-		return nil, err
-	}
-	return buf.String(), nil
-}
-
-// filtered keeps the items for which the loop's condition holds.
-func (m *machine) filtered(s *forStmt, next iterator, sc *scope) iterator {
-	return func() (Value, bool, error) {
-		for {
-			v, ok, err := next()
-			if err != nil || !ok {
-				return nil, false, err
-			}
-			in := &scope{vars: map[string]Value{}, parent: sc}
-			if err := m.bindTarget(s.target, v, sc, in); err != nil {
-				return nil, false, err
-			}
-			keep, err := m.evalTruth(s.cond, in)
-			if err != nil {
-				return nil, false, err
-			}
-			if keep {
-				return v, true, nil
-			}
-		}
-	}
-}
-
-// loopState is the variable loop.
-type loopState struct {
-	m       *machine
-	over    Value
-	next    iterator
-	index   int // of the current item, from 0
-	depth   int // of recursion, from 0
-	known   int // the length, or -1
-	ahead   []Value
-	before  Value
-	current Value
-	changed []Value
-	recurse func(Value) (Value, error)
-}
-
-func (l *loopState) advance() (Value, bool, error) {
-	v, ok, err := l.peek()
-	if err != nil || !ok {
-		return nil, false, err
-	}
-	l.ahead = l.ahead[1:]
-	l.index++
-	l.before, l.current = l.current, v
-	return v, true, nil
-}
-
-func (l *loopState) peek() (Value, bool, error) {
-	if len(l.ahead) == 0 {
-		v, ok, err := l.next()
-		if err != nil || !ok {
-			return nil, false, err
-		}
-		l.ahead = append(l.ahead, v)
-	}
-	return l.ahead[0], true, nil
-}
-
-func (l *loopState) length() (int, error) {
-	if l.known >= 0 {
-		return l.known, nil
-	}
-	n, ok := length(l.over)
-	if !ok {
-		rest, err := l.m.list(&generator{l.next})
-		if err != nil {
-			return 0, err
-		}
-		l.ahead = append(l.ahead, rest...)
-		n = len(l.ahead) + l.index + 1
-	}
-	l.known = n
-	return n, nil
-}
-
-// attr returns an attribute of the variable loop.
-func (l *loopState) attr(id string) (Value, bool, error) {
-	num := func(n int) (Value, bool, error) { return int64(n), true, nil }
-	switch id {
-	case "index":
-		return num(l.index + 1)
-	case "index0":
-		return num(l.index)
-	case "depth":
-		return num(l.depth + 1)
-	case "depth0":
-		return num(l.depth)
-	case "first":
-		return l.index == 0, true, nil
-	case "length", "revindex", "revindex0":
-		n, err := l.length()
-		switch id {
-		case "revindex":
-			n -= l.index
-		case "revindex0":
-			n -= l.index + 1
-		}
-		return int64(n), true, err
-	case "last":
-		_, more, err := l.peek()
-		return !more, true, err
-	case "previtem":
-		if l.index == 0 {
-			return undefinedf("there is no previous item"), true, nil
-		}
-		return l.before, true, nil
-	case "nextitem":
-		v, more, err := l.peek()
-		if !more {
-			v = undefinedf("there is no next item")
-		}
-		return v, true, err
-	case "cycle":
-		return &function{"loop.cycle", l.cycle}, true, nil
-	case "changed":
-		return &function{"loop.changed", l.hasChanged}, true, nil
-	}
-	return nil, false, nil
-}
-
-func (l *loopState) cycle(_ *machine, args []Value, kw []keyword) (Value, error) {
-	if len(args) == 0 || len(kw) > 0 {
-		return nil, errors.New("loop.cycle needs values to cycle through")
-	}
-	return args[l.index%len(args)], nil
-}
-
-func (l *loopState) hasChanged(m *machine, args []Value, _ []keyword) (Value, error) {
-	if l.changed != nil {
-		same, err := m.equal(Tuple(l.changed), Tuple(args))
-		if err != nil || same {
-			return false, err
-		}
-	}
-	l.changed = append([]Value{}, args...)
-	return true, nil
 }

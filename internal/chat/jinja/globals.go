@@ -17,6 +17,7 @@ func (m *machine) globalTable() map[string]Value {
 		"namespace":       globalNamespace,
 		"cycler":          globalCycler,
 		"joiner":          globalJoiner,
+		"lipsum":          globalLipsum,
 		"raise_exception": globalRaise,
 		"strftime_now":    globalNow,
 	} {
@@ -88,7 +89,7 @@ func (m *machine) fill(d *Dict, from Value) error {
 		if len(pair) != 2 {
 			return errors.New("a mapping is made of pairs")
 		}
-		h, err := hash(pair[0])
+		h, err := m.hash(pair[0])
 		if err != nil {
 			return err
 		}
@@ -156,6 +157,10 @@ func globalJoiner(_ *machine, args []Value, kw []keyword) (Value, error) {
 		}
 		return sep, nil
 	}}, nil
+}
+
+func globalLipsum(*machine, []Value, []keyword) (Value, error) {
+	return nil, errors.New("lipsum, which makes random text, is not supported")
 }
 
 func globalRaise(m *machine, args []Value, kw []keyword) (Value, error) {

@@ -333,8 +333,11 @@ func (d *dumper) setIndent(v Value) error {
 		return nil
 	}
 	n, ok := toInt(v)
-	if !ok || n > 1000 {
-		return errors.New("tojson: indent must be a small integer or a string")
+	if !ok {
+		return fmt.Errorf("indent must be an integer or text, not a %s", typeName(v))
+	}
+	if n > 1000 {
+		return limitf("an indent of %d", n)
 	}
 	d.indent = strings.Repeat(" ", max(0, int(n)))
 	return nil

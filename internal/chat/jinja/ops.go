@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // operate applies an arithmetic operator.
@@ -202,7 +203,7 @@ func (m *machine) equalDicts(x, y *Dict, depth int) (bool, error) {
 		return false, nil
 	}
 	for i, k := range x.keys {
-		h, err := hash(k)
+		h, err := m.hash(k)
 		if err != nil {
 			return false, err
 		}
@@ -309,7 +310,7 @@ func (m *machine) contains(v, x Value) (bool, error) {
 		v = keys.dict
 	}
 	if d, ok := v.(*Dict); ok {
-		h, err := hash(x)
+		h, err := m.hash(x)
 		if err != nil {
 			return false, err
 		}
@@ -345,7 +346,7 @@ func (m *machine) getitem(v, key Value) (Value, error) {
 		return nil, u.err()
 	}
 	if d, ok := v.(*Dict); ok {
-		if h, err := hash(key); err == nil {
+		if h, err := m.hash(key); err == nil {
 			if x, ok := d.get(h); ok {
 				return x, nil
 			}
@@ -369,13 +370,8 @@ func (m *machine) itemAt(v Value, i int64) (Value, bool, error) {
 	switch v := v.(type) {
 	case string, Markup:
 		s, _ := text(v)
-		r, err := m.runes(s)
-		if err != nil {
-			return nil, false, err
-		}
-		if n, ok := index(i, len(r)); ok {
-			return like(v, string(r[n])), true, nil
-		}
+		c, ok := runeAt(s, i)
+		return like(v, c), ok, m.spend(len(s))
 	case *List, Tuple, rng:
 		size, _ := length(v)
 		if n, ok := index(i, size); ok {
@@ -383,6 +379,22 @@ func (m *machine) itemAt(v Value, i int64) (Value, bool, error) {
 		}
 	}
 	return nil, false, nil
+}
+
+// runeAt returns a character by its index, from the end if negative.
+func runeAt(s string, i int64) (string, bool) {
+	for ; i < -1 && s != ""; i++ {
+		_, n := utf8.DecodeLastRuneInString(s)
+		s = s[:len(s)-n]
+	}
+	if i < 0 {
+		_, n := utf8.DecodeLastRuneInString(s)
+		return s[len(s)-n:], n > 0
+	}
+	for ; i > 0 && s != ""; i-- {
+		s = s[runeSize(s):]
+	}
+	return s[:runeSize(s)], s != ""
 }
 
 func (m *machine) runes(s string) ([]rune, error) {
@@ -395,7 +407,7 @@ func (m *machine) runes(s string) ([]rune, error) {
 // getattr is v.name, undefined where there is neither attribute nor item.
 func (m *machine) getattr(v Value, id string) (Value, error) {
 	if u, ok := v.(*undefined); ok {
-		if strings.HasPrefix(id, "__") && strings.HasSuffix(id, "__") {
+		if id == "__class__" {
 			return undefinedf("%s is Python's own", id), nil
 		}
 		return nil, u.err()

@@ -126,12 +126,12 @@ func (p *parser) block(ends []string) ([]stmt, error) {
 	defer p.leave()
 	var body []stmt
 	var out *output
-	add := func(x expr) {
+	add := func(x expr, line int) {
 		if out == nil {
-			out = &output{line: p.cur().line}
+			out = &output{}
 			body = append(body, out)
 		}
-		out.items = append(out.items, x)
+		out.items, out.lines = append(out.items, x), append(out.lines, line)
 	}
 	for {
 		switch t := p.cur(); t.kind {
@@ -141,7 +141,7 @@ func (p *parser) block(ends []string) ([]stmt, error) {
 			}
 			return body, nil
 		case tokData:
-			add(textPiece(t.text))
+			add(textPiece(t.text), t.line)
 			p.next()
 		case tokVarBegin:
 			p.next()
@@ -149,7 +149,7 @@ func (p *parser) block(ends []string) ([]stmt, error) {
 			if err != nil {
 				return nil, err
 			}
-			add(x)
+			add(x, t.line)
 			if err := p.kind(tokVarEnd); err != nil {
 				return nil, err
 			}
@@ -226,7 +226,7 @@ func (p *parser) statement() (stmt, error) {
 		return p.blockTag(line)
 	case "generation":
 		body, err := p.frame("endgeneration")
-		return &scoped{body: body, line: line}, err
+		return &generation{&macroDef{body: body, line: line}, line}, err
 	case "break", "continue":
 		if p.loops == 0 {
 			return nil, syntaxf(line, "%s outside of a loop", tag)
@@ -476,7 +476,7 @@ func (p *parser) with(line int) (stmt, error) {
 }
 
 func (p *parser) print(line int) (stmt, error) {
-	out := &output{line: line}
+	out := &output{}
 	for p.cur().kind != tokBlockEnd {
 		if len(out.items) > 0 {
 			if err := p.op(","); err != nil {
@@ -487,7 +487,7 @@ func (p *parser) print(line int) (stmt, error) {
 		if err != nil {
 			return nil, err
 		}
-		out.items = append(out.items, x)
+		out.items, out.lines = append(out.items, x), append(out.lines, line)
 	}
 	return out, nil
 }
@@ -504,5 +504,5 @@ func (p *parser) blockTag(line int) (stmt, error) {
 		return nil, err
 	}
 	p.skip(tokName, id)
-	return &scoped{block: true, body: body, line: line}, nil
+	return &block{body, line}, nil
 }

@@ -161,7 +161,7 @@ func (m *machine) named(args []Value, kw []keyword, table map[string]builtin) (V
 	if err != nil {
 		return nil, err
 	}
-	if _, err := hash(a[0]); err != nil {
+	if _, err := m.hash(a[0]); err != nil {
 		return nil, err
 	}
 	id, ok := text(a[0])

@@ -302,7 +302,9 @@ type (
 
 // hash returns a Go map key that is equal for values that Python's mappings
 // take for the same key.
-func hash(v Value) (any, error) {
+func (m *machine) hash(v Value) (any, error) { return m.hashAt(v, 0) }
+
+func (m *machine) hashAt(v Value, depth int) (any, error) {
 	switch v := v.(type) {
 	case nil:
 		return otherKey{"none"}, nil
@@ -327,13 +329,17 @@ func hash(v Value) (any, error) {
 	case Tuple:
 		var b strings.Builder
 		for _, item := range v {
-			h, err := hash(item)
+			if err := m.visit(b.Len(), depth); err != nil {
+				return nil, err
+			}
+			h, err := m.hashAt(item, depth+1)
 			if err != nil {
 				return nil, err
 			}
-			fmt.Fprintf(&b, "%T:%q,", h, fmt.Sprint(h))
+			s := fmt.Sprint(h)
+			fmt.Fprintf(&b, "%T %d %s", h, len(s), s)
 		}
-		return tupleKey(b.String()), nil
+		return tupleKey(b.String()), m.spend(b.Len())
 	case *List, *Dict, view, *generator:
 		return nil, fmt.Errorf("a %s cannot be a key or a set member", typeName(v))
 	}
