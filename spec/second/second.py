@@ -1,10 +1,11 @@
 """A second implementation of numerics.md, to check that the text is enough.
 
-    python3 second.py MODEL.gguf ID...
+    python3 second.py [--context N] MODEL.gguf ID...
 
 prints the SHA-256 of the little-endian f32 bits of the logits of every
-position, in order, for one sequence of these token ids (- reads them from
-standard input). It is written to be compared with the text, and is slow: work
+position, in order, for these token ids (- reads them from standard input). More
+than N of them are cut into windows of N, each read from nothing. As in `aval
+perplexity`, N is what the model was trained for, but at least 512, if not given. It is written to be compared with the text, and is slow: work
 is shared out over outputs (rows, positions, heads) by numpy, and every sum is
 a loop. It does not tokenize, sample, or check that a file makes sense.
 """
@@ -14,6 +15,8 @@ import math
 import sys
 
 import numpy as np
+
+sys.dont_write_bytecode = True
 
 import arith
 from arith import F
@@ -86,10 +89,11 @@ def norm(x, w, eps):
 
 
 class Model:
-    def __init__(self, path):
+    def __init__(self, path, context=None):
         file = Reader(path)
         self.meta, self.tensors = file.meta, file.tensors
         self.arch = self.meta["general.architecture"]
+        self.context = context or max(self.key("context_length"), 512)
         self.layers = self.key("block_count")
         self.dim = self.key("embedding_length")
         self.heads = self.key("attention.head_count")
@@ -111,48 +115,58 @@ class Model:
 
     # 6. Rotary positions.
 
-    def frequencies(self, local):
+    def scaling(self):
+        """The type of scaling and its factor; none where there is nothing to do."""
+        kind = self.key("rope.scaling.type", "linear")
+        factor = F(self.key("rope.scaling.factor", self.key("rope.scale_linear", 1.0)))
+        if kind in ("linear", "yarn") and factor > 0:
+            return kind, factor
+        if kind in ("none", "longrope") or factor == 0:
+            return "none", F(1)
+        raise ValueError(f"scaling {kind} by {factor}")
+
+    def factors(self):
+        if self.arch != "phi3":
+            return self.vector("rope_freqs.weight")
+        long = self.context > self.key("rope.scaling.original_context_length", self.key("context_length"))
+        return self.vector("rope_factors_long.weight" if long else "rope_factors_short.weight")
+
+    def frequencies(self):
         """f_j in f64, and the magnitude or None."""
         r = self.rotated
         base = self.key("rope.freq_base", 10000.0)
-        kind = self.key("rope.scaling.type", "none")
-        factors, scale, mu = None, 1.0, None
-        if local:
-            base = self.key("rope.freq_base_swa", 10000.0)
-        else:
-            factors = self.factors()
-            factor = F(self.key("rope.scaling.factor", 0.0))
-            if kind in ("linear", "yarn") and factor != 0:
-                scale = float(F(1) / factor)
+        kind, factor = self.scaling()
+        attn_factor = F(self.key("rope.scaling.attn_factor", 1.0))
+        scale = 1.0 if kind == "none" else float(F(1) / factor)
+        factors, mu = self.factors(), None
         f = []
         for j in range(r // 2):
             g = arith.pow64(base, -(2 * j) / r)
-            if factors is not None:
-                g = g / float(factors[j])
-            f.append(g)
-        if kind == "yarn" and not local:
-            original = self.key("rope.scaling.original_context_length", self.key("context_length"))
-            corners = [
-                (r * arith.log(original / (beta * (2 * arith.PI)))) / (2 * arith.log(base))
-                for beta in (self.key("rope.scaling.yarn_beta_fast", 32.0), self.key("rope.scaling.yarn_beta_slow", 1.0))
-            ]
-            low, high = max(math.floor(corners[0]), 0), min(math.ceil(corners[1]), r - 1)
+            f.append(g if factors is None else g / float(factors[j]))
+        if kind == "yarn":
+            low, high = self.corners(base)
             for j, g in enumerate(f):
                 keep = 1 - min(1, max(0, (j - low) / max(0.001, high - low)))
                 f[j] = (g * scale) * (1 - keep) + g * keep
-            mu = F(1 + 0.1 * arith.log(float(factor))) * F(self.key("rope.scaling.attn_factor", 1.0))
+            mu = F(1 + 0.1 * arith.log(float(factor))) * attn_factor
         else:
             f = [g * scale for g in f]
-            if self.arch == "phi3":
-                mu = F(self.key("rope.scaling.attn_factor", 1.0))
-        return f, mu
+        return f, attn_factor if self.arch == "phi3" else mu
 
-    def factors(self):
-        if self.arch == "phi3":
-            positions = self.key("context_length")
-            long = positions > self.key("rope.scaling.original_context_length", positions)
-            return self.vector("rope_factors_long.weight" if long else "rope_factors_short.weight")
-        return self.vector("rope_freqs.weight")
+    def corners(self, base):
+        original = self.key("rope.scaling.original_context_length")
+
+        def corner(beta):
+            return (self.rotated * arith.log(original / (beta * (2 * arith.PI)))) / (2 * arith.log(base))
+
+        low = math.floor(corner(self.key("rope.scaling.yarn_beta_fast", 32.0)))
+        high = math.ceil(corner(self.key("rope.scaling.yarn_beta_slow", 1.0)))
+        return max(low, 0), min(high, self.rotated - 1)
+
+    def local_frequencies(self):
+        """Those of the layers of gemma3 with windows."""
+        base = self.key("rope.freq_base_swa", 10000.0)
+        return [arith.pow64(base, -(2 * j) / self.rotated) for j in range(self.rotated // 2)], None
 
     def rotate(self, x, frequencies):
         """x is [t, head, element]; positions start at 0."""
@@ -180,7 +194,7 @@ class Model:
         group = self.heads // self.kv_heads
         k, v = (np.repeat(arith.half(a), group, axis=1) for a in (k, v))
         n = float(self.head)
-        if self.gemma and self.layers == {"gemma2": 46, "gemma3": 62}[self.arch]:
+        if (self.arch, self.layers) in (("gemma2", 46), ("gemma3", 62)):
             n = float(self.dim // self.heads)
         scale = F(1 / math.sqrt(n))
         # z is [position of the query, head, position of the key].
@@ -203,13 +217,15 @@ class Model:
 
     # 8. The pass.
 
-    def windowed(self, layer):
-        if self.arch == "gemma2":
-            return layer % 2 == 0
+    def window(self, layer):
+        """The window of a layer, 0 for none."""
+        if self.arch == "gemma2" and layer % 2 == 0:
+            return self.key("attention.sliding_window", 4096)
         if self.arch == "gemma3":
             p = self.key("attention.sliding_window_pattern", 6)
-            return layer % p < p - 1
-        return False
+            if layer % p < p - 1:
+                return self.key("attention.sliding_window", 0)
+        return 0
 
     def projections(self, name, parts):
         """The matrices and biases of a layer that read one vector."""
@@ -226,13 +242,13 @@ class Model:
         x = self.tensors["token_embd.weight"].floats()[np.array(ids)]
         if self.gemma:
             x = x * F(math.sqrt(float(self.dim)))
-        wide = self.frequencies(False)
-        local = self.frequencies(True) if self.arch == "gemma3" else wide
+        wide = self.frequencies()
+        local = self.local_frequencies() if self.arch == "gemma3" else wide
         for layer in range(self.layers):
-            x = self.layer(x, layer, local if self.windowed(layer) else wide)
+            x = self.layer(x, layer, local if self.window(layer) else wide)
         h = norm(x, self.vector("output_norm.weight"), self.eps)
         out = self.tensors.get("output.weight", self.tensors["token_embd.weight"])
-        y = product(h, out, self.vector("output.bias"))
+        y = product(h, out)
         cap = self.key("final_logit_softcapping", 30.0 if self.arch == "gemma2" else 0.0)
         if self.gemma and cap:
             y = arith.softcap(y, cap)
@@ -241,11 +257,7 @@ class Model:
     def layer(self, x, layer, frequencies):
         b = f"blk.{layer}."
         t = len(x)
-        window, cap = 0, 0.0
-        if self.windowed(layer):
-            window = self.key("attention.sliding_window", 4096 if self.arch == "gemma2" else None)
-        if self.arch == "gemma2":
-            cap = self.key("attn_logit_softcapping", 50.0)
+        cap = self.key("attn_logit_softcapping", 50.0) if self.arch == "gemma2" else 0.0
 
         h = norm(x, self.vector(b + "attn_norm.weight"), self.eps)
         parts = [("attn_q", self.heads * self.head), ("attn_k", self.kv_heads * self.head), ("attn_v", self.kv_heads * self.head)]
@@ -255,7 +267,7 @@ class Model:
             k = norm(k, self.vector(b + "attn_k_norm.weight"), self.eps)
         if not (self.arch == "smollm3" and (layer + 1) % 4 == 0):
             q, k = self.rotate(q, frequencies), self.rotate(k, frequencies)
-        a = self.attention(q, k, v, window, cap)
+        a = self.attention(q, k, v, self.window(layer), cap)
         y = product(a, self.tensors[b + "attn_output.weight"], self.vector(b + "attn_output.bias"))
         if self.gemma:
             y = norm(y, self.vector(b + "post_attention_norm.weight"), self.eps)
@@ -272,11 +284,17 @@ class Model:
 
 
 def main(args):
+    context = None
+    if args[:1] == ["--context"]:
+        context, args = int(args[1]), args[2:]
     if len(args) < 2:
         sys.exit(__doc__)
     words = sys.stdin.read().split() if args[1] == "-" else args[1:]
-    y = Model(args[0]).logits([int(w) for w in words])
-    print(hashlib.sha256(y.astype("<f4").tobytes()).hexdigest())
+    ids, model = [int(w) for w in words], Model(args[0], context)
+    digest = hashlib.sha256()
+    for at in range(0, len(ids), model.context):
+        digest.update(model.logits(ids[at : at + model.context]).astype("<f4").tobytes())
+    print(digest.hexdigest())
 
 
 if __name__ == "__main__":
