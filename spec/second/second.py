@@ -107,6 +107,10 @@ class Model:
         v = self.meta.get(f"{self.arch}.{name}", default)
         if v is None:
             raise ValueError(f"{self.arch}.{name} is missing")
+        if isinstance(v, list):
+            if len(set(v)) != 1:
+                raise ValueError(f"{self.arch}.{name} differs between layers")
+            v = v[0]
         return v
 
     def vector(self, name):
