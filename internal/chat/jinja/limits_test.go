@@ -139,7 +139,7 @@ func FuzzParseJSON(f *testing.F) {
 			t.Fatal(err)
 		}
 		out, err := tmpl.Render(vars, jinja.Options{})
-		if err != nil {
+		if err != nil || strings.Contains(out, "Infinity") { // which Python writes, too
 			return
 		}
 		if w, err := jinja.ParseJSON([]byte(out)); err != nil && !errors.Is(err, jinja.ErrLimit) {

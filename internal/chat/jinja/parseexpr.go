@@ -304,6 +304,11 @@ func (p *parser) subscript(x expr) (expr, error) {
 	if len(args) == 1 {
 		return &item{x, args[0]}, nil
 	}
+	for _, a := range args {
+		if _, ok := a.(*slicing); ok {
+			return nil, p.errorf("a slice cannot stand beside other indices")
+		}
+	}
 	return &item{x, &tupleLit{args}}, nil
 }
 

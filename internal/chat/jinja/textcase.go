@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 // Python's case mappings are the full ones of Unicode without a language: one
@@ -50,14 +51,11 @@ func lowerRune(s string, i int, r rune) string {
 func finalSigma(s string, i int) bool {
 	rest := strings.TrimLeftFunc(s[i+len("Σ"):], ignoresCase)
 	before := strings.TrimRightFunc(s[:i], ignoresCase)
-	for _, r := range rest {
-		if isCased(r) {
-			return false
-		}
-		break
+	if next, _ := utf8.DecodeRuneInString(rest); isCased(next) {
+		return false
 	}
-	last := []rune(before[max(0, len(before)-4):])
-	return len(last) > 0 && isCased(last[len(last)-1])
+	last, _ := utf8.DecodeLastRuneInString(before)
+	return isCased(last)
 }
 
 // ignoresCase is Unicode's Case_Ignorable.
