@@ -91,36 +91,29 @@ func tileQGeneric[F blockForm](t int, out *float32, codes *byte, scales, offs *f
 }
 
 func tileF16Generic(t int, out *float32, w *uint16, x *float32, k, cont int) {
-	ws := unsafe.Slice(w, k*Panel)
-	var column [Panel]float32
-	tileFGeneric(t, out, x, k, cont, func(c int) *[Panel]float32 {
-		for r := range Panel {
-			column[r] = FromF16(ws[c*Panel+r])
-		}
-		return &column
-	})
+	tileFGeneric(t, out, unsafe.Slice(w, k*Panel), FromF16, x, k, cont)
 }
 
 func tileF32Generic(t int, out *float32, w *float32, x *float32, k, cont int) {
-	ws := unsafe.Slice(w, k*Panel)
-	tileFGeneric(t, out, x, k, cont, func(c int) *[Panel]float32 {
-		return (*[Panel]float32)(ws[c*Panel:])
-	})
+	tileFGeneric(t, out, unsafe.Slice(w, k*Panel), func(v float32) float32 { return v }, x, k, cont)
 }
 
 // tileFGeneric sums the products of each block of 32 columns from +0 in the
 // order of the columns, and adds these partial sums in the order of the blocks.
-func tileFGeneric(t int, out *float32, x *float32, k, cont int, column func(c int) *[Panel]float32) {
+func tileFGeneric[W uint16 | float32](t int, out *float32, ws []W, widen func(W) float32, x *float32, k, cont int) {
 	o := unsafe.Slice(out, t*Panel)
 	xs := unsafe.Slice(x, (k+Panel-1)/Panel*Panel*t)
 	if cont == 0 {
 		clear(o)
 	}
 	var part [maxTile * Panel]float32
+	var w [Panel]float32
 	for c0 := 0; c0 < k; c0 += Block {
 		clear(part[:t*Panel])
 		for c := c0; c < min(c0+Block, k); c++ {
-			w := column(c)
+			for r := range w {
+				w[r] = widen(ws[c*Panel+r])
+			}
 			for i := range t {
 				xv := xs[(c/Panel*t+i)*Panel+c%Panel]
 				p := part[i*Panel:][:Panel]
