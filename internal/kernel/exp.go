@@ -51,8 +51,12 @@ func Exp(x float32) float32 {
 }
 
 // Tanh returns the hyperbolic tangent of x, absolutely within 2e-7, with the
-// same bits on every machine (spec/numerics.md, "tanh").
+// same bits on every machine (spec/numerics.md, "tanh"). Tanh(NaN) is NaN, so
+// that a cap does not turn what is no number into one.
 func Tanh(x float32) float32 {
+	if x != x {
+		return x
+	}
 	a := x
 	if x < 0 {
 		a = -x

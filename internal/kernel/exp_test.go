@@ -37,6 +37,19 @@ func TestExpEdges(t *testing.T) {
 	}
 }
 
+// TestActivationsKeepNaN holds that what is no number does not become one on
+// the way to the logits.
+func TestActivationsKeepNaN(t *testing.T) {
+	nan := float32(math.NaN())
+	for name, got := range map[string]float32{
+		"tanh": kernel.Tanh(nan), "silu": kernel.SiLU(nan), "gelu": kernel.GELU(nan), "softcap": kernel.Softcap(nan, 30),
+	} {
+		if got == got {
+			t.Errorf("%s of NaN is %g", name, got)
+		}
+	}
+}
+
 func TestActivationAccuracy(t *testing.T) {
 	for x := float32(-30); x < 30; x += 0.0137 {
 		d := float64(x)
