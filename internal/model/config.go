@@ -13,6 +13,10 @@ const (
 	maxDim     = 1 << 18
 	maxContext = 1 << 20 // rotary angles are exact for positions below it
 	maxVocab   = 1 << 22
+	maxHeadDim = 1 << 10
+	// maxRatio bounds the width of a layer's parts beside its own, so that the
+	// memory of a pass is in proportion to the weights (published: up to 10).
+	maxRatio = 64
 )
 
 // Config describes a model.
@@ -62,37 +66,62 @@ type reader struct {
 
 func (r *reader) fail(key, format string, args ...any) {
 	if r.err == nil {
-		r.err = fmt.Errorf("metadata %s.%s: %s", r.arch, key, fmt.Sprintf(format, args...))
+		r.err = &FileError{"metadata " + r.arch + "." + key, fmt.Sprintf(format, args...), false}
 	}
 }
 
+// refuse is fail for what a sound file may hold.
+func (r *reader) refuse(key, format string, args ...any) {
+	if r.err == nil {
+		r.err = &FileError{"metadata " + r.arch + "." + key, fmt.Sprintf(format, args...), true}
+	}
+}
+
+// uint returns a whole number; a value of another kind is an error.
 func (r *reader) uint(key string) (uint64, bool) {
-	v, ok := r.f.Uint(r.arch + "." + key)
+	value, ok := r.f.Value(r.arch + "." + key)
 	if !ok {
-		// Some values may differ by layer; files of the known families
-		// repeat the same one.
-		if all, is := r.f.Ints(r.arch + "." + key); is && len(all) > 0 {
-			for _, x := range all {
-				if x != all[0] || x < 0 {
-					r.fail(key, "differs between layers, which is not supported")
-				}
-			}
-			return uint64(all[0]), true
+		return 0, false
+	}
+	if v, ok := value.Uint(); ok {
+		return v, true
+	}
+	// Some values may differ by layer; files of the known families repeat the
+	// same one.
+	all, ok := value.Ints()
+	if !ok || len(all) == 0 || all[0] < 0 {
+		r.fail(key, "is %v (%v), want a whole number", value, value.Kind())
+		return 0, false
+	}
+	for _, x := range all {
+		if x != all[0] {
+			r.refuse(key, "differs between layers, which is not supported")
 		}
 	}
-	return v, ok
+	return uint64(all[0]), true
 }
 
+// int returns a number from 0 on, or missing if there is none.
 func (r *reader) int(key string, missing int) int {
 	v, ok := r.uint(key)
 	if !ok {
 		return missing
 	}
 	if v > math.MaxInt32 {
-		r.fail(key, "%d is too large", v)
+		r.fail(key, "is %d, want at most %d", v, math.MaxInt32)
 		return missing
 	}
 	return int(v)
+}
+
+// positive is int for numbers that cannot be 0.
+func (r *reader) positive(key string, missing int) int {
+	v := r.int(key, missing)
+	if v == 0 {
+		r.fail(key, "is 0, want 1 or more")
+		return 1
+	}
+	return v
 }
 
 // need returns a number from 1 to limit that must be there.
@@ -109,16 +138,64 @@ func (r *reader) need(key string, limit int) int {
 	return 1
 }
 
+// float returns a finite number, or missing if there is none.
 func (r *reader) float(key string, missing float32) float32 {
-	v, ok := r.f.Float(r.arch + "." + key)
+	value, ok := r.f.Value(r.arch + "." + key)
 	if !ok {
 		return missing
 	}
+	v, ok := value.Float()
+	if !ok {
+		r.fail(key, "is %v (%v), want a number", value, value.Kind())
+		return missing
+	}
 	if math.IsNaN(v) || math.IsInf(v, 0) || math.Abs(v) > math.MaxFloat32 {
-		r.fail(key, "is not finite")
+		r.fail(key, "is %v, want a finite number", value)
 		return missing
 	}
 	return float32(v)
+}
+
+// above is float for numbers that must be more than least.
+func (r *reader) above(least float32, key string, missing float32) float32 {
+	v := r.float(key, missing)
+	if !(v > least) {
+		r.fail(key, "is %v, want more than %v", v, least)
+		return least + 1
+	}
+	return v
+}
+
+// limit is float for a soft cap: 0 for none, never negative.
+func (r *reader) limit(key string, missing float32) float32 {
+	v := r.float(key, missing)
+	if v < 0 {
+		r.fail(key, "is %v, want 0 or more", v)
+	}
+	return v
+}
+
+// base is float for the base of rotary frequencies.
+func (r *reader) base(key string) float64 {
+	v := r.float(key, 10000)
+	if !(v >= 1 && v <= 1e12) {
+		r.fail(key, "is %v, want 1 to 1e12", v)
+		return 1
+	}
+	return float64(v)
+}
+
+// text returns a string, or missing if there is none.
+func (r *reader) text(key, missing string) string {
+	value, ok := r.f.Value(r.arch + "." + key)
+	if !ok {
+		return missing
+	}
+	s, ok := value.Text()
+	if !ok {
+		r.fail(key, "is %v (%v), want a string", value, value.Kind())
+	}
+	return s
 }
 
 func readConfig(f *gguf.File, arch *architecture, context int) (*config, error) {
@@ -133,21 +210,29 @@ func readConfig(f *gguf.File, arch *architecture, context int) (*config, error) 
 	}}
 	c.KVHeads = r.int("attention.head_count_kv", c.Heads)
 	c.HeadDim = r.int("attention.key_length", c.Dim/c.Heads)
-	if v := r.int("attention.value_length", c.HeadDim); v != c.HeadDim {
-		r.fail("attention.value_length", "is %d, keys have %d: not supported", v, c.HeadDim)
+	if c.HeadDim == 0 {
+		r.fail("attention.key_length", "is 0, or %d heads too many for %d", c.Heads, c.Dim)
 	}
-	c.eps = r.float("attention.layer_norm_rms_epsilon", 1e-5)
+	if v := r.int("attention.value_length", c.HeadDim); v != c.HeadDim {
+		r.refuse("attention.value_length", "is %d, keys have %d; different lengths are not supported", v, c.HeadDim)
+	}
+	if n := r.int("expert_count", 0); n > 0 {
+		r.refuse("expert_count", "is %d, mixtures of experts are not supported", n)
+	}
+	c.eps = r.above(0, "attention.layer_norm_rms_epsilon", 1e-5)
 	c.rotary = r.int("rope.dimension_count", c.HeadDim)
 	switch {
 	case r.err != nil:
 	case c.KVHeads < 1 || c.Heads%c.KVHeads != 0:
-		r.fail("attention.head_count_kv", "%d query heads cannot share %d key-value heads", c.Heads, c.KVHeads)
-	case c.HeadDim < 2 || c.HeadDim > 1024 || c.Heads*c.HeadDim > maxDim:
-		r.fail("attention.key_length", "%d is not supported", c.HeadDim)
+		r.fail("attention.head_count_kv", "is %d, which does not divide the %d query heads", c.KVHeads, c.Heads)
+	case c.HeadDim < 2 || c.HeadDim > maxHeadDim:
+		r.fail("attention.key_length", "is %d, want 2 to %d", c.HeadDim, maxHeadDim)
+	case c.queryDim() > maxRatio*c.Dim || c.queryDim() > maxDim:
+		r.fail("attention.head_count", "%d heads of %d are too wide for a layer of %d", c.Heads, c.HeadDim, c.Dim)
+	case c.FFN > maxRatio*c.Dim:
+		r.fail("feed_forward_length", "is %d, too wide for a layer of %d", c.FFN, c.Dim)
 	case c.rotary < 2 || c.rotary > c.HeadDim || c.rotary%2 != 0:
-		r.fail("rope.dimension_count", "%d is not an even number up to %d", c.rotary, c.HeadDim)
-	case !(c.eps > 0):
-		r.fail("attention.layer_norm_rms_epsilon", "is not positive")
+		r.fail("rope.dimension_count", "is %d, want an even number from 2 to %d, the length of a head", c.rotary, c.HeadDim)
 	}
 	if r.err != nil {
 		return nil, r.err

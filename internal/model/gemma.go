@@ -13,8 +13,8 @@ import (
 
 func configureGemma2(c *config, r *reader) {
 	gemmaScale(c, 46)
-	c.scoreCap = r.float("attn_logit_softcapping", 50)
-	c.logitCap = r.float("final_logit_softcapping", 30)
+	c.scoreCap = r.limit("attn_logit_softcapping", 50)
+	c.logitCap = r.limit("final_logit_softcapping", 30)
 	window := r.int("attention.sliding_window", 4096)
 	for i := range c.layers {
 		if i%2 == 0 {
@@ -25,13 +25,13 @@ func configureGemma2(c *config, r *reader) {
 
 func configureGemma3(c *config, r *reader) {
 	gemmaScale(c, 62)
-	c.logitCap = r.float("final_logit_softcapping", 0)
+	c.logitCap = r.limit("final_logit_softcapping", 0)
 	window := r.int("attention.sliding_window", 0)
 	if window == 0 {
 		return
 	}
-	local := rope{base: float64(r.float("rope.freq_base_swa", 10000)), scale: 1}
-	pattern := max(r.int("attention.sliding_window_pattern", 6), 1)
+	local := rope{base: r.base("rope.freq_base_swa"), scale: 1}
+	pattern := r.positive("attention.sliding_window_pattern", 6)
 	c.ropes = append(c.ropes, local)
 	for i := range c.layers {
 		if i%pattern < pattern-1 {

@@ -6,11 +6,8 @@ import "github.com/avalnetwork/aval/internal/kernel"
 // layer: Mistral, TinyLlama, SmolLM2, and by the tensors they have Qwen2
 // (biases of q, k, v) and Phi-3 (fused projections).
 
-func configureLlama(c *config, r *reader) {
+func configureLlama(c *config, _ *reader) {
 	c.interleaved = true // rotary pairs are neighbours in these files
-	if n, ok := r.uint("expert_count"); ok && n > 0 {
-		r.fail("expert_count", "mixtures of experts are not supported")
-	}
 }
 
 // SmolLM3 (Hugging Face 2025): every fourth layer has no rotary positions.

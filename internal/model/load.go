@@ -27,7 +27,7 @@ type loader struct {
 
 func (l *loader) fail(name, format string, args ...any) {
 	if l.err == nil {
-		l.err = fmt.Errorf("tensor %s: %s", name, fmt.Sprintf(format, args...))
+		l.err = &FileError{"tensor " + name, fmt.Sprintf(format, args...), false}
 	}
 }
 
@@ -47,7 +47,8 @@ func (l *loader) load(m *Model) error {
 		}
 		for _, t := range l.file.Tensors() {
 			if !l.used[t.Name] {
-				return fmt.Errorf("tensor %s: architecture %s has no such part; computing without it would be another model", t.Name, l.config.Arch)
+				l.fail(t.Name, "architecture %s with %d layers has no such part, and without it this would be another model", l.config.Arch, l.config.Layers)
+				return l.err
 			}
 		}
 	}
@@ -95,13 +96,25 @@ func (l *loader) walk(m *Model) {
 				}
 			}
 		}
-		if l.packing {
-			p.frequencies(c.rotary, factors)
+		if l.packing && l.err == nil {
+			if p.frequencies(c.rotary, factors); !p.fit(c.limit) {
+				l.failRope(p)
+			}
 		}
 	}
-	// Which of the two sets of factors applies depends on the context.
-	l.used["rope_factors_short.weight"] = true
-	l.used["rope_factors_long.weight"] = true
+	if c.Arch == "phi3" { // which of the two sets applies depends on the context
+		l.used["rope_factors_short.weight"] = true
+		l.used["rope_factors_long.weight"] = true
+	}
+}
+
+// failRope says why rotary angles are out of bounds.
+func (l *loader) failRope(p *rope) {
+	if p.scale > 1 {
+		l.err = &FileError{"metadata " + l.config.Arch + ".rope.scaling.factor", fmt.Sprintf("is too small for a context of %d", l.config.limit), false}
+		return
+	}
+	l.fail(p.factors, "holds numbers too small for a context of %d", l.config.limit)
 }
 
 func layerName(i int, name string) string { return fmt.Sprintf("blk.%d.%s", i, name) }
@@ -130,12 +143,20 @@ func (l *loader) rows(i int, name string, first, n, all, cols int) *kernel.Matri
 	return l.take(layerName(i, name), first, n, all, cols)
 }
 
+func (l *loader) failMissing(name string) {
+	l.fail(name, "is missing; architecture %s with %d layers needs it", l.config.Arch, l.config.Layers)
+}
+
+// notFinite says that a tensor holds what no result can come of. The cache of
+// keys and values would hide it: there a number that is none becomes 0.
+const notFinite = "holds a NaN or an infinity"
+
 func (l *loader) floatsOf(name string, n int) []float32 {
 	t := l.file.Tensor(name)
 	l.used[name] = true
 	switch {
 	case t == nil:
-		l.fail(name, "is missing")
+		l.failMissing(name)
 		return nil
 	case t.Rows() != 1 || t.Shape[0] != n:
 		l.fail(name, "has shape %v, want [%d]", t.Shape, n)
@@ -146,9 +167,13 @@ func (l *loader) floatsOf(name string, n int) []float32 {
 	case !l.packing:
 		return nil
 	}
-	v := make([]float32, n)
-	if err := quant.Dequantize(t.Type, l.file.Data(t), v); err != nil {
+	v, src := make([]float32, n), make([]byte, t.Size)
+	if _, err := l.file.Reader(t).ReadAt(src, 0); err != nil {
 		l.fail(name, "%v", err)
+	} else if err := quant.Dequantize(t.Type, src, v); err != nil {
+		l.fail(name, "%v", err)
+	} else if !quant.Finite(t.Type, src) {
+		l.fail(name, notFinite)
 	}
 	return v
 }
@@ -158,7 +183,7 @@ func (l *loader) take(name string, first, n, all, cols int) *kernel.Matrix {
 	t := l.file.Tensor(name)
 	l.used[name] = true
 	if t == nil {
-		l.fail(name, "is missing")
+		l.failMissing(name)
 		return nil
 	}
 	if t.Shape[0] != cols || t.Rows() != all {
@@ -204,12 +229,17 @@ func (l *loader) pack(m *kernel.Matrix, t *gguf.Tensor, first int) {
 	for i := range l.threads {
 		wg.Go(func() {
 			buf := make([]byte, kernel.Panel*size)
-			for p := i * per; p < min((i+1)*per, m.Panels()) && errs[i] == nil; p++ {
+			for p := i * per; p < min((i+1)*per, m.Panels()); p++ {
 				row := p * kernel.Panel
 				src := buf[:min(kernel.Panel, m.Rows-row)*size]
-				if _, errs[i] = file.ReadAt(src, int64((first+row)*size)); errs[i] == nil {
-					quant.Pack(m, t.Type, p, src)
+				if _, errs[i] = file.ReadAt(src, int64((first+row)*size)); errs[i] != nil {
+					return
 				}
+				if !quant.Finite(t.Type, src) {
+					errs[i] = fmt.Errorf("%s in rows %d to %d", notFinite, first+row, first+row+len(src)/size-1)
+					return
+				}
+				quant.Pack(m, t.Type, p, src)
 			}
 		})
 	}

@@ -1,7 +1,6 @@
 package model
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
 
@@ -73,11 +72,29 @@ type layer struct {
 	ffnPostNorm  []float32      // [dim]
 }
 
+// FileError says that a file is not a whole model of an architecture that can
+// be computed.
+type FileError struct {
+	Where string // "metadata KEY" or "tensor NAME"
+	What  string // is wrong with it
+	// Unsupported tells a sound file that needs what is not here from one that
+	// is damaged.
+	Unsupported bool
+}
+
+func (e *FileError) Error() string {
+	hint := `the file is damaged, or its converter unknown here; fetch or convert it again ("aval show" tells what is in it)`
+	if e.Unsupported {
+		hint = "choose another model"
+	}
+	return e.Where + " " + e.What + ": " + hint
+}
+
 // Load reads and packs the weights of f, which may be closed afterwards.
 func Load(f *gguf.File, opt Options) (*Model, error) {
 	name, ok := f.String("general.architecture")
 	if !ok {
-		return nil, errors.New("metadata general.architecture is missing: the file does not say what model it holds")
+		return nil, &FileError{"metadata general.architecture", "is missing, so that the file does not say what model it holds", false}
 	}
 	arch, err := architectureOf(name)
 	if err != nil {

@@ -4,14 +4,14 @@ package model
 // and up in another, and rotary factors for short and long contexts.
 
 func configurePhi3(c *config, r *reader) {
-	original := r.int("rope.scaling.original_context_length", c.Context)
+	original := r.positive("rope.scaling.original_context_length", c.Context)
 	// The factors of the long form apply where more positions may come than
 	// the model first knew.
 	c.ropes[0].factors = "rope_factors_short.weight"
 	if c.limit > original {
 		c.ropes[0].factors = "rope_factors_long.weight"
 	}
-	c.ropes[0].magnitude = r.float("rope.scaling.attn_factor", 1)
+	c.ropes[0].magnitude = r.above(0, "rope.scaling.attn_factor", 1)
 }
 
 func phi3Tensors(l *loader, i int) layer {

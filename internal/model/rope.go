@@ -22,12 +22,9 @@ type rope struct {
 }
 
 func readRope(r *reader) rope {
-	p := rope{base: float64(r.float("rope.freq_base", 10000)), scale: 1, factors: "rope_freqs.weight"}
+	p := rope{base: r.base("rope.freq_base"), scale: 1, factors: "rope_freqs.weight"}
 	factor := r.float("rope.scaling.factor", r.float("rope.scale_linear", 1))
-	kind, ok := r.f.String(r.arch + ".rope.scaling.type")
-	if !ok {
-		kind = "linear"
-	}
+	kind := r.text("rope.scaling.type", "linear")
 	switch {
 	case kind == "linear" && factor > 0:
 		p.scale = float64(1 / factor)
@@ -35,18 +32,37 @@ func readRope(r *reader) rope {
 		p.scale = float64(1 / factor)
 		p.yarn = true
 		p.original = r.need("rope.scaling.original_context_length", math.MaxInt32)
-		p.betaFast = float64(r.float("rope.scaling.yarn_beta_fast", 32))
-		p.betaSlow = float64(r.float("rope.scaling.yarn_beta_slow", 1))
+		p.betaFast = float64(r.above(0, "rope.scaling.yarn_beta_fast", 32))
+		p.betaSlow = float64(r.above(0, "rope.scaling.yarn_beta_slow", 1))
 		p.magnitude = float32(1 + float64(0.1*kernel.Log(float64(factor))))
-		p.magnitude = float32(p.magnitude * r.float("rope.scaling.attn_factor", 1))
-	case kind == "none" || kind == "longrope" || factor == 0:
+		p.magnitude = float32(p.magnitude * r.above(0, "rope.scaling.attn_factor", 1))
+		if !(p.magnitude > 0) {
+			r.fail("rope.scaling.factor", "is %v, too small for yarn", factor)
+		}
+		if p.base == 1 {
+			r.fail("rope.freq_base", "is 1, want more with yarn")
+		}
+	case kind == "none" || kind == "longrope" && r.arch == "phi3" || factor == 0:
 	default:
-		r.fail("rope.scaling.type", "%q with factor %g is not supported", kind, factor)
-	}
-	if !(p.base >= 1 && p.base <= 1e12) {
-		r.fail("rope.freq_base", "%g is out of range", p.base)
+		if factor < 0 {
+			r.fail("rope.scaling.factor", "is %v, want 0 or more", factor)
+		}
+		r.refuse("rope.scaling.type", "is %q, which is not supported", kind)
 	}
 	return p
+}
+
+// maxAngle bounds the angle of a position, so that its sine is exact.
+const maxAngle = 1 << 20
+
+// fit reports whether positions below n have angles in bounds.
+func (p *rope) fit(n int) bool {
+	for _, f := range p.freq {
+		if !(float64(f*float64(n)) <= maxAngle) {
+			return false
+		}
+	}
+	return true
 }
 
 // frequencies sets freq for n rotated elements; factors may be nil.

@@ -43,7 +43,7 @@ def tanh(x):
     a = np.abs(x)
     e = exp(F(-2) * a)
     t = (F(1) - e) / (F(1) + e)
-    return np.where(x < 0, -t, t).astype(F)
+    return np.where(np.isnan(x), x, np.where(x < 0, -t, t)).astype(F)
 
 
 def silu(x):
