@@ -187,16 +187,16 @@ func textArg(fn string, v Value, def string) (string, error) {
 }
 
 // intArg returns an argument that must be an integer, def where it is absent.
-// It is clamped to ±2^40, beyond every limit of size.
+// It is clamped to ±2^30, beyond every limit of size.
 func intArg(fn string, v Value, def int) (int, error) {
 	if v == nil {
 		return def, nil
 	}
 	if b, ok := toBig(v); ok {
 		if i, ok := toInt(v); ok {
-			return int(max(-1<<40, min(i, 1<<40))), nil
+			return int(max(-1<<30, min(i, 1<<30))), nil
 		}
-		return b.Sign() << 40, nil
+		return b.Sign() << 30, nil
 	}
 	return 0, fmt.Errorf("%s needs an integer, not a %s", fn, typeName(v))
 }

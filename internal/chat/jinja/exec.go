@@ -62,6 +62,14 @@ func (m *machine) spend(n int) error {
 	return nil
 }
 
+// spendTimes counts n pieces of a size; their product may overflow an int.
+func (m *machine) spendTimes(n, size int) error {
+	if size > 0 && n > maxOutput/size {
+		return limitf("a text of %d times %d bytes, allowed are %d bytes", n, size, maxOutput)
+	}
+	return m.spend(n * size)
+}
+
 // visit counts a value visited at a depth of nesting, size bytes into a text.
 func (m *machine) visit(size, depth int) error {
 	if depth > maxValueDepth {

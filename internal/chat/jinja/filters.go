@@ -273,6 +273,9 @@ func filterIndent(m *machine, args []Value, kw []keyword) (Value, error) {
 		in = strings.Repeat(" ", max(0, width))
 	}
 	lines := splitLines(s+"\n", false)
+	if err := m.spendTimes(len(lines), len(in)); err != nil {
+		return nil, err
+	}
 	if err := m.spend(len(s) + len(in)*len(lines)); err != nil {
 		return nil, err
 	}

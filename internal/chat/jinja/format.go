@@ -29,7 +29,10 @@ func (m *machine) fit(sp spec, sign, body string) (string, error) {
 	if n <= 0 {
 		return sign + body, m.spend(len(body))
 	}
-	if err := m.spend(n*4 + len(body)); err != nil {
+	if err := m.spendTimes(n, 4); err != nil {
+		return "", err
+	}
+	if err := m.spend(len(body)); err != nil {
 		return "", err
 	}
 	fill := func(n int) string { return strings.Repeat(string(sp.fill), n) }

@@ -110,7 +110,7 @@ func (d *dumper) newline(depth int) error {
 	if !d.multiline {
 		return nil
 	}
-	if err := d.m.spend(len(d.indent) * depth); err != nil {
+	if err := d.m.spendTimes(depth, len(d.indent)); err != nil {
 		return err
 	}
 	d.b.WriteByte('\n')

@@ -100,7 +100,7 @@ func (m *machine) spendItems(n int) error {
 func (m *machine) repeat(v Value, n int64) (Value, error) {
 	n = max(0, min(n, maxOutput+1))
 	if s, ok := text(v); ok {
-		if err := m.spend(len(s) * int(n)); err != nil {
+		if err := m.spendTimes(int(n), len(s)); err != nil {
 			return nil, err
 		}
 		return like(v, strings.Repeat(s, int(n))), nil
@@ -114,7 +114,7 @@ func (m *machine) repeat(v Value, n int64) (Value, error) {
 	default:
 		return nil, fmt.Errorf("%s * integer is not possible", typeName(v))
 	}
-	if err := m.spendItems(len(items) * int(n)); err != nil {
+	if err := m.spendTimes(int(n), 16*len(items)); err != nil {
 		return nil, err
 	}
 	out := make([]Value, 0, len(items)*int(n))

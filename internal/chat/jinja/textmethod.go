@@ -185,6 +185,9 @@ func (m *machine) replace(s string, from, to, limit Value) (Value, error) {
 	if n >= 0 {
 		found = min(found, n)
 	}
+	if err := m.spendTimes(found, len(with)); err != nil {
+		return nil, err
+	}
 	if err := m.spend(len(s) + found*len(with)); err != nil {
 		return nil, err
 	}
@@ -197,7 +200,10 @@ func (m *machine) expandTabs(s string, size Value) (Value, error) {
 		return nil, err
 	}
 	n = max(0, n)
-	if err := m.spend(len(s) + strings.Count(s, "\t")*min(n, maxOutput)); err != nil {
+	if err := m.spendTimes(strings.Count(s, "\t"), n); err != nil {
+		return nil, err
+	}
+	if err := m.spend(len(s)); err != nil {
 		return nil, err
 	}
 	var b strings.Builder
@@ -535,7 +541,10 @@ func (m *machine) pad(s, how string, width int, fill string) (Value, error) {
 	if n <= 0 {
 		return s, nil
 	}
-	if err := m.spend(len(s) + min(n, maxOutput+1)*len(fill)); err != nil {
+	if err := m.spendTimes(n, len(fill)); err != nil {
+		return nil, err
+	}
+	if err := m.spend(len(s)); err != nil {
 		return nil, err
 	}
 	switch how {
