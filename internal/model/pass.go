@@ -287,13 +287,16 @@ func (p *pass) gated(l *layer, g kernel.Gate) {
 	up := gate[len(gate)/2:]
 	chunks := (l.gate.Panels() + per - 1) / per
 	p.worker.Do(chunks, func(c int) {
-		for j := c * per; j < min((c+1)*per, l.gate.Panels()); j++ {
-			at := (j - c*per) * n * kernel.Panel
-			g0, u0 := gate[at:at+n*kernel.Panel], up[at:at+n*kernel.Panel]
-			p.kernel.Mul(g0, l.gate, j, b.norm, p.scratch.kernel)
-			p.kernel.Mul(u0, l.up, j, b.norm, p.scratch.kernel)
-			p.kernel.Gate(g, g0, g0, u0)
+		from, to := c*per, min((c+1)*per, l.gate.Panels())
+		// One matrix after the other, so that reading runs on.
+		for j := from; j < to; j++ {
+			p.kernel.Mul(gate[(j-from)*n*kernel.Panel:], l.gate, j, b.norm, p.scratch.kernel)
 		}
+		for j := from; j < to; j++ {
+			p.kernel.Mul(up[(j-from)*n*kernel.Panel:], l.up, j, b.norm, p.scratch.kernel)
+		}
+		size := (to - from) * n * kernel.Panel
+		p.kernel.Gate(g, gate[:size], gate[:size], up[:size])
 	}, func(c int) {
 		d := destination{m: l.gate, out: p.state.g}
 		for j := c * per; j < min((c+1)*per, l.gate.Panels()); j++ {
