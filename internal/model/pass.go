@@ -116,9 +116,9 @@ type destination struct {
 // enough that the workers end at about the same time, not so many that claiming
 // them costs.
 func (p *pass) panelsPerChunk(m *kernel.Matrix, n int) int {
-	const least, most = 32 << 10, 128 << 10 // bytes of weights times vectors
+	const least, most = 32 << 10, 256 << 10 // bytes of weights times vectors
 	panel := m.Bytes() / m.Panels() * n
-	size := min(max(m.Bytes()*n/(p.model.pool.Workers()*16), least), most)
+	size := min(max(m.Bytes()*n/(p.model.pool.Workers()*8), least), most)
 	fewest := (m.Panels() + pool.MaxChunks/4 - 1) / (pool.MaxChunks / 4)
 	return max(min(size/panel, maxPanels*MaxBatch/n), fewest, 1)
 }
@@ -282,7 +282,7 @@ func (p *pass) addNormed(w []float32) {
 func (p *pass) gated(l *layer, g kernel.Gate) {
 	b, n := p.slot, p.slot.n
 	ffn := l.gate.Rows
-	per := max(p.panelsPerChunk(l.gate, n)/2, 1)
+	per := p.panelsPerChunk(l.gate, n)
 	gate := p.scratch.out
 	up := gate[len(gate)/2:]
 	chunks := (l.gate.Panels() + per - 1) / per
