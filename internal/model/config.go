@@ -216,6 +216,12 @@ func readConfig(f *gguf.File, arch *architecture, context int) (*config, error) 
 	if v := r.int("attention.value_length", c.HeadDim); v != c.HeadDim {
 		r.refuse("attention.value_length", "is %d, keys have %d; different lengths are not supported", v, c.HeadDim)
 	}
+	if causal, ok := r.f.Bool(r.arch + ".attention.causal"); ok && !causal {
+		r.refuse("attention.causal", "is false, attention to later positions is not supported")
+	}
+	if f := r.float("rope.scaling.attn_factor", 1); f != 1 && arch.name != "phi3" && r.text("rope.scaling.type", "linear") != "yarn" {
+		r.refuse("rope.scaling.attn_factor", "is %v, which is supported with yarn and in phi3 only", f)
+	}
 	if n := r.int("expert_count", 0); n > 0 {
 		r.refuse("expert_count", "is %d, mixtures of experts are not supported", n)
 	}

@@ -16,6 +16,12 @@ func configureGemma2(c *config, r *reader) {
 	c.scoreCap = r.limit("attn_logit_softcapping", 50)
 	c.logitCap = r.limit("final_logit_softcapping", 30)
 	window := r.int("attention.sliding_window", 4096)
+	if n := r.int("attention.sliding_window_pattern", 2); n != 2 {
+		r.refuse("attention.sliding_window_pattern", "is %d, other patterns than 2 are not supported in gemma2", n)
+	}
+	if local := r.float("rope.freq_base_swa", float32(c.ropes[0].base)); float64(local) != c.ropes[0].base {
+		r.refuse("rope.freq_base_swa", "is %v, a base of its own is not supported in gemma2", local)
+	}
 	for i := range c.layers {
 		if i%2 == 0 {
 			c.layers[i].window = window
