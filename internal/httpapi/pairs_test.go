@@ -16,6 +16,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/rogpeppe/go-internal/txtar"
+
+	"github.com/avalnetwork/aval/internal/httpapi/fake"
 )
 
 var update = flag.Bool("update", false, "rewrite the recorded answers in testdata")
@@ -85,10 +87,10 @@ func exchange(t *testing.T, head string, body []byte) []byte {
 		k, v, _ := strings.Cut(strings.TrimSpace(line), ": ")
 		r.Header.Set(k, v)
 	}
-	f := newFake()
+	f := fake.New()
 	w := httptest.NewRecorder()
-	newServer(t, fakeConfig(f)).Handler().ServeHTTP(w, r)
-	if n := f.open.Load(); n != 0 {
+	newServer(t, fake.Config(f)).Handler().ServeHTTP(w, r)
+	if n := f.Opened.Load(); n != 0 {
 		t.Errorf("%s: %d models were opened and not closed", first, n)
 	}
 	var b bytes.Buffer

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/avalnetwork/aval/internal/httpapi"
+	"github.com/avalnetwork/aval/internal/httpapi/fake"
 )
 
 // waitFor waits for what another goroutine is about to do.
@@ -32,6 +33,15 @@ func waitFor(t *testing.T, what string, done func() bool) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	t.Fatalf("waited in vain for %s", what)
+}
+
+func newServer(t testing.TB, cfg httpapi.Config) *httpapi.Server {
+	t.Helper()
+	s, err := httpapi.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }
 
 // local is the address that a request to a loopback server arrives at.
@@ -110,7 +120,7 @@ func TestAdmission(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			cfg := fakeConfig(newFake())
+			cfg := fake.Config(fake.New())
 			if tt.change != nil {
 				tt.change(&cfg)
 			}
@@ -135,14 +145,14 @@ func TestHostOutside(t *testing.T) {
 	r := request("GET", "/v1/models", "", "Host", "box.example")
 	r = r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 80})))
 	w := httptest.NewRecorder()
-	newServer(t, fakeConfig(newFake())).Handler().ServeHTTP(w, r)
+	newServer(t, fake.Config(fake.New())).Handler().ServeHTTP(w, r)
 	if w.Code != 200 {
 		t.Errorf("status %d: %s", w.Code, w.Body)
 	}
 }
 
 func TestConfig(t *testing.T) {
-	f := newFake()
+	f := fake.New()
 	for _, tt := range []struct {
 		cfg  httpapi.Config
 		want string
@@ -160,7 +170,7 @@ func TestConfig(t *testing.T) {
 }
 
 func TestBodyLimit(t *testing.T) {
-	cfg := fakeConfig(newFake())
+	cfg := fake.Config(fake.New())
 	cfg.MaxBodyBytes = 100
 	s := newServer(t, cfg)
 	for _, body := range []string{
@@ -179,7 +189,7 @@ func TestBodyLimit(t *testing.T) {
 // for answers, refusals, failures and panics.
 func TestLogsAreDiscreet(t *testing.T) {
 	var log bytes.Buffer
-	cfg := fakeConfig(newFake())
+	cfg := fake.Config(fake.New())
 	cfg.APIKey = "hush-key"
 	cfg.Log = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	s := newServer(t, cfg)
@@ -206,7 +216,7 @@ func TestLogsAreDiscreet(t *testing.T) {
 }
 
 func TestMetrics(t *testing.T) {
-	s := newServer(t, fakeConfig(newFake()))
+	s := newServer(t, fake.Config(fake.New()))
 	chat := `{"model": "fake:1b", "messages": [{"role": "user", "content": "say abc"}]}`
 	s.Handler().ServeHTTP(httptest.NewRecorder(), request("POST", "/v1/chat/completions", chat))
 	s.Handler().ServeHTTP(httptest.NewRecorder(), request("GET", "/a/b/c", ""))
@@ -232,9 +242,9 @@ func TestMetrics(t *testing.T) {
 // TestQueue fills the slots and the queue; the next request is refused at once,
 // and one that leaves the queue makes room.
 func TestQueue(t *testing.T) {
-	f := newFake()
-	f.started, f.release = make(chan struct{}), make(chan struct{})
-	cfg := fakeConfig(f)
+	f := fake.New()
+	f.Started, f.Release = make(chan struct{}), make(chan struct{})
+	cfg := fake.Config(f)
 	cfg.MaxConcurrent, cfg.MaxQueue = 2, 1
 	s := newServer(t, cfg)
 	chat := `{"model": "fake:1b", "prompt": "say abc"}`
@@ -257,8 +267,8 @@ func TestQueue(t *testing.T) {
 	}
 	send(t.Context(), 200)
 	send(t.Context(), 200)
-	<-f.started
-	<-f.started
+	<-f.Started
+	<-f.Started
 	ctx, cancel := context.WithCancel(t.Context())
 	send(ctx, 499)
 	queued(1)
@@ -271,16 +281,16 @@ func TestQueue(t *testing.T) {
 	queued(0)
 	send(t.Context(), 200)
 	queued(1)
-	close(f.release)
-	<-f.started
+	close(f.Release)
+	<-f.Started
 	wg.Wait()
 }
 
 // TestLoad sends many requests at once: each gets its own answer, whatever the
 // others get, and nothing is left behind.
 func TestLoad(t *testing.T) {
-	f := newFake()
-	cfg := fakeConfig(f)
+	f := fake.New()
+	cfg := fake.Config(f)
 	cfg.MaxConcurrent, cfg.MaxQueue = 4, 1000
 	srv := httptest.NewServer(newServer(t, cfg).Handler())
 	defer srv.Close()
@@ -316,7 +326,7 @@ func TestLoad(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	waitFor(t, "all models to be closed", func() bool { return f.open.Load() == 0 && f.running.Load() == 0 })
+	waitFor(t, "all models to be closed", func() bool { return f.Opened.Load() == 0 && f.Running.Load() == 0 })
 	if canceled.Load() != 40 {
 		t.Errorf("%d left early, want 40", canceled.Load())
 	}
@@ -395,8 +405,8 @@ func post(t *testing.T, c net.Conn, content string) {
 // timeout the server gives the client up.
 func TestSlowReader(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		cfg := fakeConfig(f)
+		f := fake.New()
+		cfg := fake.Config(f)
 		cfg.WriteTimeout = 10 * time.Second
 		ln := newPipes()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -406,12 +416,12 @@ func TestSlowReader(t *testing.T) {
 		post(t, c, "count")
 		time.Sleep(9 * time.Second)
 		synctest.Wait()
-		if n := f.running.Load(); n != 1 {
+		if n := f.Running.Load(); n != 1 {
 			t.Errorf("%d generations after 9 seconds, want 1", n)
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if running, open := f.running.Load(), f.open.Load(); running != 0 || open != 0 {
+		if running, open := f.Running.Load(), f.Opened.Load(); running != 0 || open != 0 {
 			t.Errorf("%d generations and %d open models after 11 seconds, want none", running, open)
 		}
 		c.Close()
@@ -425,7 +435,7 @@ func TestSlowReader(t *testing.T) {
 // TestSlowSender begins a request and does not send its body.
 func TestSlowSender(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		cfg := fakeConfig(newFake())
+		cfg := fake.Config(fake.New())
 		cfg.BodyTimeout = 10 * time.Second
 		ln := newPipes()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -449,20 +459,20 @@ func TestSlowSender(t *testing.T) {
 // TestLongAnswer takes longer than any timeout before its first token.
 func TestLongAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		f.started, f.release = make(chan struct{}), make(chan struct{})
+		f := fake.New()
+		f.Started, f.Release = make(chan struct{}), make(chan struct{})
 		ln := newPipes()
 		ctx, cancel := context.WithCancel(t.Context())
 		served := make(chan error, 1)
-		go func() { served <- newServer(t, fakeConfig(f)).Serve(ctx, ln) }()
+		go func() { served <- newServer(t, fake.Config(f)).Serve(ctx, ln) }()
 		c := ln.dial(t)
 		for range 2 { // the second on the same connection
 			go post(t, c, "say slow")
 			r := bufio.NewReader(c)
 			go func() {
-				<-f.started
+				<-f.Started
 				time.Sleep(time.Hour)
-				f.release <- struct{}{}
+				f.Release <- struct{}{}
 			}()
 			resp, err := http.ReadResponse(r, nil)
 			if err != nil {
@@ -485,9 +495,9 @@ func TestLongAnswer(t *testing.T) {
 // ready in time, and one that would go on for ever.
 func TestShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newFake()
-		f.started, f.release = make(chan struct{}), make(chan struct{})
-		cfg := fakeConfig(f)
+		f := fake.New()
+		f.Started, f.Release = make(chan struct{}), make(chan struct{})
+		cfg := fake.Config(f)
 		cfg.DrainTimeout = time.Minute
 		ln := newPipes()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -504,13 +514,13 @@ func TestShutdown(t *testing.T) {
 				}
 				answers <- string(b)
 			}()
-			<-f.started
+			<-f.Started
 		}
 		start()
 		start()
 		cancel()
 		time.Sleep(30 * time.Second)
-		f.release <- struct{}{}
+		f.Release <- struct{}{}
 		if a := <-answers; !strings.Contains(a, "[DONE]") {
 			t.Errorf("the answer that was ready in time: %s", a)
 		}
@@ -524,7 +534,7 @@ func TestShutdown(t *testing.T) {
 		if took := time.Since(begin); took < 29*time.Second || took > 33*time.Second {
 			t.Errorf("the server ended %v later", took)
 		}
-		if f.open.Load() != 0 {
+		if f.Opened.Load() != 0 {
 			t.Error("a model is still open")
 		}
 	})

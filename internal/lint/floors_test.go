@@ -19,7 +19,7 @@ var floors = [][]string{
 	{"internal/engine"},
 	{"internal/store"},
 	{"internal/hub", "internal/httpapi", "internal/bench", "internal/store/errfs"},
-	{"."}, // the package aval
+	{"internal/httpapi/fake", "."}, // . is the package aval
 	{"cmd/aval"},
 }
 
@@ -37,6 +37,7 @@ var owners = map[string]string{
 	"net/http/httptest":               "tests only",
 	module + "/internal/testdata":     "tests only",
 	module + "/internal/store/errfs":  "tests only",
+	module + "/internal/httpapi/fake": "tests only",
 	"testing":                         "internal/testdata",
 }
 

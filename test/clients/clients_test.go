@@ -1,5 +1,5 @@
-// Package clients_test runs clients that others wrote, in other languages,
-// against the server. They must be installed first: "npm ci" in the folder js.
+// Package clients_test runs clients that others wrote against the server. Those
+// for JavaScript must be installed first: "npm ci" in the folder js.
 package clients_test
 
 import (
@@ -10,13 +10,45 @@ import (
 	"testing"
 
 	"github.com/avalnetwork/aval/internal/httpapi"
+	"github.com/avalnetwork/aval/internal/httpapi/fake"
 )
+
+// key is what the server wants to see.
+const key = "secret"
+
+// serve starts a server for f and returns its address.
+func serve(t *testing.T, f *fake.Backend) string {
+	t.Helper()
+	cfg := fake.Config(f)
+	cfg.APIKey = key
+	s, err := httpapi.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewServer(s.Handler())
+	t.Cleanup(func() {
+		srv.Close()
+		if n := f.Opened.Load(); n != 0 {
+			t.Errorf("%d models were opened and not closed", n)
+		}
+	})
+	return srv.URL
+}
+
+// last is the newest of what the model got.
+func last[T any](t *testing.T, all []T) T {
+	t.Helper()
+	if len(all) == 0 {
+		t.Fatal("the model got nothing")
+	}
+	return all[len(all)-1]
+}
 
 func TestOpenAIJavaScript(t *testing.T) { runScript(t, "openai.mjs") }
 func TestOllamaJavaScript(t *testing.T) { runScript(t, "ollama.mjs") }
 
 // runScript runs a script of the folder js with the address and the key of a
-// server whose model is fake.
+// server.
 func runScript(t *testing.T, script string) {
 	node, err := exec.LookPath("node")
 	if err != nil {
@@ -25,14 +57,9 @@ func runScript(t *testing.T, script string) {
 	if _, err := os.Stat(filepath.Join("js", "node_modules")); err != nil {
 		t.Skip(`the clients are not installed: run "npm ci" in test/clients/js`)
 	}
-	f := fake{}
-	s, err := httpapi.New(httpapi.Config{Backend: f, Puller: f, APIKey: "secret", Version: "1.2.3"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := httptest.NewServer(s.Handler())
-	defer srv.Close()
-	cmd := exec.CommandContext(t.Context(), node, script, srv.URL, "secret")
+	f := fake.New()
+	f.Info.Capabilities = nil // the server fills in what every model can do
+	cmd := exec.CommandContext(t.Context(), node, script, serve(t, f), key)
 	cmd.Dir = "js"
 	out, err := cmd.CombinedOutput()
 	if err != nil {

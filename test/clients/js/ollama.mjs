@@ -57,7 +57,7 @@ test('generate', async () => {
   let text = '';
   for await (const part of await client.generate({ model, prompt: 'say raw', raw: true, stream: true })) text += part.response;
   assert.equal(text, 'raw');
-  const schema = { type: 'object', properties: { x: { type: 'integer' } } };
+  const schema = { type: 'object', properties: { x: { type: 'integer' } }, required: ['x'], additionalProperties: false };
   assert.equal((await client.generate({ model, prompt: 'say ignored', format: schema })).response, '{"x":1}');
 });
 

@@ -131,6 +131,6 @@ test('errors', async () => {
 });
 
 test('error in a stream', async () => {
-  const stream = await client.chat.completions.create({ model, messages: [{ role: 'user', content: 'break' }], stream: true });
+  const stream = await client.chat.completions.create({ model, messages: [{ role: 'user', content: 'say break' }], stream: true });
   await assert.rejects(async () => { for await (const _ of stream); }, /told to break/);
 });

@@ -1,14 +1,18 @@
-package httpapi_test
+// Package fake is a backend for tests of the HTTP server: one model whose tokens
+// are bytes and which says what it is told to. Begin with [New] and [Config].
+// A prompt is a line "ROLE: TEXT" for each message; what the model makes of the
+// last user's text, see [Backend.Open]. It is not for production code.
+package fake
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"testing"
 	"time"
 	"unicode/utf8"
 
@@ -19,95 +23,118 @@ import (
 	"github.com/avalnetwork/aval/internal/sample"
 )
 
-// fakeTime is when everything happens in these tests.
-var fakeTime = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+// Time is when everything happens on a server of [Config].
+var Time = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-const fakeContext = 1000
+// Context is the context of the model, in tokens.
+const Context = 1000
 
-var fakeInfo = httpapi.ModelInfo{
-	Name: "fake:1b", Digest: strings.Repeat("0123456789abcdef", 4), Size: 1234, Modified: fakeTime,
-	Architecture: "fake", Parameters: "1B", Quantization: "Q8_0", Context: fakeContext, Vocab: 256, Dim: 4,
-	Capabilities: []string{"completion", "tools", "embedding"},
-}
+// Backend is a backend of one model, "fake:1b".
+type Backend struct {
+	Info httpapi.ModelInfo
 
-// fake is a backend of one model, which does what it is told: see answer. Its
-// tokens are bytes.
-type fake struct {
-	info httpapi.ModelInfo
+	Opened  atomic.Int64 // models opened and not closed
+	Running atomic.Int64 // generations
+	// Started, if not nil, receives after the first token of each generation,
+	// which goes on when Release sends or is closed.
+	Started chan struct{}
+	Release chan struct{}
 
 	mu       sync.Mutex
 	loaded   bool
 	requests []engine.Request
 	renders  []chat.Input
-	opens    []httpapi.OpenOptions
-
-	open    atomic.Int64 // models opened and not closed
-	running atomic.Int64 // generations
-	// started receives once per generation of "wait" if not nil; the
-	// generation goes on when release is closed.
-	started chan struct{}
-	release chan struct{}
 }
 
-func newFake() *fake { return &fake{info: fakeInfo} }
-
-func (f *fake) Models(context.Context) ([]httpapi.ModelInfo, error) {
-	return []httpapi.ModelInfo{f.info}, nil
+// New returns a backend that has not been used.
+func New() *Backend {
+	return &Backend{Info: httpapi.ModelInfo{
+		Name: "fake:1b", Digest: strings.Repeat("0123456789abcdef", 4), Size: 1234, Modified: Time,
+		Architecture: "fake", Parameters: "1B", Quantization: "Q8_0", Context: Context, Vocab: 256, Dim: 4,
+		Capabilities: []string{"completion", "tools", "embedding"},
+	}}
 }
 
-func (f *fake) check(name string) error {
-	if name != f.info.Name && name != "fake" {
+// Config is a server of b whose answers are always the same.
+func Config(b *Backend) httpapi.Config {
+	var n atomic.Uint64
+	return httpapi.Config{
+		Backend: b, Puller: b, Deleter: b, Version: "1.2.3",
+		Now:    func() time.Time { return Time },
+		Random: func() uint64 { return n.Add(1) << 11 }, // 1, 2, 3, ... in the upper bits
+	}
+}
+
+// Requests are the generations asked for so far.
+func (f *Backend) Requests() []engine.Request {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.requests)
+}
+
+// Renders are the inputs that the chat template got so far.
+func (f *Backend) Renders() []chat.Input {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.renders)
+}
+
+// Models lists the one model.
+func (f *Backend) Models(context.Context) ([]httpapi.ModelInfo, error) {
+	return []httpapi.ModelInfo{f.Info}, nil
+}
+
+func (f *Backend) check(name string) error {
+	if name != f.Info.Name && name != "fake" {
 		return fmt.Errorf("model %q: %w", name, httpapi.ErrModelNotFound)
 	}
 	return nil
 }
 
-func (f *fake) Describe(_ context.Context, name string) (*httpapi.ModelDetails, error) {
+// Describe shows the one model.
+func (f *Backend) Describe(_ context.Context, name string) (*httpapi.ModelDetails, error) {
 	if err := f.check(name); err != nil {
 		return nil, err
 	}
 	return &httpapi.ModelDetails{
-		ModelInfo: f.info, Template: "{{ messages }}", License: "Apache-2.0",
+		ModelInfo: f.Info, Template: "{{ messages }}", License: "Apache-2.0",
 		Metadata: []httpapi.KeyValue{{Key: "general.architecture", Value: "fake"}, {Key: "fake.context_length", Value: 1000}},
 	}, nil
 }
 
-func (f *fake) Open(_ context.Context, name string, opt httpapi.OpenOptions) (httpapi.Model, error) {
+// Open counts in Opened. The model obeys the last user's text. "say TEXT" says
+// the text, but "say panic" and "say fail" do that at once and "say break" fails
+// after the text. "count" counts for as long as there is room, "params" and
+// "seed" tell what the request asks for, "weather" calls a tool and then tells
+// its result. With a grammar the answer is the first that fits of a few. To all
+// else the model says "Hello!".
+func (f *Backend) Open(_ context.Context, name string, opt httpapi.OpenOptions) (httpapi.Model, error) {
 	if err := f.check(name); err != nil {
 		return nil, err
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.loaded = opt.KeepAlive == nil || *opt.KeepAlive != 0
-	f.opens = append(f.opens, opt)
-	f.open.Add(1)
-	return fakeModel{f}, nil
+	f.Opened.Add(1)
+	return model{f}, nil
 }
 
-func (f *fake) Loaded(context.Context) ([]httpapi.LoadedModel, error) {
+// Loaded lists the model if it was opened to stay.
+func (f *Backend) Loaded(context.Context) ([]httpapi.LoadedModel, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.loaded {
 		return nil, nil
 	}
-	return []httpapi.LoadedModel{{ModelInfo: f.info, Memory: 2345, Expires: fakeTime.Add(5 * time.Minute)}}, nil
+	return []httpapi.LoadedModel{{ModelInfo: f.Info, Memory: 2345, Expires: Time.Add(5 * time.Minute)}}, nil
 }
 
-func (f *fake) lastRequest(t *testing.T) engine.Request {
-	t.Helper()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.requests) == 0 {
-		t.Fatal("the model got no request")
-	}
-	return f.requests[len(f.requests)-1]
-}
+// model is an opened Backend.
+type model struct{ f *Backend }
 
-type fakeModel struct{ f *fake }
-
-func (m fakeModel) Info() httpapi.ModelInfo { return m.f.info }
-func (m fakeModel) Close()                  { m.f.open.Add(-1) }
-func (m fakeModel) Piece(id int32) []byte   { return []byte{byte(id)} }
+func (m model) Info() httpapi.ModelInfo { return m.f.Info }
+func (m model) Close()                  { m.f.Opened.Add(-1) }
+func (m model) Piece(id int32) []byte   { return []byte{byte(id)} }
 
 func bytesToIDs(s string) []int32 {
 	ids := make([]int32, len(s))
@@ -117,15 +144,15 @@ func bytesToIDs(s string) []int32 {
 	return ids
 }
 
-func (m fakeModel) Tokenize(text string, _ bool) ([]int32, error) { return bytesToIDs(text), nil }
+func (m model) Tokenize(text string, _ bool) ([]int32, error) { return bytesToIDs(text), nil }
 
-func (m fakeModel) RenderWith(_ *chat.Template, in chat.Input) ([]int32, error) {
+func (m model) RenderWith(_ *chat.Template, in chat.Input) ([]int32, error) {
 	in.Messages = append([]chat.Message{{Role: "template", Content: "other"}}, in.Messages...)
 	return m.Render(in)
 }
 
 // Render writes one line per message.
-func (m fakeModel) Render(in chat.Input) ([]int32, error) {
+func (m model) Render(in chat.Input) ([]int32, error) {
 	m.f.mu.Lock()
 	m.f.renders = append(m.f.renders, in)
 	m.f.mu.Unlock()
@@ -171,8 +198,11 @@ func obedient(g *grammar.Grammar) string {
 	return "nothing fits"
 }
 
-// answer is the whole text that the fake gives for a request. The command is
-// the last user message, or the whole prompt.
+// toolCall is a call as some models write it.
+const toolCall = "<tool_call>\n{\"name\": \"get_weather\", \"arguments\": {\"city\": \"Paris\"}}\n</tool_call>"
+
+// answer is the whole text that the model gives for a request. The command is
+// the last user message with what follows, or the whole prompt.
 func answer(r engine.Request) string {
 	var prompt strings.Builder
 	for _, id := range r.Prompt {
@@ -206,13 +236,18 @@ func answer(r engine.Request) string {
 		return string(b)
 	case verb == "seed":
 		return fmt.Sprint(r.Params.Seed)
+	case strings.HasPrefix(cmd, "weather"):
+		if _, result, ok := strings.Cut(cmd, "\ntool: "); ok {
+			return "It has " + result + "."
+		}
+		return toolCall
 	}
 	return "Hello!"
 }
 
-func (m fakeModel) Generate(ctx context.Context, r engine.Request, on func(engine.Event) error) (*engine.Result, error) {
-	m.f.running.Add(1)
-	defer m.f.running.Add(-1)
+func (m model) Generate(ctx context.Context, r engine.Request, on func(engine.Event) error) (*engine.Result, error) {
+	m.f.Running.Add(1)
+	defer m.f.Running.Add(-1)
 	m.f.mu.Lock()
 	m.f.requests = append(m.f.requests, r)
 	m.f.mu.Unlock()
@@ -228,7 +263,7 @@ func (m fakeModel) Generate(ctx context.Context, r engine.Request, on func(engin
 			text, res.Stop = before, engine.StopString
 		}
 	}
-	limit := fakeContext - len(r.Prompt)
+	limit := Context - len(r.Prompt)
 	if r.MaxTokens > 0 {
 		limit = min(limit, r.MaxTokens)
 	}
@@ -257,25 +292,29 @@ func (m fakeModel) Generate(ctx context.Context, r engine.Request, on func(engin
 		if err := on(e); err != nil {
 			return nil, err
 		}
-		if i == 0 && m.f.started != nil {
-			m.f.started <- struct{}{}
+		if i == 0 && m.f.Started != nil {
+			m.f.Started <- struct{}{}
 			select {
-			case <-m.f.release:
+			case <-m.f.Release:
 			case <-ctx.Done():
 				res.Stop = engine.StopCancelled
 				return res, nil
 			}
 		}
 	}
+	if text == "break" {
+		return nil, errors.New("fake: told to break")
+	}
 	return res, nil
 }
 
-func (m fakeModel) Embed(ctx context.Context, ids []int32) ([]float32, error) {
+func (m model) Embed(ctx context.Context, ids []int32) ([]float32, error) {
 	return []float32{0.5, -0.5, float32(len(ids)) / 2, 0}, ctx.Err()
 }
 
-// Pull reports a file of 100 bytes.
-func (f *fake) Pull(_ context.Context, name string, on func(httpapi.PullStatus) error) error {
+// Pull reports a file of 100 bytes. There is no model "missing", and "broken"
+// fails at the end.
+func (f *Backend) Pull(_ context.Context, name string, on func(httpapi.PullStatus) error) error {
 	if name == "missing" {
 		return fmt.Errorf("pull model manifest: %w", httpapi.ErrModelNotFound)
 	}
@@ -296,27 +335,5 @@ func (f *fake) Pull(_ context.Context, name string, on func(httpapi.PullStatus) 
 	return nil
 }
 
-func (f *fake) Delete(_ context.Context, name string) error { return f.check(name) }
-
-// counter is a Random that gives 1, 2, 3, … in the upper bits.
-func counter() func() uint64 {
-	var n atomic.Uint64
-	return func() uint64 { return n.Add(1) << 11 }
-}
-
-// fakeConfig is a server whose answers are always the same.
-func fakeConfig(f *fake) httpapi.Config {
-	return httpapi.Config{
-		Backend: f, Puller: f, Deleter: f, Random: counter(), Version: "1.2.3",
-		Now: func() time.Time { return fakeTime },
-	}
-}
-
-func newServer(t testing.TB, cfg httpapi.Config) *httpapi.Server {
-	t.Helper()
-	s, err := httpapi.New(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
+// Delete forgets nothing.
+func (f *Backend) Delete(_ context.Context, name string) error { return f.check(name) }

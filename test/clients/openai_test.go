@@ -1,34 +1,27 @@
-package httpapi_test
+package clients_test
 
 import (
 	"context"
 	"errors"
-	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/openai/openai-go/v3"
 	"github.com/openai/openai-go/v3/option"
 	"github.com/openai/openai-go/v3/shared"
+
+	"github.com/avalnetwork/aval/internal/httpapi/fake"
 )
 
 // The tests of this file talk to the server through OpenAI's own client for Go.
 
-func newClient(t *testing.T, opts ...option.RequestOption) (openai.Client, *fake) {
+func newClient(t *testing.T, opts ...option.RequestOption) (openai.Client, *fake.Backend) {
 	t.Helper()
-	f := newFake()
-	cfg := fakeConfig(f)
-	cfg.APIKey = "secret"
-	srv := httptest.NewServer(newServer(t, cfg).Handler())
-	t.Cleanup(func() {
-		srv.Close()
-		if n := f.open.Load(); n != 0 {
-			t.Errorf("%d models were opened and not closed", n)
-		}
-	})
+	f := fake.New()
 	opts = append([]option.RequestOption{
-		option.WithBaseURL(srv.URL + "/v1"), option.WithAPIKey("secret"), option.WithMaxRetries(0),
+		option.WithBaseURL(serve(t, f) + "/v1"), option.WithAPIKey(key), option.WithMaxRetries(0),
 	}, opts...)
 	return openai.NewClient(opts...), f
 }
@@ -54,7 +47,7 @@ func TestClientChat(t *testing.T) {
 	if lp := c.Logprobs.Content; len(lp) != 5 || lp[0].Token != "H" || lp[0].Logprob != -0.25 || len(lp[0].TopLogprobs) != 2 {
 		t.Errorf("log probabilities: %+v", lp)
 	}
-	if r := f.lastRequest(t); r.Params.Seed != 7 || r.Params.Temperature != 0 || !cmp.Equal(r.Stop, []string{"§"}) {
+	if r := last(t, f.Requests()); r.Params.Seed != 7 || r.Params.Temperature != 0 || !cmp.Equal(r.Stop, []string{"§"}) {
 		t.Errorf("the model got %+v", r)
 	}
 }
@@ -129,7 +122,7 @@ func TestClientTools(t *testing.T) {
 	if _, err := client.Chat.Completions.New(t.Context(), params); err != nil {
 		t.Fatal(err)
 	}
-	in := f.renders[len(f.renders)-1]
+	in := last(t, f.Renders())
 	if len(in.Messages) != 4 || len(in.Tools) != 1 {
 		t.Fatalf("the template got %+v", in)
 	}
@@ -210,28 +203,28 @@ func TestClientModels(t *testing.T) {
 		t.Errorf("list: %+v, %v", list, err)
 	}
 	one, err := client.Models.Get(t.Context(), "fake:1b")
-	if err != nil || one.ID != "fake:1b" || one.Created != fakeTime.Unix() {
+	if err != nil || one.ID != "fake:1b" || one.Created != fake.Time.Unix() {
 		t.Errorf("one: %+v, %v", one, err)
 	}
 }
 
 func TestClientErrors(t *testing.T) {
-	long := strings.Repeat("x", fakeContext)
+	long := strings.Repeat("x", fake.Context)
 	tests := []struct {
 		name    string
 		model   string
 		text    string
-		key     string
+		secret  string
 		status  int
 		code    string
 		message string
 	}{
-		{"unknown model", "other", "hello", "secret", 404, "model_not_found", `model "other": model not found`},
+		{"unknown model", "other", "hello", key, 404, "model_not_found", `model "other": model not found`},
 		{"wrong key", "fake:1b", "hello", "wrong", 401, "invalid_api_key", "Authorization"},
-		{"prompt too long", "fake:1b", long, "secret", 400, "context_length_exceeded", "the prompt has 1034 tokens and the context holds 1000"},
-		{"exactly too long", "fake:1b", long[:966], "secret", 400, "context_length_exceeded", "the prompt has 1000 tokens and the context holds 1000"},
-		{"template", "fake:1b", "refuse", "secret", 400, "template_error", "roles must alternate"},
-		{"failure", "fake:1b", "say fail", "secret", 500, "internal_error", "told to fail"},
+		{"prompt too long", "fake:1b", long, key, 400, "context_length_exceeded", "the prompt has 1034 tokens and the context holds 1000"},
+		{"exactly too long", "fake:1b", long[:966], key, 400, "context_length_exceeded", "the prompt has 1000 tokens and the context holds 1000"},
+		{"template", "fake:1b", "refuse", key, 400, "template_error", "roles must alternate"},
+		{"failure", "fake:1b", "say fail", key, 500, "internal_error", "told to fail"},
 	}
 	for _, tt := range tests {
 		for _, streamed := range []bool{false, true} {
@@ -240,7 +233,7 @@ func TestClientErrors(t *testing.T) {
 				name += " streamed"
 			}
 			t.Run(name, func(t *testing.T) {
-				client, _ := newClient(t, option.WithAPIKey(tt.key))
+				client, _ := newClient(t, option.WithAPIKey(tt.secret))
 				params := openai.ChatCompletionNewParams{Model: tt.model, Messages: user(tt.text)}
 				var err error
 				if streamed {
@@ -268,14 +261,14 @@ func TestClientErrors(t *testing.T) {
 // its slot is free again.
 func TestClientCancels(t *testing.T) {
 	client, f := newClient(t)
-	f.started, f.release = make(chan struct{}), make(chan struct{})
+	f.Started, f.Release = make(chan struct{}), make(chan struct{})
 	ctx, cancel := context.WithCancel(t.Context())
 	stream := client.Chat.Completions.NewStreaming(ctx, openai.ChatCompletionNewParams{Model: "fake:1b", Messages: user("count")})
-	<-f.started
+	<-f.Started
 	if !stream.Next() {
 		t.Fatalf("no piece before the answer is complete: %v", stream.Err())
 	}
-	if n := f.running.Load(); n != 1 {
+	if n := f.Running.Load(); n != 1 {
 		t.Fatalf("%d generations run, want 1", n)
 	}
 	cancel()
@@ -284,5 +277,11 @@ func TestClientCancels(t *testing.T) {
 	if !errors.Is(stream.Err(), context.Canceled) {
 		t.Errorf("error %v", stream.Err())
 	}
-	waitFor(t, "the generation to end", func() bool { return f.running.Load() == 0 && f.open.Load() == 0 })
+	for range 2000 {
+		if f.Running.Load() == 0 && f.Opened.Load() == 0 {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatal("waited in vain for the generation to end")
 }
