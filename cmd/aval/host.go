@@ -42,7 +42,8 @@ type hosted struct {
 	info    httpapi.ModelInfo
 	users   int
 	keep    time.Duration
-	expires time.Time // when nobody uses it
+	used    time.Time // when its last user left
+	expires time.Time // when it will be unloaded if nobody uses it; zero: never
 	timer   *time.Timer
 }
 
@@ -264,7 +265,7 @@ func (h *host) acquire(ctx context.Context, name string) (m *hosted, mine bool, 
 func (h *host) evict() bool {
 	var oldest *hosted
 	for _, m := range h.loaded {
-		if m.users == 0 && (oldest == nil || m.expires.Before(oldest.expires)) {
+		if m.users == 0 && (oldest == nil || m.used.Before(oldest.used)) {
 			oldest = m
 		}
 	}
@@ -284,6 +285,11 @@ func (h *host) drop(m *hosted) {
 	if m.engine != nil {
 		_ = m.engine.Close() // nobody uses it; there is nothing to lose
 	}
+	h.wake()
+}
+
+// wake lets those who wait for a place look again. The lock is held.
+func (h *host) wake() {
 	close(h.changed)
 	h.changed = make(chan struct{})
 }
@@ -321,20 +327,21 @@ func (h *host) release(m *hosted) {
 		h.drop(m)
 		return
 	}
-	if m.keep < 0 {
-		m.expires = time.Time{}
-		return
+	m.used, m.expires = time.Now(), time.Time{}
+	if m.keep > 0 {
+		m.expires = m.used.Add(m.keep)
+		m.timer = time.AfterFunc(m.keep, func() { h.expire(m) })
 	}
-	m.expires = time.Now().Add(m.keep)
-	m.timer = time.AfterFunc(m.keep, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		if h.loaded[m.name] == m && m.users == 0 && !time.Now().Before(m.expires) {
-			h.drop(m)
-		}
-	})
-	close(h.changed) // somebody may wait for the place
-	h.changed = make(chan struct{})
+	h.wake() // it stays, but may be evicted
+}
+
+// expire unloads a model unless somebody has used it since its timer was set.
+func (h *host) expire(m *hosted) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.loaded[m.name] == m && m.users == 0 && m.keep > 0 && !time.Now().Before(m.expires) {
+		h.drop(m)
+	}
 }
 
 // Loaded lists what is in memory.

@@ -142,6 +142,72 @@ func TestServeFormats(t *testing.T) {
 	}
 }
 
+// watched tells when somebody begins to wait for it.
+type watched struct {
+	context.Context
+	waits chan struct{}
+	once  sync.Once
+}
+
+func (w *watched) Done() <-chan struct{} {
+	w.once.Do(func() { close(w.waits) })
+	return w.Context.Done()
+}
+
+// TestHostWakes has a request wait for the place of a model that is in use. The
+// place is free when its user leaves, whether the model would stay for ever, for
+// a while or not at all.
+func TestHostWakes(t *testing.T) {
+	for _, keep := range []time.Duration{-1, 0, time.Hour} {
+		t.Run(keep.String(), func(t *testing.T) {
+			_, h := newTestServer(t, serveOptions{slots: 1, models: 1, keepAlive: keep})
+			first, err := h.Open(t.Context(), "stories260K-f32", httpapi.OpenOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			w := &watched{Context: ctx, waits: make(chan struct{})}
+			opened := make(chan error)
+			go func() {
+				m, err := h.Open(w, "stories260K-Q4_K_M", httpapi.OpenOptions{})
+				if err == nil {
+					m.Close()
+				}
+				opened <- err
+			}()
+			<-w.waits
+			first.Close()
+			if err := <-opened; err != nil {
+				t.Errorf("the second model was not opened: %v", err)
+			}
+		})
+	}
+}
+
+// TestHostEvicts makes room: the model that nobody has used for longest goes
+// first, whether it was to stay for ever or not, and one in use never.
+func TestHostEvicts(t *testing.T) {
+	h := &host{loaded: map[string]*hosted{}, most: 2, changed: make(chan struct{})}
+	now := time.Now()
+	for name, m := range map[string]hosted{
+		"old":  {used: now.Add(-time.Hour), keep: time.Minute, expires: now.Add(time.Minute)},
+		"new":  {used: now.Add(-time.Minute), keep: -1},
+		"busy": {used: now.Add(-2 * time.Hour), keep: -1, users: 1},
+	} {
+		m.name = name
+		h.loaded[name] = &m
+	}
+	for _, want := range []string{"old", "new"} {
+		if !h.evict() || h.loaded[want] != nil {
+			t.Fatalf("%q is still there", want)
+		}
+	}
+	if h.evict() || h.loaded["busy"] == nil {
+		t.Error("a model in use was unloaded")
+	}
+}
+
 // TestHostUnloads checks that a model goes when its time is over and that one
 // in use stays.
 func TestHostUnloads(t *testing.T) {
