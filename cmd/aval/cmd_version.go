@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
+
+	"github.com/avalnetwork/aval/internal/kernel"
 )
 
 // versionJSON is what "aval version --json" prints.
@@ -24,8 +26,8 @@ func newVersionCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "version [flags]",
 		Short: "Tell the version, and which arithmetic is in use",
-		Long: `Version tells the program's version, the version of the arithmetic (two programs
-with the same one give the same bits) and its implementation on this machine.
+		Long: `Version tells the program's version, the name of the arithmetic (two programs with
+the same one give the same bits; spec/numerics.md defines it) and its implementation on this machine.
 ` + exitHelp,
 		Example: "  aval version",
 		Args:    cobra.NoArgs,
@@ -36,12 +38,12 @@ with the same one give the same bits) and its implementation on this machine.
 }
 
 func (a *app) version(asJSON bool) error {
-	kernel, err := a.kernelName()
+	name, err := a.kernelName()
 	if err != nil {
 		return err
 	}
 	v := buildVersion()
-	v.Kernel = kernel
+	v.Kernel = name
 	if asJSON {
 		return a.printJSON(v)
 	}
@@ -58,7 +60,7 @@ func (a *app) version(asJSON bool) error {
 
 // buildVersion reads what the go command recorded in the program.
 func buildVersion() versionJSON {
-	v := versionJSON{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Numerics: numericsVersion}
+	v := versionJSON{Version: "unknown", Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Numerics: kernel.Numerics}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return v

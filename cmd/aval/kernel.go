@@ -2,10 +2,6 @@ package main
 
 import "github.com/avalnetwork/aval/internal/kernel"
 
-// numericsVersion is the version of the arithmetic that spec/numerics.md
-// defines. Programs with the same one give the same bits.
-const numericsVersion = "1"
-
 // kernelName tells which implementation of the arithmetic will be used.
 func (a *app) kernelName() (string, error) {
 	name := a.getenv("AVAL_KERNEL")

@@ -15,3 +15,7 @@
 // The package starts no goroutines and allocates nothing while computing. It
 // does not know models, files or tokens.
 package kernel
+
+// Numerics names the definition of the arithmetic, spec/numerics.md. Programs
+// that name the same one give the same bits.
+const Numerics = "aval-numerics/1"
