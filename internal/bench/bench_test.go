@@ -1,14 +1,10 @@
 package bench_test
 
 import (
-	"flag"
-	"fmt"
 	"testing"
-	"time"
 
 	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/bench"
-	"github.com/avalnetwork/aval/internal/kernel"
 	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/testdata"
 )
@@ -33,42 +29,5 @@ func TestSpeedCountsRuns(t *testing.T) {
 	}
 	if _, err := bench.Speed(m, 1<<20, 0, 1); err == nil {
 		t.Error("a prompt longer than the context was measured")
-	}
-}
-
-var file = flag.String("model", "", "GGUF file to measure in TestFile")
-var threads = flag.Int("threads", 0, "")
-var kern = flag.String("kernel", "", "")
-var prompt = flag.Int("p", 512, "")
-var decode = flag.Int("n", 64, "")
-
-func TestFile(t *testing.T) {
-	if *file == "" {
-		t.Skip("no -model")
-	}
-	start := time.Now()
-	f, err := gguf.Open(*file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := model.Load(f, model.Options{Threads: *threads, Kernel: *kern})
-	if err != nil {
-		t.Fatal(err)
-	}
-	fmt.Printf("load %.2fs ", time.Since(start).Seconds())
-	r, err := bench.Speed(m, *prompt, *decode, 3)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fmt.Printf("prefill %.1f decode %.1f\n", bench.Median(r.Prefill), bench.Median(r.Decode))
-}
-
-func TestRoof(t *testing.T) {
-	if *file == "" {
-		t.Skip("no -model")
-	}
-	for _, n := range []int{1, 2} {
-		r := bench.Measure(kernel.Best(), n)
-		fmt.Printf("roof %d threads: %.1f GB/s %.3f TOPS\n", n, r.BytesPerSecond/1e9, r.OpsPerSecond/1e12)
 	}
 }
