@@ -121,16 +121,7 @@ type opened struct {
 
 // openHeader opens a file that can be mapped, and parses its header.
 func openHeader(path string) (_ *opened, err error) {
-	fd, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("gguf: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			fd.Close()
-		}
-	}()
-	st, err := fd.Stat()
+	st, err := os.Stat(path) // before opening, which waits if it is a pipe
 	if err != nil {
 		return nil, fmt.Errorf("gguf: %w", err)
 	}
@@ -140,6 +131,18 @@ func openHeader(path string) (_ *opened, err error) {
 			What: "is not a regular file (" + st.Mode().Type().String() + ")",
 			Hint: "give the path of a .gguf file", Err: ErrNotGGUF,
 		}
+	}
+	fd, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("gguf: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			fd.Close()
+		}
+	}()
+	if st, err = fd.Stat(); err != nil {
+		return nil, fmt.Errorf("gguf: %w", err)
 	}
 	p, err := parse(fd, st.Size(), path)
 	if err != nil {
