@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/avalnetwork/aval/internal/model"
 )
 
 // Options shape an engine. The zero value is useful.
@@ -66,7 +68,7 @@ func (o *Options) validate() error {
 		v, limit int
 	}{
 		{"threads", o.Threads, 1 << 10},
-		{"context", o.Context, 1 << 24},
+		{"context", o.Context, model.MaxContext},
 		{"slots", o.Slots, maxSlots},
 		{"queue", o.Queue, maxQueue},
 		{"batch", o.Batch, maxBatch},

@@ -11,13 +11,16 @@ import (
 const (
 	maxLayers  = 1 << 10
 	maxDim     = 1 << 18
-	maxContext = 1 << 20 // rotary angles are exact for positions below it
 	maxVocab   = 1 << 22
 	maxHeadDim = 1 << 10
 	// maxRatio bounds the width of a layer's parts beside its own, so that the
 	// memory of a pass is in proportion to the weights (published: up to 10).
 	maxRatio = 64
 )
+
+// MaxContext bounds the positions of a sequence: rotary angles are exact for
+// those below it.
+const MaxContext = 1 << 20
 
 // Config describes a model.
 type Config struct {
@@ -243,9 +246,9 @@ func readConfig(f *gguf.File, arch *architecture, context int) (*config, error) 
 	if r.err != nil {
 		return nil, r.err
 	}
-	c.limit = min(c.Context, maxContext)
+	c.limit = min(c.Context, MaxContext)
 	if context > 0 {
-		c.limit = min(context, maxContext)
+		c.limit = context
 	}
 	c.embeddingScale = 1
 	c.scoreScale = float32(1 / math.Sqrt(float64(c.HeadDim)))

@@ -100,7 +100,7 @@ func Load(f *gguf.File, opt Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	if opt.Threads < 0 || opt.Threads > 1024 || opt.Context < 0 {
+	if opt.Threads < 0 || opt.Threads > 1024 || opt.Context < 0 || opt.Context > MaxContext {
 		return nil, fmt.Errorf("threads %d or context %d out of range", opt.Threads, opt.Context)
 	}
 	if opt.Threads == 0 {
