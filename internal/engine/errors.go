@@ -15,6 +15,9 @@ var (
 	// ErrNotFinite is returned when a model computes NaN or infinity. The
 	// file is damaged, or the model does not fit into the number formats used.
 	ErrNotFinite = errors.New("engine: the model computed a logit that is not finite: the file may be damaged; check it with \"aval show\"")
+	// ErrFile marks errors of a file whose tokenizer or chat template cannot
+	// be used.
+	ErrFile = errors.New("the model file cannot be used")
 	// ErrRequest marks errors that are the caller's fault.
 	ErrRequest = errors.New("engine: bad request")
 )

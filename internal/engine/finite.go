@@ -2,8 +2,8 @@ package engine
 
 import "math"
 
-// finite reports whether no logit is NaN or infinite.
-func finite(logits []float32) bool {
+// Finite reports whether no logit is NaN or infinite.
+func Finite(logits []float32) bool {
 	const exponent = 0x7f800000 // all ones in NaN and infinities only
 	worst := uint32(0)
 	for _, z := range logits {

@@ -168,7 +168,7 @@ func (m *machine) advance(t *task, now time.Time) {
 	done, err := true, error(nil)
 	if t.embed == nil {
 		done, err = t.draw(m)
-	} else if !finite(t.embed) {
+	} else if !Finite(t.embed) {
 		err = ErrNotFinite
 	}
 	switch {

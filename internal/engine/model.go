@@ -46,14 +46,16 @@ func open(f *gguf.File, path string, opt Options) (*Engine, error) {
 	m, err := model.Load(f, model.Options{Threads: opt.Threads, Kernel: opt.Kernel, Context: ContextFor(f, opt.Context)})
 	wordsErr := <-words
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	e.closers = append(e.closers, m)
 	e.config = m.Config()
 	if err = wordsErr; err == nil && e.tokenizer.Size() > e.config.Vocab {
 		err = fmt.Errorf("the tokenizer has %d tokens, but the model computes %d logits: the file is damaged", e.tokenizer.Size(), e.config.Vocab)
 	}
-	if err == nil {
+	if err != nil {
+		err = fmt.Errorf("%w: %w", ErrFile, err)
+	} else {
 		err = e.start(&loadedModel{model: m}, newWords(e.tokenizer, e.config.Vocab), opt)
 	}
 	if err != nil {

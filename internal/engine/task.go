@@ -77,7 +77,7 @@ const preallocate = 1024
 // draw chooses the next token from the logits and reports whether the task is
 // done.
 func (t *task) draw(m *machine) (bool, error) {
-	if !finite(t.logits) {
+	if !Finite(t.logits) {
 		return true, ErrNotFinite
 	}
 	var allow sample.Mask
