@@ -33,13 +33,16 @@ type lines interface {
 type terminal struct {
 	fd   int
 	term *term.Terminal
+	quit chan os.Signal // asks the program to end
 }
 
 func newTerminal(in *os.File, out io.Writer) *terminal {
-	return &terminal{fd: int(in.Fd()), term: term.NewTerminal(struct {
+	t := &terminal{fd: int(in.Fd()), quit: make(chan os.Signal, 1), term: term.NewTerminal(struct {
 		io.Reader
 		io.Writer
 	}{in, out}, "")}
+	signal.Notify(t.quit, syscall.SIGTERM)
+	return t
 }
 
 func (t *terminal) line(prompt string) (string, error) {
@@ -52,11 +55,24 @@ func (t *terminal) line(prompt string) (string, error) {
 		_ = t.term.SetSize(w, h) // only redraws
 	}
 	t.term.SetPrompt(prompt)
-	line, err := t.term.ReadLine()
-	if errors.Is(err, term.ErrPasteIndicator) {
-		err = nil
+	type result struct {
+		line string
+		err  error
 	}
-	return line, err
+	read := make(chan result, 1)
+	go func() {
+		line, err := t.term.ReadLine()
+		read <- result{line, err}
+	}()
+	select {
+	case <-t.quit: // the program ends, and the reading with it
+		return "", context.Canceled
+	case r := <-read:
+		if errors.Is(r.err, term.ErrPasteIndicator) {
+			r.err = nil
+		}
+		return r.line, r.err
+	}
 }
 
 // chat talks until the person leaves.

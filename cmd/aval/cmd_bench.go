@@ -108,7 +108,7 @@ func (o *benchOptions) validate() error {
 	if o.prompt == 0 && o.generate == 0 {
 		return usageErrorf("--prompt and --generate are both 0: there is nothing to measure")
 	}
-	return nil
+	return o.check()
 }
 
 func (a *app) bench(ctx context.Context, o *benchOptions, modelName string) error {

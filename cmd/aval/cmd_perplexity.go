@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
-	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -66,6 +65,9 @@ machine.
 }
 
 func (a *app) perplexity(ctx context.Context, o *perplexityOptions, modelName, path string) error {
+	if err := o.check(); err != nil {
+		return err
+	}
 	if o.batch < 1 || o.batch > 1<<14 {
 		return usageErrorf("--batch is %d, want 1 to %d", o.batch, 1<<14)
 	}
@@ -73,7 +75,7 @@ func (a *app) perplexity(ctx context.Context, o *perplexityOptions, modelName, p
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(path)
+	text, err := readFile(ctx, path)
 	if err != nil {
 		return err
 	}
@@ -166,6 +168,9 @@ func (s *scorer) read(ctx context.Context, ids []int32, progress func(n int)) er
 		}
 		for i := range chunk {
 			z := s.logits[i*vocab : (i+1)*vocab]
+			if !engine.Finite(z) {
+				return engine.ErrNotFinite
+			}
 			for j, x := range z {
 				binary.LittleEndian.PutUint32(s.bytes[4*j:], math.Float32bits(x))
 			}

@@ -61,6 +61,9 @@ func (a *app) quantize(ctx context.Context, o *quantizeOptions, model, dst, name
 		if src, err := os.Stat(where.path); err == nil && os.SameFile(info, src) {
 			return usageErrorf("%s is the model itself; write to another file", dst)
 		}
+		if !info.Mode().IsRegular() {
+			return usageErrorf("%s is not a file that can be replaced (%v); write to another", dst, info.Mode().Type())
+		}
 		if !o.force {
 			return usageErrorf("%s exists; replace it with --force", dst)
 		}

@@ -14,9 +14,6 @@ import (
 	"github.com/avalnetwork/aval/internal/engine"
 )
 
-// maxInput bounds what is read from standard input as a prompt.
-const maxInput = 64 << 20
-
 type runOptions struct {
 	modelOptions
 	samplingOptions
@@ -83,7 +80,10 @@ The default seed is 0: the same command gives the same answer everywhere.
 }
 
 func (a *app) run(ctx context.Context, o *runOptions, model string, words []string) error {
-	r, err := o.request()
+	if err := o.check(); err != nil {
+		return err
+	}
+	r, err := o.request(ctx)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (a *app) run(ctx context.Context, o *runOptions, model string, words []stri
 	}
 	text := ""
 	if !interactive {
-		if text, err = a.promptText(words); err != nil {
+		if text, err = a.promptText(ctx, words); err != nil {
 			return err
 		}
 	}
@@ -105,7 +105,7 @@ func (a *app) run(ctx context.Context, o *runOptions, model string, words []stri
 	begin := time.Now()
 	e, err := engine.Open(where.path, o.engine(a))
 	if err != nil {
-		return fmt.Errorf("%s: %w", where.path, err)
+		return err
 	}
 	defer e.Close()
 	s := &session{app: a, options: o, engine: e, request: r, name: where.name, load: time.Since(begin)}
@@ -123,7 +123,7 @@ func (a *app) run(ctx context.Context, o *runOptions, model string, words []stri
 }
 
 // promptText joins the arguments, in which "-" stands for standard input.
-func (a *app) promptText(words []string) (string, error) {
+func (a *app) promptText(ctx context.Context, words []string) (string, error) {
 	if len(words) == 0 {
 		words = []string{"-"}
 	}
@@ -133,12 +133,9 @@ func (a *app) promptText(words []string) (string, error) {
 			parts = append(parts, w)
 			continue
 		}
-		src, err := io.ReadAll(io.LimitReader(a.in, maxInput+1))
+		src, err := readText(ctx, a.in, "standard input")
 		if err != nil {
-			return "", fmt.Errorf("standard input: %w", err)
-		}
-		if len(src) > maxInput {
-			return "", usageErrorf("standard input has more than %d bytes", maxInput)
+			return "", err
 		}
 		parts = append(parts, strings.TrimRight(string(src), "\r\n"))
 	}

@@ -18,6 +18,7 @@ import (
 const (
 	defaultHost = "127.0.0.1"
 	defaultPort = 11434
+	maxSlots    = 256
 )
 
 type serveOptions struct {
@@ -89,6 +90,12 @@ func (o *serveOptions) address(env string) (string, error) {
 }
 
 func (a *app) serve(ctx context.Context, o *serveOptions, files []string) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	if o.slots < 1 || o.slots > maxSlots {
+		return usageErrorf("--parallel is %d, want 1 to %d", o.slots, maxSlots)
+	}
 	addr, err := o.address(a.getenv("AVAL_HOST"))
 	if err != nil {
 		return err

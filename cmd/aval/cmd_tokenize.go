@@ -1,8 +1,8 @@
 package main
 
 import (
+	"context"
 	"fmt"
-	"io"
 
 	"github.com/spf13/cobra"
 
@@ -27,7 +27,7 @@ tokens the model would see: one to a line, its id and its text.
 ` + modelHelp + "\n" + exitHelp,
 		Example: "  printf 'Hello world' | aval tokenize model.gguf\n  aval tokenize --no-special --json model.gguf < text.txt",
 		Args:    cobra.ExactArgs(1),
-		RunE:    func(_ *cobra.Command, args []string) error { return a.tokenize(&o, args[0]) },
+		RunE:    func(c *cobra.Command, args []string) error { return a.tokenize(c.Context(), &o, args[0]) },
 	}
 	f := c.Flags()
 	f.BoolVar(&o.noSpecial, "no-special", false, "do not add tokens such as BOS, and take the texts of control tokens for plain text")
@@ -36,7 +36,7 @@ tokens the model would see: one to a line, its id and its text.
 	return c
 }
 
-func (a *app) tokenize(o *tokenizeOptions, model string) error {
+func (a *app) tokenize(ctx context.Context, o *tokenizeOptions, model string) error {
 	where, err := a.locate(model)
 	if err != nil {
 		return err
@@ -50,9 +50,9 @@ func (a *app) tokenize(o *tokenizeOptions, model string) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errBadModel, err)
 	}
-	text, err := io.ReadAll(a.in)
+	text, err := readText(ctx, a.in, "standard input")
 	if err != nil {
-		return fmt.Errorf("standard input: %w", err)
+		return err
 	}
 	ids, err := tok.Encode(string(text), token.EncodeOptions{
 		AddSpecial: !o.noSpecial, ParseSpecial: !o.noSpecial || o.parseSpecial,

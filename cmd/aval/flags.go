@@ -1,10 +1,10 @@
 package main
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"fmt"
-	"os"
 	"strconv"
 	"strings"
 
@@ -12,6 +12,7 @@ import (
 
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/grammar"
+	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/sample"
 )
 
@@ -28,6 +29,19 @@ func (o *modelOptions) addThreads(f *pflag.FlagSet) {
 func (o *modelOptions) add(f *pflag.FlagSet) {
 	o.addThreads(f)
 	f.IntVar(&o.context, "ctx", 0, "tokens of prompt and answer together (0: what the model was trained for)")
+}
+
+// maxThreads is far above what helps anywhere.
+const maxThreads = 1 << 10
+
+func (o *modelOptions) check() error {
+	if o.threads < 0 || o.threads > maxThreads {
+		return usageErrorf("--threads is %d, want 0 (one for each CPU) to %d", o.threads, maxThreads)
+	}
+	if o.context < 0 || o.context > model.MaxContext {
+		return usageErrorf("--ctx is %d, want 0 (what the model was trained for) to %d", o.context, model.MaxContext)
+	}
+	return nil
 }
 
 func (o *modelOptions) engine(a *app) engine.Options {
@@ -61,7 +75,7 @@ func (o *samplingOptions) add(f *pflag.FlagSet) {
 }
 
 // request turns the flags into a request without a prompt.
-func (o *samplingOptions) request() (engine.Request, error) {
+func (o *samplingOptions) request(ctx context.Context) (engine.Request, error) {
 	seed, err := parseSeed(o.seed)
 	if err != nil {
 		return engine.Request{}, err
@@ -94,18 +108,18 @@ func (o *samplingOptions) request() (engine.Request, error) {
 	if r.MaxTokens < 0 {
 		return r, usageErrorf("--max-tokens is %d, want 0 (no limit) or more", o.maxTokens)
 	}
-	r.Grammar, err = o.constraint()
+	r.Grammar, err = o.constraint(ctx)
 	return r, err
 }
 
-func (o *samplingOptions) constraint() (*grammar.Grammar, error) {
+func (o *samplingOptions) constraint(ctx context.Context) (*grammar.Grammar, error) {
 	switch {
 	case o.schema != "" && o.grammar != "":
 		return nil, usageErrorf("--schema and --grammar exclude each other")
 	case o.schema == "json":
 		return grammar.JSON(), nil
 	case o.schema != "":
-		src, err := os.ReadFile(o.schema)
+		src, err := readFile(ctx, o.schema)
 		if err != nil {
 			return nil, fmt.Errorf("--schema: %w", err)
 		}
@@ -115,7 +129,7 @@ func (o *samplingOptions) constraint() (*grammar.Grammar, error) {
 		}
 		return g, nil
 	case o.grammar != "":
-		src, err := os.ReadFile(o.grammar)
+		src, err := readFile(ctx, o.grammar)
 		if err != nil {
 			return nil, fmt.Errorf("--grammar: %w", err)
 		}

@@ -12,6 +12,10 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-ctx.Done()
+		stop() // the first signal asks, the second ends
+	}()
 	code := execute(ctx, newApp(), os.Args[1:])
 	stop()
 	os.Exit(code)

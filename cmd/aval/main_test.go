@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/testdata"
 )
 
@@ -51,6 +55,18 @@ func TestExitCodes(t *testing.T) {
 	if err := os.WriteFile(bad, []byte("GGUF and then nothing"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	foreign := filepath.Join(dir, "foreign.gguf")
+	w, err := gguf.Create(foreign)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Set("general.architecture", gguf.ValueOf("mamba")), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	long := filepath.Join(dir, "long.json")
+	if err := errors.Join(os.WriteFile(long, nil, 0o600), os.Truncate(long, maxInput+1)); err != nil {
+		t.Fatal(err)
+	}
 	env := map[string]string{"AVAL_MODELS": filepath.Join(dir, "models")}
 	for _, c := range []struct {
 		args string
@@ -78,11 +94,39 @@ func TestExitCodes(t *testing.T) {
 		{"rm nobody", exitNotFound, "aval list"},
 		{"show " + bad, exitBadModel, "bad.gguf"},
 		{"run " + bad + " hello", exitBadModel, "bad.gguf"},
+		{"run " + foreign + " hello", exitBadModel, "known are llama"},
+		{"bench " + foreign, exitBadModel, "known are llama"},
+		{"run --threads -1 " + bad + " hello", exitUsage, "--threads"},
+		{"run --ctx 2000000 " + bad + " hello", exitUsage, "--ctx"},
+		{"bench --threads 2000 " + bad, exitUsage, "--threads"},
+		{"perplexity --ctx -1 " + bad + " x", exitUsage, "--ctx"},
+		{"serve --parallel 1000", exitUsage, "--parallel"},
+		{"run " + os.DevNull + " hello", exitBadModel, "not a regular file"},
+		{"run --schema " + long + " " + bad + " hello", exitUsage, "the limit"},
+		{"quantize --force " + bad + " " + dir + " Q8_0", exitUsage, "is not a file that can be replaced"},
+		{"quantize --force " + bad + " " + os.DevNull + " Q8_0", exitUsage, "is not a file that can be replaced"},
 	} {
 		code, _, said := invoke(t, "", env, strings.Fields(c.args)...)
 		if code != c.want || !strings.Contains(said, c.says) {
 			t.Errorf("aval %s: exit code %d, want %d; says %q, want %q in it", c.args, code, c.want, said, c.says)
 		}
+	}
+}
+
+// TestInterruptedReading holds that a command that waits for its input can be
+// interrupted.
+func TestInterruptedReading(t *testing.T) {
+	model := testdata.Shared(t, "weights", "stories260K", "stories260K-f32.gguf")
+	for _, args := range [][]string{{"tokenize", model}, {"run", model}, {"run", model, "hello", "-"}} {
+		silent, end := io.Pipe()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		var out, said bytes.Buffer
+		a := &app{in: silent, out: &out, err: &said, getenv: func(string) string { return "" }}
+		if code := execute(ctx, a, args); code != exitInterrupted || out.Len() > 0 || said.Len() > 0 {
+			t.Errorf("%q: exit code %d, want %d; prints %q, says %q", args, code, exitInterrupted, &out, &said)
+		}
+		end.Close()
 	}
 }
 
@@ -128,6 +172,54 @@ func TestAddress(t *testing.T) {
 		got, err := c.o.address(c.env)
 		if got != c.want || (err != nil) != (c.want == "") {
 			t.Errorf("%+v, %q: got %q, %v, want %q", c.o, c.env, got, err, c.want)
+		}
+	}
+}
+
+// overflowing copies the small model with an output norm so large that no
+// logit is finite.
+func overflowing(t *testing.T) string {
+	t.Helper()
+	src, err := gguf.Open(testdata.Shared(t, "weights", "stories260K", "stories260K-f32.gguf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	path := filepath.Join(t.TempDir(), "overflow.gguf")
+	w, err := gguf.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Abort()
+	err = w.SetFrom(src)
+	for _, x := range src.Tensors() {
+		err = errors.Join(err, w.Declare(x.Name, x.Type, x.Shape...))
+	}
+	for _, x := range src.Tensors() {
+		data := bytes.Clone(src.Data(x))
+		if x.Name == "output_norm.weight" {
+			data = bytes.Repeat([]byte{0xff, 0xff, 0x7f, 0x7f}, len(data)/4) // the largest float32
+		}
+		err = errors.Join(err, w.WriteTensor(x.Name, data))
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// TestNotFinite holds that a model that computes no numbers gives an error,
+// and neither text nor JSON.
+func TestNotFinite(t *testing.T) {
+	model := overflowing(t)
+	for _, args := range [][]string{
+		{"run", "--raw", model, "hello"},
+		{"run", "--raw", "--json", model, "hello"},
+		{"perplexity", "--json", model, "main_test.go"},
+	} {
+		code, out, said := invoke(t, "", nil, args...)
+		if code != exitBadModel || out != "" || !strings.Contains(said, "not finite") {
+			t.Errorf("%q: exit code %d, want %d; prints %q, says %q", args, code, exitBadModel, out, said)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,7 +33,11 @@ func (a *app) openStore() (*store.Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return store.Open(root)
+	s, err := store.Open(root)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%w; set AVAL_MODELS to a folder that you may write to", err)
+	}
+	return s, err
 }
 
 // located is a model on this machine.

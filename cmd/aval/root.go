@@ -10,6 +10,7 @@ import (
 
 	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/engine"
+	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/sample"
 	"github.com/avalnetwork/aval/internal/store"
 )
@@ -126,6 +127,8 @@ func exitCode(err error) int {
 	var (
 		usage   usageError
 		parse   *gguf.ParseError
+		content *model.FileError
+		arch    *model.UnknownArchitectureError
 		tooLong *engine.PromptTooLongError
 	)
 	switch {
@@ -135,7 +138,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, store.ErrNotFound), errors.Is(err, errNoModel):
 		return exitNotFound
-	case errors.As(err, &parse), errors.Is(err, errBadModel), errors.Is(err, engine.ErrNotFinite):
+	case errors.As(err, &parse), errors.As(err, &content), errors.As(err, &arch), errors.Is(err, errBadModel), errors.Is(err, engine.ErrFile),
+		errors.Is(err, engine.ErrNotFinite):
 		return exitBadModel
 	case errors.As(err, &tooLong), errors.Is(err, engine.ErrRequest), errors.Is(err, engine.ErrEmptyPrompt),
 		errors.Is(err, sample.ErrParams):
