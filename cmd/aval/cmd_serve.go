@@ -130,7 +130,10 @@ func (a *app) serve(ctx context.Context, o *serveOptions, files []string) error 
 		return fmt.Errorf("%w (is another server running? choose another --port)", err)
 	}
 	a.note("serving on http://%s (Ctrl-C ends)", ln.Addr())
-	return srv.Serve(ctx, ln)
+	if err := srv.Serve(ctx, ln); err != nil {
+		return err
+	}
+	return ctx.Err() // only a signal ends it
 }
 
 // plainVersion is the version as Ollama's clients compare it: three numbers.
