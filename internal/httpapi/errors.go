@@ -201,7 +201,8 @@ func decodeError(err error) error {
 	case errors.As(err, &syntax):
 		return badRequest("", "the body is not JSON: %s at byte %d", syntax.Error(), syntax.Offset)
 	case errors.As(err, &typ):
-		return badRequest(typ.Field, "%s: found a JSON %s, want %s", fieldName(typ.Field), typ.Value, kindName(typ.Type))
+		field := clientField(typ.Field)
+		return badRequest(field, "%s: found a JSON %s, want %s", fieldName(field), typ.Value, kindName(typ.Type))
 	}
 	return badRequest("", "the body cannot be read: %v", err)
 }
@@ -221,6 +222,17 @@ func kindName(t reflect.Type) string {
 		return "a number"
 	}
 	return "a whole number"
+}
+
+// clientField is the path of a field as the client wrote it: encoding/json
+// names the Go structs that fields are embedded in, too.
+func clientField(path string) string {
+	for _, name := range []string{"sampling", "refused", "ollamaCommon"} {
+		if rest, ok := strings.CutPrefix(path, name+"."); ok {
+			return rest
+		}
+	}
+	return path
 }
 
 func fieldName(f string) string {
