@@ -111,8 +111,11 @@ func TestShutdownCancels(t *testing.T) {
 		synctest.Wait() // one runs, one waits
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel()
-		go func() { model.turn <- struct{}{} }()
-		if err := e.Shutdown(ctx); err != nil {
+		ended := make(chan error)
+		go func() { ended <- e.Shutdown(ctx) }()
+		synctest.Wait() // the requests are cancelled; a forward pass is not
+		model.turn <- struct{}{}
+		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 		for range 2 {
