@@ -39,7 +39,7 @@ type Config struct {
 	// answer depends on it.
 	Threads int
 	// Context is how many tokens a prompt and its answer may have together; 0:
-	// what the model was trained for.
+	// what the model was trained for, but at least 512.
 	Context int
 	// Parallel is how many requests are computed at the same time; 0: 4.
 	// Others wait.

@@ -28,7 +28,7 @@ func (o *modelOptions) addThreads(f *pflag.FlagSet) {
 
 func (o *modelOptions) add(f *pflag.FlagSet) {
 	o.addThreads(f)
-	f.IntVar(&o.context, "ctx", 0, "tokens of prompt and answer together (0: what the model was trained for)")
+	f.IntVar(&o.context, "ctx", 0, "tokens of prompt and answer together (0: what the model was trained for, but at least 512)")
 }
 
 // maxThreads is far above what helps anywhere.
@@ -39,7 +39,7 @@ func (o *modelOptions) check() error {
 		return usageErrorf("--threads is %d, want 0 (one for each CPU) to %d", o.threads, maxThreads)
 	}
 	if o.context < 0 || o.context > model.MaxContext {
-		return usageErrorf("--ctx is %d, want 0 (what the model was trained for) to %d", o.context, model.MaxContext)
+		return usageErrorf("--ctx is %d, want 0 (what the model was trained for, but at least 512) to %d", o.context, model.MaxContext)
 	}
 	return nil
 }

@@ -45,7 +45,8 @@ MODEL is one of
 const environmentHelp = `
 Environment:
   AVAL_MODELS   the folder of the store (default ~/.aval/models)
-  AVAL_KERNEL   force an implementation of the arithmetic: generic, avx2, avx512, neon
+  AVAL_KERNEL   force an implementation of the arithmetic: generic or, as the
+                machine has, avx2, avx512bw, avx512, neon, neondot
   AVAL_HOST     address for "aval serve" (host or host:port)
   AVAL_API_KEY  key that "aval serve" asks of clients
   HF_TOKEN      token for "aval pull"
