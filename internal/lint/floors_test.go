@@ -12,7 +12,7 @@ import (
 // floors is the architecture, lowest floor first. A package may import only
 // packages of a lower floor. ARCHITECTURE.md explains each one.
 var floors = [][]string{
-	{"internal/cpu", "internal/pool", "internal/testdata", "internal/lint"},
+	{"internal/canon", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint"},
 	{"gguf", "internal/kernel"},
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja"},
 	{"internal/model", "internal/chat", "internal/sample"},
@@ -31,7 +31,9 @@ var owners = map[string]string{
 	"golang.org/x/term":               "cmd/aval",
 	"github.com/prometheus":           "internal/httpapi",
 	"golang.org/x/text":               "internal/token",
+	"github.com/fxamacker/cbor":        "internal/canon",
 	"github.com/openai/openai-go":     "tests only",
+	"pgregory.net/rapid":              "tests only",
 	"github.com/rogpeppe/go-internal": "tests only",
 	"github.com/google/go-cmp":        "tests only",
 	"net/http/httptest":               "tests only",
