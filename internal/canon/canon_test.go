@@ -123,8 +123,15 @@ func TestSumSeparates(t *testing.T) {
 		purpose string
 		parts   []string
 	}{
-		{"ab", nil}, {"ab", []string{""}}, {"ab", []string{"", ""}}, {"abc", nil}, {"ab", []string{"c"}},
-		{"ab", []string{"x", "y"}}, {"ab", []string{"xy"}}, {"ab", []string{"xy", ""}}, {"ab", []string{"", "xy"}},
+		{"ab", nil},
+		{"ab", []string{""}},
+		{"ab", []string{"", ""}},
+		{"abc", nil},
+		{"ab", []string{"c"}},
+		{"ab", []string{"x", "y"}},
+		{"ab", []string{"xy"}},
+		{"ab", []string{"xy", ""}},
+		{"ab", []string{"", "xy"}},
 	} {
 		var parts [][]byte
 		for _, p := range c.parts {

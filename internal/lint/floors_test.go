@@ -31,7 +31,7 @@ var owners = map[string]string{
 	"golang.org/x/term":               "cmd/aval",
 	"github.com/prometheus":           "internal/httpapi",
 	"golang.org/x/text":               "internal/token",
-	"github.com/fxamacker/cbor":        "internal/canon",
+	"github.com/fxamacker/cbor":       "internal/canon",
 	"github.com/openai/openai-go":     "tests only",
 	"pgregory.net/rapid":              "tests only",
 	"github.com/rogpeppe/go-internal": "tests only",
