@@ -14,7 +14,7 @@ import (
 var floors = [][]string{
 	{"internal/canon", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint"},
 	{"gguf", "internal/kernel"},
-	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja"},
+	{"internal/fingerprint", "internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja"},
 	{"internal/model", "internal/chat", "internal/sample"},
 	{"internal/engine"},
 	{"internal/store"},
