@@ -168,6 +168,24 @@ var Models = []Model{
 	},
 }
 
+// Wide are models whose rows and heads are cut where those of Models are whole:
+// in what a referee looks at, and in the tiles of a fingerprint.
+var Wide = []Model{
+	{
+		Name: "wide-float", arch: "gemma3", Layers: 2, Dim: 544, heads: 2, kv: 1, head: 256, ffn: 2100, ctx: 512,
+		meta:    []pair{{"attention.sliding_window", uint32(40)}, {"attention.sliding_window_pattern", uint32(2)}},
+		qkNorms: true, types: floatTypes,
+	},
+	{
+		Name: "wide-blocks", arch: "qwen2", Layers: 2, Dim: 160, heads: 2, kv: 2, head: 160, ffn: 6240, ctx: 512,
+		biases: true, untied: true, types: []gguf.Type{gguf.Q8_0, gguf.Q4_1, gguf.Q5_0, gguf.Q5_1, gguf.IQ4_NL, gguf.Q4_0, gguf.F32},
+	},
+	{
+		Name: "wide-super", arch: "phi3", Layers: 2, Dim: 256, heads: 2, kv: 1, head: 160, ffn: 6400, ctx: 512,
+		fused: true, types: []gguf.Type{gguf.Q4_K, gguf.Q6_K, gguf.F16, gguf.Q3_K, gguf.Q2_K, gguf.Q5_K, gguf.Q8_0, gguf.IQ4_XS, gguf.Q6_K},
+	},
+}
+
 // Text is a text of 40 tokens.
 func Text() []int32 {
 	text := []int32{1}
