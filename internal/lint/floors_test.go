@@ -13,7 +13,7 @@ import (
 // packages of a lower floor. ARCHITECTURE.md explains each one.
 var floors = [][]string{
 	{"internal/canon", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint"},
-	{"gguf", "internal/kernel"},
+	{"gguf", "internal/kernel", "internal/trace"},
 	{"internal/fingerprint", "internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja"},
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel"},
 	{"internal/engine", "internal/operation"},

@@ -43,6 +43,13 @@ func write(t *testing.T, s *testmodel.Model, dir string, plain bool) string {
 // logitsOf reads tokens with a freshly loaded model, chunk at a time.
 func logitsOf(t *testing.T, path string, opt model.Options, tokens []int32, chunk int) []float32 {
 	t.Helper()
+	logits, _ := tracedOf(t, path, opt, tokens, chunk)
+	return logits
+}
+
+// tracedOf is logitsOf with the root of the trace.
+func tracedOf(t *testing.T, path string, opt model.Options, tokens []int32, chunk int) ([]float32, string) {
+	t.Helper()
 	f, err := gguf.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +62,8 @@ func logitsOf(t *testing.T, path string, opt model.Options, tokens []int32, chun
 	defer m.Close()
 	s := m.NewSequence()
 	defer s.Close()
-	return forward(t, m, s, tokens, chunk)
+	logits := tracedForward(t, m, s, tokens, chunk)
+	return logits, rootOf(t, s)
 }
 
 func digestOf(logits []float32) string {
@@ -67,8 +75,8 @@ func digestOf(logits []float32) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// TestArchitectures holds the bits of every architecture and tensor type, and
-// that they are the same for every kernel, number of threads and cut.
+// TestArchitectures holds the bits of every architecture and tensor type, of
+// the logits and of the trace, to be the same for every kernel, number of threads and cut.
 func TestArchitectures(t *testing.T) {
 	dir, text := folder(t), testmodel.Text()
 	for i := range testmodel.Models {
@@ -78,9 +86,12 @@ func TestArchitectures(t *testing.T) {
 			for _, k := range kernel.All() {
 				for _, threads := range []int{1, 3} {
 					for _, chunk := range []int{len(text), 1, 7} {
-						got := digestOf(logitsOf(t, path, model.Options{Threads: threads, Kernel: k.Name()}, text, chunk))
-						if got != s.Digest {
+						logits, root := tracedOf(t, path, model.Options{Threads: threads, Kernel: k.Name()}, text, chunk)
+						if got := digestOf(logits); got != s.Digest {
 							t.Fatalf("%s, %d threads, chunks of %d: digest %q, want %q", k.Name(), threads, chunk, got, s.Digest)
+						}
+						if root != s.Trace {
+							t.Fatalf("%s, %d threads, chunks of %d: trace %q, want %q", k.Name(), threads, chunk, root, s.Trace)
 						}
 					}
 				}

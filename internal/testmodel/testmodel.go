@@ -34,6 +34,7 @@ type Model struct {
 	factors                                 []string // tensors of rotary factors
 	types                                   []gguf.Type
 	Digest                                  string  // SHA-256 of the logits of Text, f32, little endian
+	Trace                                   string  // root of the states of Text
 	Peer                                    float64 // mean negative log-likelihood of Text by llama.cpp
 }
 
@@ -51,12 +52,14 @@ var Models = []Model{
 		Name: "llama", arch: "llama", Layers: 3, Dim: 256, heads: 4, kv: 2, head: 64, ffn: 256, ctx: 512,
 		untied: true, biases: true, outBias: true, factors: []string{"rope_freqs"}, types: kTypes,
 		Digest: "6f11221761b013b438c4119db48e8005164d6a826904161e7a08134bcd920846", Peer: 7.288999,
+		Trace: "ba1f97caf8636f695d9c489baf37ca015c6b608df75f9afb3f68ae78a4fdbb8b",
 	},
 	{
 		Name: "llama-linear", arch: "llama", Layers: 2, Dim: 96, heads: 4, kv: 1, head: 24, ffn: 80, ctx: 512,
 		meta:   []pair{{"rope.scale_linear", float32(3)}},
 		types:  floatTypes,
 		Digest: "5eb2ef82b6445cbeed13d8cb5ae7643d1adf4882ed7085697d11832266ccf9b1", Peer: 5.530526,
+		Trace: "f5a4538c0d61687c1183faec3dcabb0a04e02b50fa2803680bcb6b532b4c56d8",
 	},
 	{
 		Name: "llama-yarn", arch: "llama", Layers: 2, Dim: 256, heads: 8, kv: 8, head: 32, ffn: 512, ctx: 512,
@@ -68,12 +71,14 @@ var Models = []Model{
 		},
 		types:  []gguf.Type{gguf.Q2_K, gguf.Q3_K, gguf.IQ4_XS, gguf.Q5_K, gguf.Q6_K},
 		Digest: "c90e2c9465b4145e065f28d88ad4b6fc74dd8d32157704a1258b8035a74d572d", Peer: 7.256184,
+		Trace: "83949a99eb1d7c3e3c7e140e7aa418a50e04216aa48db57db5f5be34eddd73f0",
 	},
 	{
 		Name: "qwen2", arch: "qwen2", Layers: 3, Dim: 128, heads: 4, kv: 2, head: 32, ffn: 160, ctx: 512,
 		meta:   []pair{{"rope.freq_base", float32(1e6)}},
 		biases: true, types: blockTypes,
 		Digest: "7ba1954118460030b3d8a20e8981e27dc3ad2b044862a2340114b479e7563732", Peer: 5.779014,
+		Trace: "4b9d8931609cb1329912692b12df9c99d8e4da8d645d0fb67ccdc4730b7dc452",
 	},
 	{
 		Name: "qwen2-yarn", arch: "qwen2", Layers: 2, Dim: 128, heads: 2, kv: 1, head: 64, ffn: 96, ctx: 512,
@@ -87,12 +92,14 @@ var Models = []Model{
 		},
 		untied: true, biases: true, types: blockTypes[1:6],
 		Digest: "6230147af1dfd1ae5cdb3356662b3c429476f15783d2b899f8b5f462910d9408", Peer: 5.748312,
+		Trace: "4534af5209a0c5d66ea61d82f7d9b9ea3b1c1035aefb7a9679c6f23f30e4aa97",
 	},
 	{
 		Name: "qwen3", arch: "qwen3", Layers: 3, Dim: 128, heads: 4, kv: 2, head: 64, ffn: 256, ctx: 512,
 		meta:    []pair{{"rope.freq_base", float32(1e6)}},
 		qkNorms: true, types: blockTypes[2:],
 		Digest: "c0065573eb91c85f398f54eebba453b962e907715f57d7c873dff5f326ab71c1", Peer: 5.885712,
+		Trace: "a657db3bcbba6deed71341e659d404b82ccbc3495d012f3a99ea32f27811bcf2",
 	},
 	{
 		Name: "gemma2", arch: "gemma2", Layers: 3, Dim: 128, heads: 8, kv: 4, head: 32, ffn: 256, ctx: 512,
@@ -103,6 +110,7 @@ var Models = []Model{
 		},
 		types:  []gguf.Type{gguf.Q8_0, gguf.F16, gguf.Q4_0, gguf.Q5_1},
 		Digest: "9731d32b5f9468adfe735a915318e916f0edb29cb59b7920fa9543b533fa72c0", Peer: 4.644062,
+		Trace: "e2095458b2ff07774f54a9750095a68d9f2497499c0ad45f5f09e34bfd64f22e",
 	},
 	{
 		Name: "gemma3", arch: "gemma3", Layers: 4, Dim: 256, heads: 4, kv: 1, head: 48, ffn: 256, ctx: 512,
@@ -115,29 +123,34 @@ var Models = []Model{
 		},
 		qkNorms: true, types: []gguf.Type{gguf.BF16, gguf.F32, gguf.F16},
 		Digest: "58ff5493e0c2e59cb927f0f1f21294357bd88e2a8490816f2801e721f6628acf", Peer: 5.445693,
+		Trace: "f856cccf67616c9a197b323914e8189dd5d820149a328c2a8a15cdbd8d4d86cf",
 	},
 	{
 		Name: "gemma3-default", arch: "gemma3", Layers: 7, Dim: 64, heads: 2, kv: 1, head: 32, ffn: 96, ctx: 512,
 		meta:    []pair{{"attention.sliding_window", uint32(5)}, {"rope.freq_base", float32(1e6)}},
 		qkNorms: true, types: []gguf.Type{gguf.Q5_0, gguf.Q8_0, gguf.Q4_1},
 		Digest: "8b9e9a1a94af99b7fd3324fc70433b77fb97868f8ae521fc6d2f71652a77eb87", Peer: 4.908232,
+		Trace: "4e441b6959c5a8ae5393e76507f393e2c267a8ff49fb09dbd29ce6d71baa08d3",
 	},
 	{
 		Name: "gemma3-wide", arch: "gemma3", Layers: 2, Dim: 64, heads: 2, kv: 2, head: 32, ffn: 64, ctx: 512,
 		meta:   []pair{{"rope.freq_base", float32(1e6)}, {"final_logit_softcapping", float32(2)}},
 		untied: true, qkNorms: true, types: blockTypes,
 		Digest: "9960606ac93bf0833f8185193d69d1cc6d44c1a9352edf2aac4a08f42bebd532", Peer: 4.579815,
+		Trace: "fb79f421564404ce7024effc9fe3df0e898f2d150605ace260d37608b3af6bc8",
 	},
 	{
 		Name: "gemma2-largest", arch: "gemma2", Layers: 46, Dim: 32, heads: 2, kv: 1, head: 32, ffn: 32, ctx: 512,
 		types:  []gguf.Type{gguf.F16, gguf.Q8_0},
 		Digest: "af67ebe26cb8706ad80475a22bb1d39cbb455dc038d95684fe39c0cc2c91fd8b", Peer: 4.620958,
+		Trace: "2b110a09d8d9304a5ca48e9b6274094c86917bce36abdc8408834b210f77840d",
 	},
 	{
 		Name: "gemma3-largest", arch: "gemma3", Layers: 62, Dim: 32, heads: 2, kv: 1, head: 32, ffn: 32, ctx: 512,
 		meta:    []pair{{"attention.sliding_window", uint32(16)}},
 		qkNorms: true, types: []gguf.Type{gguf.Q4_1, gguf.BF16},
 		Digest: "ccbe569898c7520ef5ba8b28e7d5c5c67d1d56cc7ef1b19745388ba771b5b5d2", Peer: 4.854940,
+		Trace: "8a7df5e3e86c8e585f082a124d334995f0a9a7285c0eacd5b096a535a80dd2b8",
 	},
 	{
 		Name: "phi3-short", arch: "phi3", Layers: 3, Dim: 256, heads: 8, kv: 2, head: 32, ffn: 256, ctx: 512,
@@ -149,6 +162,7 @@ var Models = []Model{
 		untied: true, fused: true, factors: []string{"rope_factors_long", "rope_factors_short"},
 		types:  []gguf.Type{gguf.Q5_K, gguf.Q4_K, gguf.Q6_K, gguf.Q3_K},
 		Digest: "f8c0208c8647a2bc9dc5a88526ea08606f31f738e2281cd8bd9844271b25a7a2", Peer: 6.750742,
+		Trace: "30cf87044d8d4de39fc1fc41dbda6baf84f86adb1b720c414760835674c2fa2c",
 	},
 	{
 		Name: "phi3-long", arch: "phi3", Layers: 2, Dim: 128, heads: 4, kv: 4, head: 32, ffn: 160, ctx: 512,
@@ -159,12 +173,14 @@ var Models = []Model{
 		},
 		untied: true, fused: true, factors: []string{"rope_factors_long", "rope_factors_short"}, types: blockTypes,
 		Digest: "2d2cc8b20ef2808810efd9810ed43df0f4681f69d6cd47cf76fad36c08f1652f", Peer: 5.323000,
+		Trace: "3ce474b7226e3fda6c773cf0be4547e5cf56c884f06a40a6f23351660763101d",
 	},
 	{
 		Name: "smollm3", arch: "smollm3", Layers: 5, Dim: 128, heads: 4, kv: 2, head: 32, ffn: 192, ctx: 512,
 		meta:   []pair{{"rope.freq_base", float32(2e6)}},
 		types:  blockTypes[3:],
 		Digest: "33effeafdf32d0bfc57bf9037f40e90ddee0b1ac53fd6015a4d70849b1560f38", Peer: 5.934447,
+		Trace: "7c1bd9800bf0bd1fcf7e394b0de7f31a37bb0472f783ed8402b2da27cd12dd3b",
 	},
 }
 
