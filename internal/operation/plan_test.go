@@ -173,7 +173,9 @@ func TestFacts(t *testing.T) {
 			arch, _ := r.file.String("general.architecture")
 			same := func(tensors, prefixes []string, plan func(h model.Header) (*operation.Plan, error)) {
 				t.Helper()
-				proof, err := tree.Prove(t.Context(), fingerprint.Description(arch, tensors, prefixes))
+				proof, err := tree.Prove(t.Context(), fingerprint.Request{
+					Keys: []string{"general.architecture"}, KeyPrefixes: []string{arch + "."}, Tensors: tensors, TensorPrefixes: prefixes,
+				})
 				if err != nil {
 					t.Fatal(err)
 				}
