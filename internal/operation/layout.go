@@ -1,6 +1,6 @@
 package operation
 
-// Sizes of leaves (spec/trace.md, section 4.2). They bound what a referee is
+// Sizes of leaves (spec/trace.md, section 4). They bound what a referee is
 // shown: 16 KiB a leaf, proofs included.
 const (
 	tileLen   = 512  // numbers of a tile of a vector

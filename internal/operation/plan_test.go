@@ -159,6 +159,45 @@ func TestOutputs(t *testing.T) {
 	}
 }
 
+// TestExtremes holds plain Go and the kernels to agree on states that no model
+// gives: enormous, tiny and not numbers at all.
+func TestExtremes(t *testing.T) {
+	for _, list := range [][]testmodel.Model{testmodel.Models, testmodel.Wide} {
+		for i := range list {
+			t.Run(list[i].Name, func(t *testing.T) {
+				r := open(t, &list[i])
+				r.run(40)
+				layers := r.model.Config().Layers
+				for seed := range uint64(6) {
+					random := newRandom(seed)
+					x := r.x[[2]int{layers - 2, 39}]
+					for i := range len(x) / 4 {
+						if random.IntN(1+int(seed)*20) == 0 {
+							values := []uint32{0x7fc00000, 0x7f800000, 0xff800000, 1, 0x80000000, 0x7f7fffff, 0x7e967699, 0xfe967699, random.Uint32()}
+							binary.LittleEndian.PutUint32(x[4*i:], values[random.IntN(len(values))])
+						}
+					}
+					kv := r.kv[[2]int{layers - 1, 11}]
+					for i := range len(kv) / 2 {
+						binary.LittleEndian.PutUint16(kv[2*i:], uint16(random.Uint32()))
+					}
+					v := r.compute(r.layer(layers-1, 39))
+					r.referee(v, false)
+					r.packed = false
+					if plain := r.compute(r.layer(layers-1, 39)); plain.Root() != v.Root() {
+						for op, h := range plain.Roots() {
+							if h != v.Roots()[op] {
+								t.Fatalf("seed %d: the kernels and plain Go differ in %s", seed, v.Plan().Ops()[op].Name)
+							}
+						}
+					}
+					r.packed = true
+				}
+			})
+		}
+	}
+}
+
 // TestFacts holds a plan made from a proof of the header to be that of the
 // file, and the proof to need what the comments say and nothing else.
 func TestFacts(t *testing.T) {
