@@ -55,9 +55,3 @@ type vector struct {
 	layout layout
 	off, n int
 }
-
-// slice is the part of v from number from on.
-func (v vector) slice(from, n int) vector {
-	v.off, v.n = v.off+from, n
-	return v
-}

@@ -303,7 +303,10 @@ func TestPlanRefuses(t *testing.T) {
 		}
 	}
 	for _, c := range []operation.OutputCell{
-		{}, {Prompt: 1, Index: -1}, {Prompt: 513}, {Prompt: 1, Index: 512},
+		{},
+		{Prompt: 1, Index: -1},
+		{Prompt: 513},
+		{Prompt: 1, Index: 512},
 		{Prompt: 1, Params: sample.Params{TopP: 2}},
 		{Prompt: 1, Params: sample.Params{LogitBias: map[int32]float32{testmodel.Vocab: 1}}},
 	} {
