@@ -65,7 +65,7 @@ func find[T any](m map[[2]int]T, layer, position int) (T, error) {
 func (r *run) X(layer, position int) ([]byte, error)  { return find(r.x, layer, position) }
 func (r *run) KV(layer, position int) ([]byte, error) { return find(r.kv, layer, position) }
 func (r *run) Tokens(from, to int) ([]int32, error)   { return r.tokens[from:to], nil }
-func (r *run) Tensor(name string) ([]byte, error) { return r.file.Data(r.file.Tensor(name)), nil }
+func (r *run) Tensor(name string) ([]byte, error)     { return r.file.Data(r.file.Tensor(name)), nil }
 
 func (r *run) Matrices(name string) []*kernel.Matrix {
 	if !r.packed {
