@@ -99,11 +99,14 @@ func (r *run) referee(v *operation.Values, every bool) {
 // and windows, to end in the states of the engine, and each leaf of them to be
 // what a referee computes from its evidence.
 func TestStates(t *testing.T) {
-	positions := []int{0, 1, 30, 31, 32, 33, 255, 256, 257, 290}
+	all := []int{0, 1, 30, 31, 32, 33, 255, 256, 257, 290}
 	for _, list := range [][]testmodel.Model{testmodel.Models, testmodel.Wide} {
 		for i := range list {
 			t.Run(list[i].Name, func(t *testing.T) {
-				r := open(t, &list[i])
+				r, positions := open(t, &list[i]), all
+				if testing.Short() && i%4 > 0 {
+					positions = all[:6]
+				}
 				r.run(positions[len(positions)-1] + 1)
 				layers := r.model.Config().Layers
 				for _, p := range positions {
@@ -168,7 +171,11 @@ func TestExtremes(t *testing.T) {
 				r := open(t, &list[i])
 				r.run(40)
 				layers := r.model.Config().Layers
-				for seed := range uint64(6) {
+				seeds := uint64(6)
+				if testing.Short() {
+					seeds = 2
+				}
+				for seed := range seeds {
 					random := newRandom(seed)
 					x := r.x[[2]int{layers - 2, 39}]
 					for i := range len(x) / 4 {
