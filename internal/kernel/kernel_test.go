@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"unsafe"
 )
@@ -183,6 +184,11 @@ func TestMul(t *testing.T) {
 					k.Mul(got, m, 0, a, s)
 					generic.Mul(want, m, 0, b, s)
 					same(t, what, got, want)
+					// In parts, the columns give what they give at once.
+					for from := 0; from < cols; from += 512 {
+						k.MulColumns(got, m, 0, a, from, min(from+512, cols), s)
+					}
+					same(t, what+", in parts", got, want)
 					// Alone, each vector gives what it gives in the batch.
 					one := NewActs(1, cols)
 					i := r.IntN(n)
@@ -369,4 +375,30 @@ func directAttention(h *Heads, q, keys, values []float32, pos int) []float64 {
 		out[d] /= sum
 	}
 	return out
+}
+
+// TestExport takes keys and values out of one head's memory and puts them into
+// another's.
+func TestExport(t *testing.T) {
+	for _, dim := range []int{2, 16, 24, 64} {
+		a, b := make([]uint16, KVSize(dim)), make([]uint16, KVSize(dim))
+		key, value := make([]float32, dim), make([]float32, dim)
+		for pos := range PageLen {
+			for d := range dim {
+				key[d], value[d] = float32(pos*3+d)/16, -float32(pos*5+d)/16
+			}
+			Store(a, pos, key, value)
+			k, v := make([]byte, 2*dim), make([]byte, 2*dim)
+			Export(k, v, a, pos)
+			for d := range dim {
+				if got := FromF16(uint16(k[2*d]) | uint16(k[2*d+1])<<8); got != key[d] {
+					t.Fatalf("dim %d, position %d: key %d is %v, want %v", dim, pos, d, got, key[d])
+				}
+			}
+			Import(b, pos, k, v)
+		}
+		if !slices.Equal(a, b) {
+			t.Errorf("dim %d: the two differ", dim)
+		}
+	}
 }
