@@ -16,7 +16,7 @@ var floors = [][]string{
 	{"gguf", "internal/kernel"},
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja"},
 	{"internal/model", "internal/chat", "internal/sample"},
-	{"internal/engine"},
+	{"internal/engine", "internal/audit/dispute"},
 	{"internal/store"},
 	{"internal/hub", "internal/httpapi", "internal/bench", "internal/store/errfs"},
 	{"internal/httpapi/fake", "."}, // . is the package aval
