@@ -108,7 +108,7 @@ func (c *Challenger) next() (kind, any, error) {
 	if g.plan == nil {
 		return c.inTrace()
 	}
-	if c.plan == nil {
+	if c.plan == nil || c.cell != g.cell {
 		if err := c.name(g.cell); err != nil {
 			return 0, nil, err
 		}

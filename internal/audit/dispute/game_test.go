@@ -1,16 +1,18 @@
 package dispute_test
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"flag"
 	"math/rand/v2"
 	"testing"
 
 	"github.com/avalnetwork/aval/internal/audit/dispute"
+	"github.com/avalnetwork/aval/internal/canon"
 )
 
 var (
-	games = flag.Int("games", 300, "games of each property test")
+	games = flag.Int("games", 25, "rounds of each property test")
 	seed  = flag.Uint64("seed", 0, "play only the game of this seed, if not 0")
 )
 
@@ -44,52 +46,75 @@ type player interface {
 type result struct {
 	dispute.Outcome
 	messages int
-	bytes    int
+	bytes    int // of the messages that the referee took
 	ticks    uint64
 	work     dispute.Work
-	log      [][]byte
 }
 
-// play plays a game to its end. Who has no move lets the time run out. Both
-// parties' pictures of the game must agree with the referee's.
-func play(t *testing.T, run dispute.Run, terms dispute.Terms, prover, challenger player) result {
+// table is where a game is played.
+type table struct {
+	t       *testing.T
+	game    *toyGame
+	terms   dispute.Terms
+	referee *dispute.Referee
+	log     [][]byte // messages that the referee took
+}
+
+func newTable(t *testing.T, g *toyGame, terms dispute.Terms) *table {
 	t.Helper()
-	referee, err := dispute.NewReferee(run, terms)
+	referee, err := dispute.NewReferee(g.run, terms)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return &table{t: t, game: g, terms: terms, referee: referee}
+}
+
+// play plays a game to its end, while others send rubbish. Who has no move lets
+// the time run out. The parties' pictures of the game must agree with the
+// referee's.
+func (tab *table) play(r *rand.Rand, prover, challenger player) result {
+	tab.t.Helper()
 	var res result
 	all := []player{prover, challenger}
+	spam := dispute.Work{}
 	for {
-		if o, over := referee.Outcome(); over {
-			res.Outcome, res.work = o, referee.Work()
+		o, over := tab.referee.Outcome()
+		if over {
+			res.Outcome = o
 			break
 		}
-		if res.ticks > terms.Bound() {
-			t.Fatalf("the game is not over after %d ticks", res.ticks)
+		if res.ticks > tab.terms.Bound() {
+			tab.t.Fatalf("the game is not over after %d ticks", res.ticks)
 		}
+		tab.spam(r, &spam)
 		moved := false
 		for _, p := range all {
 			m, err := p.Move()
 			if err != nil && !errors.Is(err, dispute.ErrSame) {
-				t.Fatalf("message %d: %v", res.messages, err)
+				tab.t.Fatalf("message %d: %v", len(tab.log), err)
 			}
-			if m == nil || referee.Step(m) != nil {
+			before := tab.referee.Work()
+			if m == nil {
+				continue
+			}
+			if tab.referee.Step(m) != nil {
+				after := tab.referee.Work()
+				spam.Bytes += after.Bytes - before.Bytes
+				spam.Hashes += after.Hashes - before.Hashes
+				spam.Signatures += after.Signatures - before.Signatures
 				continue
 			}
 			moved = true
-			res.messages++
-			res.bytes += len(m)
-			res.log = append(res.log, m)
+			tab.log = append(tab.log, m)
 			for _, q := range all {
 				if err := q.Step(m); err != nil {
-					t.Fatalf("message %d: %v", res.messages, err)
+					tab.t.Fatalf("message %d: %v", len(tab.log), err)
 				}
 			}
 			break
 		}
 		if !moved {
-			referee.Tick(1)
+			tab.referee.Tick(1)
 			res.ticks++
 			for _, q := range all {
 				q.Tick(1)
@@ -98,10 +123,86 @@ func play(t *testing.T, run dispute.Run, terms dispute.Terms, prover, challenger
 	}
 	for _, p := range all {
 		if o, over := p.Outcome(); !over || o != res.Outcome {
-			t.Errorf("a party saw %v, the referee %v", o, res.Outcome)
+			tab.t.Errorf("a party saw %v, the referee %v", o, res.Outcome)
 		}
 	}
+	res.messages = len(tab.log)
+	for _, m := range tab.log {
+		res.bytes += len(m)
+	}
+	w := tab.referee.Work()
+	res.work = dispute.Work{Bytes: w.Bytes - spam.Bytes, Hashes: w.Hashes - spam.Hashes, Signatures: w.Signatures - spam.Signatures, Leaves: w.Leaves}
+	tab.checkWork(res)
 	return res
+}
+
+// checkWork holds the referee's work to section 8 of spec/dispute.md: all of it
+// is linear in the bytes of the messages that it took.
+func (tab *table) checkWork(res result) {
+	w := res.work
+	if w.Leaves > 1 {
+		tab.t.Errorf("the referee evaluated %d leaves", w.Leaves)
+	}
+	if w.Bytes > 2*res.bytes {
+		tab.t.Errorf("the referee read %d bytes of messages of %d", w.Bytes, res.bytes)
+	}
+	if limit := res.bytes/16 + 16*res.messages; w.Hashes > limit {
+		tab.t.Errorf("the referee computed %d hashes for %d bytes in %d messages", w.Hashes, res.bytes, res.messages)
+	}
+	if w.Signatures > 2*res.messages+2 {
+		tab.t.Errorf("the referee verified %d signatures for %d messages", w.Signatures, res.messages)
+	}
+}
+
+// spam sends what anybody could send. Nothing of it may change anything.
+func (tab *table) spam(r *rand.Rand, w *dispute.Work) {
+	if r == nil || r.IntN(2) == 0 {
+		return
+	}
+	mover, round := tab.referee.Turn()
+	before := tab.referee.Work()
+	id := tab.referee.ID()
+	junk := [][]byte{nil, randomBytes(r, r.IntN(200))}
+	for _, m := range tab.log { // again, changed, in another place
+		again := parse(m)
+		junk = append(junk, m)
+		again.Body = mutate(r, again.Body)
+		junk = append(junk, must(canon.Marshal(&again)))
+		again = parse(m)
+		again.Round = round
+		junk = append(junk, must(canon.Marshal(&again)))
+	}
+	// The one whose turn it is not signs well; the one whose turn it is signed
+	// for another game, or another place in this one.
+	keys := []ed25519.PrivateKey{dispute.ProverParty: tab.game.proverKey, dispute.ChallengerParty: tab.game.key}
+	head := heads(id, tab.log)
+	own := wire{Dispute: id[:], Round: round, Kind: uint8(r.IntN(9)), Body: randomBytes(r, 20)}
+	for party, key := range keys[1:] {
+		if dispute.Party(party+1) != mover {
+			junk = append(junk, own.sign(key, head[len(head)-1]))
+			continue
+		}
+		junk = append(junk, own.sign(key, canon.Hash{1}))
+		other := own
+		other.Round += 2
+		junk = append(junk, other.sign(key, head[len(head)-1]))
+		other = own
+		other.Dispute = make([]byte, 32)
+		junk = append(junk, other.sign(key, head[len(head)-1]))
+	}
+	for range min(4, len(junk)) {
+		m := junk[r.IntN(len(junk))]
+		if err := tab.referee.Step(m); !errors.Is(err, dispute.ErrIgnored) {
+			tab.t.Errorf("the referee took junk: %v", err)
+		}
+	}
+	if m, n := tab.referee.Turn(); m != mover || n != round {
+		tab.t.Error("junk changed whose turn it is")
+	}
+	after := tab.referee.Work()
+	w.Bytes += after.Bytes - before.Bytes
+	w.Hashes += after.Hashes - before.Hashes
+	w.Signatures += after.Signatures - before.Signatures
 }
 
 // parties makes the two honest machines of a game.
@@ -173,7 +274,7 @@ func TestWrongLeafIsFound(t *testing.T) {
 			return // the wrong leaf did not change the token, which is all that is committed to
 		}
 		p, c := g.parties(t, terms)
-		res := play(t, g.run, terms, p, c)
+		res := newTable(t, g, terms).play(r, p, c)
 		f := res.Finding
 		if res.Winner != dispute.ChallengerParty || res.Reason != dispute.Fraud {
 			t.Errorf("a fault at %+v: %v", at, res.Outcome)

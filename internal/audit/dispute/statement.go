@@ -10,7 +10,7 @@ import (
 
 const (
 	maxLayers     = 1 << 10
-	maxPositions  = 1 << 32
+	maxPositions  = 1 << 21 // a prompt and an answer of receipt.MaxIDs
 	maxOperations = 1 << 10
 	saltSize      = 16
 )

@@ -441,13 +441,13 @@ func newToyGame(r *rand.Rand, s toyShape, fault func(*toyParty) func(dispute.Cel
 	}
 	g.prover = p
 	g.run.ids = canon.Root(p.saltedIDs())
-	param := []byte{g.run.param}
-	c.Receipt = canon.Sum("toy receipt", g.run.model[:], g.run.ids[:], c.Key, param)
+	var trace canon.Hash
 	if s.trace {
 		g.salt = randomBytes(r, 16)
-		h := toyCommitment(g.salt, p.states)
-		c.Trace = &h
+		trace = toyCommitment(g.salt, p.states)
+		c.Trace = &trace
 	}
+	c.Receipt = canon.Sum("toy receipt", g.run.model[:], g.run.ids[:], c.Key, []byte{g.run.param}, trace[:])
 	g.challenger = &toyParty{run: g.run, model: model, layers: s.layers, ids: p.ids, salts: p.salts}
 	g.challenger.computeAll()
 	return g
