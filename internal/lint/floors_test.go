@@ -13,11 +13,11 @@ import (
 // packages of a lower floor. ARCHITECTURE.md explains each one.
 var floors = [][]string{
 	{"internal/canon", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint"},
-	{"gguf", "internal/kernel"},
-	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja"},
-	{"internal/model", "internal/chat", "internal/sample"},
-	{"internal/engine", "internal/audit/dispute"},
-	{"internal/store"},
+	{"gguf", "internal/kernel", "internal/trace"},
+	{"internal/fingerprint", "internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja"},
+	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel"},
+	{"internal/engine", "internal/operation"},
+	{"internal/store", "internal/audit/dispute"},
 	{"internal/hub", "internal/httpapi", "internal/bench", "internal/store/errfs"},
 	{"internal/httpapi/fake", "."}, // . is the package aval
 	{"cmd/aval"},
@@ -38,6 +38,7 @@ var owners = map[string]string{
 	"github.com/google/go-cmp":        "tests only",
 	"net/http/httptest":               "tests only",
 	module + "/internal/testdata":     "tests only",
+	module + "/internal/testmodel":    "tests only",
 	module + "/internal/store/errfs":  "tests only",
 	module + "/internal/httpapi/fake": "tests only",
 	"testing":                         "internal/testdata",
