@@ -161,3 +161,9 @@ func (d *Description) Angles(p *LayerParts, factors []float32, position int) (co
 
 // Rotate turns the pairs of one head in place.
 func (d *Description) Rotate(x, cos, sin []float32) { rotate(x, cos, sin, d.config.interleaved) }
+
+// Matrices returns the rows of a tensor as the model has them packed, one
+// matrix after the other; nil if it has none of this name.
+func (m *Model) Matrices(tensor string) []*kernel.Matrix {
+	return m.packed[tensor]
+}

@@ -20,6 +20,7 @@ type loader struct {
 
 	packing bool
 	arena   *arena
+	packed  map[string][]*kernel.Matrix
 	total   int
 	used    map[string]bool
 	floats  bool
@@ -35,6 +36,7 @@ func (l *loader) fail(name, format string, args ...any) {
 
 // load fills m's weights.
 func (l *loader) load(m *Model) error {
+	l.packed = map[string][]*kernel.Matrix{}
 	for _, l.packing = range []bool{false, true} {
 		if l.packing {
 			var err error
@@ -54,7 +56,7 @@ func (l *loader) load(m *Model) error {
 			}
 		}
 	}
-	m.arena = l.arena
+	m.arena, m.packed = l.arena, l.packed
 	m.weights.floats, m.weights.quantized = l.floats, l.quants
 	return nil
 }
@@ -244,6 +246,7 @@ func (l *loader) take(name string, first, n, all, cols int) *kernel.Matrix {
 		l.quants = true
 	}
 	l.pack(m, t, first)
+	l.packed[name] = append(l.packed[name], m)
 	return m
 }
 

@@ -37,6 +37,7 @@ type Model struct {
 	kernel  *kernel.Kernel
 	pool    *pool.Pool
 	weights weights
+	packed  map[string][]*kernel.Matrix // the matrices of weights by their tensors, in the order of the rows
 	arena   *arena
 	state   *state
 	cache   cache

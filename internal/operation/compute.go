@@ -35,7 +35,10 @@ type Values struct {
 // Compute computes a cell.
 func Compute(p *Plan, src Source) (*Values, error) {
 	v := &Values{plan: p}
-	r := &reader{values: v, src: src, x: map[Input][]byte{}, tensors: map[string][]byte{}}
+	r := &reader{
+		values: v, src: src, kernel: kernel.Best(),
+		states: map[Input][]byte{}, tensors: map[string][]byte{}, acts: map[actsKey]*kernel.Acts{},
+	}
 	for i, o := range p.ops {
 		v.ops = append(v.ops, make([]byte, o.at(o.leaves)))
 		if done, err := r.multiply(i); err != nil {
@@ -54,11 +57,10 @@ func Compute(p *Plan, src Source) (*Values, error) {
 type reader struct {
 	values  *Values
 	src     Source
-	x       map[Input][]byte // vectors of states, by their input without tiles
-	tensors map[string][]byte
-	scratch *kernel.Scratch
 	kernel  *kernel.Kernel
-	acts    map[Input]*kernel.Acts
+	states  map[Input][]byte // vectors of states, by their input without tiles
+	tensors map[string][]byte
+	acts    map[actsKey]*kernel.Acts
 }
 
 // leaves computes an operation leaf by leaf.
@@ -95,7 +97,7 @@ func (r *reader) input(in Input) ([]byte, error) {
 		}
 		from, to := y.at(in.From), y.at(in.To)
 		in.From, in.To = 0, 0
-		b, ok := r.x[in]
+		b, ok := r.states[in]
 		if !ok {
 			var err error
 			if b, err = get(in.Layer, in.Position); err != nil {
@@ -104,7 +106,7 @@ func (r *reader) input(in Input) ([]byte, error) {
 			if want := y.n * y.size; len(b) != want {
 				return nil, fmt.Errorf("operation: the state of layer %d at position %d has a vector of %d bytes, want %d", in.Layer, in.Position, len(b), want)
 			}
-			r.x[in] = b
+			r.states[in] = b
 		}
 		return b[from:to], nil
 	case Tokens:
@@ -160,9 +162,11 @@ func (v *Values) Hashes(op int) []canon.Hash {
 	}
 	if v.hashes[op] == nil {
 		list := make([]canon.Hash, v.plan.ops[op].leaves)
-		for i := range list {
-			list[i] = canon.Leaf(v.Leaf(op, i))
-		}
+		share(len(list), 1024, func(from, to int) {
+			for i := from; i < to; i++ {
+				list[i] = canon.Leaf(v.Leaf(op, i))
+			}
+		})
 		v.hashes[op] = list
 	}
 	return v.hashes[op]

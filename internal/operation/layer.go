@@ -14,14 +14,23 @@ type LayerCell struct {
 	Token int32
 }
 
+// LayerTensors names the tensors that [PlanLayer] asks a header for, beside the
+// key general.architecture and those that begin with the architecture and a
+// dot: single ones and all that begin with a prefix.
+func LayerTensors(arch string, layer int) (names, prefixes []string) {
+	names = []string{"rope_freqs.weight"}
+	if arch == "phi3" {
+		names = []string{"rope_factors_long.weight", "rope_factors_short.weight"}
+	}
+	if layer == 0 {
+		names = append(names, "token_embd.weight")
+	}
+	return names, []string{fmt.Sprintf("blk.%d.", layer)}
+}
+
 // PlanLayer makes the plan of a layer cell of the model that h is the header
 // of; context is the number of positions that the run's sequence might have
-// had, 0 for what the model was trained for. Of h it reads
-// general.architecture, the keys that begin with the name of the architecture
-// and a dot, the tensors that begin with blk. and the number of the layer and a
-// dot, the tensor of rotary factors if layers rotate (rope_freqs.weight; in
-// phi3 rope_factors_long.weight or rope_factors_short.weight), and in layer 0
-// token_embd.weight.
+// had, 0 for what the model was trained for.
 func PlanLayer(h model.Header, context int, c LayerCell) (*Plan, error) {
 	d, err := describe(h, context)
 	if err != nil {

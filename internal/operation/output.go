@@ -27,9 +27,13 @@ type OutputCell struct {
 // repeating it.
 var ErrMasked = errors.New("operation: a grammar limits this token, which a referee cannot decide: repeat the step instead")
 
-// PlanOutput makes the plan of an output cell. Of the header it reads what [PlanLayer]
-// reads, but of the tensors output_norm.weight, output.weight and
-// token_embd.weight.
+// OutputTensors names the tensors that [PlanOutput] asks a header for, beside
+// the keys of [LayerTensors].
+func OutputTensors() []string {
+	return []string{"output.weight", "output_norm.weight", "token_embd.weight"}
+}
+
+// PlanOutput makes the plan of an output cell; context is that of [PlanLayer].
 func PlanOutput(header model.Header, context int, c OutputCell) (*Plan, error) {
 	if c.Masked {
 		return nil, ErrMasked
@@ -57,14 +61,18 @@ func PlanOutput(header model.Header, context int, c OutputCell) (*Plan, error) {
 	b := newBuilder(d)
 	x := vector{in: Input{Kind: X, Layer: d.Layers - 1, Position: position}, layout: tiles(d.Dim), n: d.Dim}
 	h := b.activations("output_norm", b.norm("output_norm", x, norm), matrix)
-	z := b.logits(b.product("output", matrix, h), c)
-	if c.Params.Temperature == 0 {
+	b.choose(b.product("output", matrix, h), c)
+	return b.done()
+}
+
+// choose adds the choice from the products with the output matrix.
+func (b *builder) choose(y vector, c OutputCell) {
+	if z := b.logits(y, c); c.Params.Temperature == 0 {
 		b.greedy(z)
 	} else {
 		b.draw(z, c)
 	}
 	b.plan.result = b.next() - 1
-	return b.done()
 }
 
 // logits adds what becomes of the products: the cap of the model, the bias and

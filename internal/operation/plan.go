@@ -119,10 +119,11 @@ func (p *Plan) Token(value []byte) (int32, error) {
 
 // Pieces are the lengths of the pieces of an input.
 func (p *Plan) Pieces(in Input) []int {
-	var sizes []int
-	for i := in.From; i < in.To; i++ {
-		in.From, in.To = i, i+1
-		sizes = append(sizes, p.bytes(in))
+	sizes := make([]int, in.To-in.From)
+	for i := range sizes {
+		one := in
+		one.From, one.To = in.From+i, in.From+i+1
+		sizes[i] = p.bytes(one)
 	}
 	return sizes
 }

@@ -3,6 +3,7 @@ package operation_test
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"testing"
 
 	"github.com/avalnetwork/aval/gguf"
@@ -64,7 +65,10 @@ func (r *run) KV(layer, position int) ([]byte, error) { return find(r.kv, layer,
 func (r *run) Tokens(from, to int) ([]int32, error)   { return r.tokens[from:to], nil }
 func (r *run) Tensor(name string) ([]byte, error)     { return r.file.Data(r.file.Tensor(name)), nil }
 func (r *run) Matrices(name string) []*kernel.Matrix {
-	return nil
+	if !r.packed {
+		return nil
+	}
+	return r.model.Matrices(name)
 }
 
 func (r *run) layer(layer, position int) *operation.Plan {
@@ -169,3 +173,7 @@ func TestModels(t *testing.T) {
 func bits(b []byte, i int) uint32 {
 	return uint32(b[4*i]) | uint32(b[4*i+1])<<8 | uint32(b[4*i+2])<<16 | uint32(b[4*i+3])<<24
 }
+
+func newRandom(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 7)) }
+
+func (r *run) vocab() int { return r.model.Config().Vocab }
