@@ -5,14 +5,13 @@ import (
 	"fmt"
 
 	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/operation"
+	"github.com/avalnetwork/aval/internal/trace"
 )
 
 // ErrSame says that a challenger has nothing to accuse: what the prover showed
 // is what the challenger computed.
 var ErrSame = errors.New("dispute: the prover's run is the challenger's own")
-
-// tileSize is how vectors are cut for their roots (spec/trace.md).
-const tileSize = 2048
 
 // accuser makes proofs of fraud from what the prover showed and what the
 // challenger knows.
@@ -29,8 +28,8 @@ type accuser struct {
 	description []byte
 	plan        Plan
 	made        *CellStatement
-	values      [][][]byte // the challenger's own leaves of the cell
-	leaves      view       // of the trees of the operations
+	values      Values // the challenger's own
+	leaves      view   // of the trees of the operations
 }
 
 // begin takes what the prover showed of its trace first. A proof is returned if
@@ -45,7 +44,7 @@ func (a *accuser) begin(t *TraceStatement, shown *reveal) (*Proof, error) {
 		return &Proof{Fault: WrongTrace, Trace: t}, nil
 	}
 	if len(own) != t.Layers {
-		d, err := a.witness.Description(Cell{Output: true})
+		d, err := a.witness.Description(Cell{})
 		return &Proof{Fault: WrongTrace, Trace: t, Description: d}, err
 	}
 	a.states = view{own, []*reveal{shown}}
@@ -75,15 +74,15 @@ func (a *accuser) name(c Cell) error {
 	if err != nil {
 		return err
 	}
-	plan, err := a.run.Plan(c, description)
+	plan, _, err := a.run.Plan(c, description)
 	if err != nil {
 		return err
 	}
-	values, err := a.witness.Cell(c)
+	values, ops, err := a.witness.Cell(c)
 	if err != nil {
 		return err
 	}
-	own := hashLeaves(values)
+	own := hashes(values, ops)
 	if err := fits(own, plan); err != nil {
 		return err
 	}
@@ -121,7 +120,8 @@ func (a *accuser) closing() (*Proof, error) {
 	p, c := a.proof(WrongClosing), a.cell
 	var err error
 	if c.Output {
-		p.Token, err = a.witness.Opening(a.claim.Prompt + c.Position)
+		i := a.claim.Prompt + c.Position
+		p.Token, err = a.witness.Opening(i, i+1)
 		return p, err
 	}
 	s := span{c.Layer, c.Position, c.Position + 1}
@@ -139,15 +139,11 @@ func (a *accuser) state(s span) *StateProof {
 }
 
 // leaf: a leaf is not the function of its inputs.
-func (a *accuser) leaf(operation, leaf int) (*Proof, error) {
-	p, s := a.proof(WrongLeaf), span{operation, leaf, leaf + 1}
+func (a *accuser) leaf(op, leaf int) (*Proof, error) {
+	p, s := a.proof(WrongLeaf), span{op, leaf, leaf + 1}
 	h := a.leaves.node(s)
-	p.Operation, p.Leaf, p.Hash, p.Path = operation, leaf, &h, a.leaves.prove(s)
-	needs, err := a.plan.Needs(operation, leaf)
-	if err != nil {
-		return nil, err
-	}
-	for _, n := range needs {
+	p.Operation, p.Leaf, p.Hash, p.Path = op, leaf, &h, a.leaves.prove(s)
+	for _, n := range a.plan.Inputs(op, leaf) {
 		in, err := a.input(n)
 		if err != nil {
 			return nil, err
@@ -159,37 +155,31 @@ func (a *accuser) leaf(operation, leaf int) (*Proof, error) {
 
 // input proves one input. Inputs are before the first difference, so that the
 // challenger's are the prover's.
-func (a *accuser) input(n Need) (in Input, err error) {
+func (a *accuser) input(n operation.Input) (in Input, err error) {
 	switch n.Kind {
-	case Earlier:
-		in.Values = a.values[n.Operation][n.From:n.To]
-		in.Proof = a.leaves.prove(span{n.Operation, n.From, n.To})
-	case X, KV:
-		position := n.Position
-		if n.Kind == X {
-			position = a.claim.at(a.cell)
+	case operation.Leaves:
+		for i := n.From; i < n.To; i++ {
+			in.Value = append(in.Value, a.values.Leaf(n.Op, i)...)
 		}
-		x, kv, err := a.witness.State(n.Layer, position)
+		in.Proof = a.leaves.prove(span{n.Op, n.From, n.To})
+	case operation.X, operation.KV:
+		v, other, err := a.witness.State(n.Layer, n.Position)
 		if err != nil {
 			return in, err
 		}
-		if n.Kind == KV {
-			x, kv = kv, x
+		if n.Kind == operation.KV {
+			v, other = other, v
 		}
-		tiles := hashTiles(x)
-		if n.Tiles != len(tiles) {
-			return in, fmt.Errorf("dispute: a vector of %d bytes at layer %d, position %d, want %d tiles", len(x), n.Layer, position, n.Tiles)
-		}
-		in.Values = [][]byte{x[n.Tile*tileSize : min((n.Tile+1)*tileSize, len(x))]}
-		in.Proof = canon.Range(tiles, n.Tile, n.Tile+1)
-		in.State = a.state(span{n.Layer, position, position + 1})
-		in.State.Beside = canon.VectorRoot(kv, tileSize)
-	case Token:
-		in.Other, err = a.witness.Opening(n.Position)
-	case Weights:
-		in.Other, err = a.witness.Weights(a.cell, n)
+		in.Value = v[n.From*trace.Tile : min(n.To*trace.Tile, len(v))]
+		in.Proof = canon.Range(hashTiles(v), n.From, n.To)
+		in.State = a.state(span{n.Layer, n.Position, n.Position + 1})
+		in.State.Beside = trace.VectorRoot(other)
+	case operation.Tokens:
+		in.Opening, err = a.witness.Opening(n.From, n.To)
+	case operation.Tiles:
+		in.Opening, err = a.witness.Tiles(n.Tensor, n.From, n.To)
 	default:
-		err = fmt.Errorf("dispute: a need of unknown kind %d", n.Kind)
+		err = fmt.Errorf("dispute: an input of unknown kind %d", n.Kind)
 	}
 	return in, err
 }
@@ -197,8 +187,8 @@ func (a *accuser) input(n Need) (in Input, err error) {
 // hashTiles is the hashed leaves of the tree of a vector.
 func hashTiles(v []byte) []canon.Hash {
 	var tiles []canon.Hash
-	for len(v) > tileSize {
-		tiles, v = append(tiles, canon.Leaf(v[:tileSize])), v[tileSize:]
+	for len(v) > trace.Tile {
+		tiles, v = append(tiles, canon.Leaf(v[:trace.Tile])), v[trace.Tile:]
 	}
 	return append(tiles, canon.Leaf(v))
 }

@@ -85,7 +85,7 @@ var lies = []struct {
 	}},
 	{"a state replaced, and all leaves of cells when shown", func(r *rand.Rand, s toyShape, p *toyParty) {
 		p.states[r.IntN(s.layers)][r.IntN(s.prompt+s.drawn-1)] = canon.Hash(randomBytes(r, 32))
-		p.shown = func(_ dispute.Cell, v [][][]byte) [][][]byte {
+		p.shown = func(_ dispute.Cell, v toyValues) toyValues {
 			for _, op := range v {
 				for k := range op {
 					op[k] = []byte{byte(k)}
@@ -131,9 +131,9 @@ func forgeToken(r *rand.Rand, s toyShape, p *toyParty) int {
 }
 
 // changeLeaf changes one leaf of a cell when it is shown.
-func changeLeaf(r *rand.Rand, at dispute.Cell) func(dispute.Cell, [][][]byte) [][][]byte {
+func changeLeaf(r *rand.Rand, at dispute.Cell) func(dispute.Cell, toyValues) toyValues {
 	a, b, bit := r.IntN(1000), r.IntN(1000), r.IntN(1000)
-	return func(c dispute.Cell, v [][][]byte) [][][]byte {
+	return func(c dispute.Cell, v toyValues) toyValues {
 		if c == at {
 			op := v[a%len(v)]
 			leaf := op[b%len(op)]
@@ -188,14 +188,14 @@ func (p *pretender) States() ([][]canon.Hash, error) {
 
 func (p *pretender) Output() (int, bool) { return p.cell.Position, p.cell.Output }
 
-func (p *pretender) Cell(c dispute.Cell) ([][][]byte, error) {
-	v, err := p.toyParty.Cell(c)
+func (p *pretender) Cell(c dispute.Cell) (dispute.Values, int, error) {
+	v, err := p.toyParty.compute(c)
 	if err == nil && c == p.cell && !p.closing {
 		op := v[p.op%len(v)]
 		k := p.leaf % len(op)
 		op[k] = append(slices.Clone(op[k]), 1)
 	}
-	return v, err
+	return v, len(v), err
 }
 
 // accusers are witnesses of challengers that are wrong.
@@ -224,7 +224,7 @@ var accusers = []struct {
 		d := &described{g.challenger, g.challenger.model.description()}
 		m := *g.challenger.model
 		m.tiles = slices.Clone(m.tiles)
-		m.tiles[r.IntN(len(m.tiles))] = randomBytes(r, 30)
+		m.tiles[r.IntN(len(m.tiles))] = randomBytes(r, toyWeights)
 		g.challenger.model = &m
 		g.challenger.computeAll()
 		return d

@@ -31,7 +31,7 @@ func (c *Challenger) Accuse(proof []byte) { c.ready = proof }
 // RememberTrace keeps a statement that the prover made outside of the game. If
 // it makes another one in the game, that is the fraud.
 func (c *Challenger) RememberTrace(t *TraceStatement) {
-	if c.claim.Trace == nil && t.check(c.claim, &Work{}) == nil {
+	if c.claim.Trace.IsZero() && t.check(c.claim, &Work{}) == nil {
 		c.served = append(c.served, &Proof{Fault: TwoTraces, Trace: t})
 	}
 }

@@ -237,8 +237,11 @@ func randomFanout(r *rand.Rand) int { return []int{2, 3, 4, 7, 1024}[r.IntN(5)] 
 func faultAt(r *rand.Rand, s toyShape, at *place) func(*toyParty) func(dispute.Cell, int, int, []byte) []byte {
 	return func(p *toyParty) func(dispute.Cell, int, int, []byte) []byte {
 		at.cell = randomCell(r, s)
-		plan := must(p.run.Plan(at.cell, p.model.description()))
-		ops := plan.Operations()
+		plan, _, err := p.run.Plan(at.cell, p.model.description())
+		if err != nil {
+			panic(err)
+		}
+		ops := plan.Ops()
 		at.op = r.IntN(len(ops))
 		at.leaf = r.IntN(ops[at.op].Leaves)
 		at.name = ops[at.op].Name

@@ -1,12 +1,13 @@
 package dispute
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"reflect"
 
 	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/operation"
+	"github.com/avalnetwork/aval/internal/trace"
 )
 
 // ErrProof says that a proof of fraud does not stand. It accuses an honest
@@ -30,7 +31,7 @@ func judge(run Run, data []byte, w *Work) (Finding, error) {
 	if err != nil {
 		return Finding{}, refuted("%w", err)
 	}
-	j := judgement{run, run.Claim(), p, nil, w}
+	j := judgement{run: run, claim: run.Claim(), proof: p, work: w}
 	f := Finding{Fault: p.Fault, Cell: p.cell()}
 	if err := j.extra(); err != nil {
 		return Finding{}, refuted("%w", err)
@@ -50,6 +51,8 @@ func judge(run Run, data []byte, w *Work) (Finding, error) {
 		err = j.twoTraces()
 	case TwoCells:
 		err = j.twoCells()
+	case WrongRun:
+		err = j.impossible()
 	default:
 		err = fmt.Errorf("unknown %s", p.Fault)
 	}
@@ -64,6 +67,8 @@ type judgement struct {
 	claim Claim
 	proof *Proof
 	plan  Plan
+	ops   []operation.Op
+	shape Shape
 	work  *Work
 }
 
@@ -72,14 +77,17 @@ type judgement struct {
 func (j *judgement) extra() error {
 	p := *j.proof
 	p.Fault = 0
-	if j.proof.Fault != TwoCells {
+	if j.proof.Fault != TwoCells && j.proof.Fault != WrongRun {
 		p.Trace = nil
 	}
 	if j.proof.Fault != TwoTraces && j.proof.Fault != TwoCells {
 		p.Description = nil
 	}
 	if j.proof.Fault != TwoTraces && j.proof.Fault != WrongTrace {
-		p.Output, p.Layer, p.Position, p.Cell = false, 0, 0, nil
+		p.Output, p.Layer, p.Position = false, 0, 0
+		if j.proof.Fault != WrongRun {
+			p.Cell = nil
+		}
 	}
 	switch j.proof.Fault {
 	case WrongLeaf:
@@ -126,11 +134,15 @@ func (j *judgement) planned() error {
 		return err
 	}
 	var err error
-	if j.plan, err = j.run.Plan(c, p.Description); err != nil {
+	if j.plan, j.shape, err = j.run.Plan(c, p.Description); err != nil {
 		return fmt.Errorf("the description: %w", err)
 	}
-	if n := j.plan.Layers(); n != p.Trace.Layers {
+	if n := j.shape.Layers; n != p.Trace.Layers {
 		return fmt.Errorf("the trace has %d layers and the model %d: that is the fault to show", p.Trace.Layers, n)
+	}
+	j.ops = j.plan.Ops()
+	if n := len(p.Cell.Roots); p.Fault != WrongCell && n != len(j.ops) {
+		return fmt.Errorf("the statement has %d operations and the cell %d: that is the fault to show", n, len(j.ops))
 	}
 	return nil
 }
@@ -153,10 +165,8 @@ func (j *judgement) leaf(f *Finding) error {
 	if err := j.planned(); err != nil {
 		return err
 	}
-	p, ops := j.proof, j.plan.Operations()
+	p, ops := j.proof, j.ops
 	switch {
-	case len(ops) != len(p.Cell.Roots):
-		return fmt.Errorf("the statement has %d operations and the cell %d: that is the fault to show", len(p.Cell.Roots), len(ops))
 	case p.Operation < 0 || p.Operation >= len(ops):
 		return fmt.Errorf("operation %d of %d", p.Operation, len(ops))
 	case p.Leaf < 0 || p.Leaf >= ops[p.Operation].Leaves:
@@ -173,14 +183,11 @@ func (j *judgement) leaf(f *Finding) error {
 	if root != p.Cell.Roots[p.Operation] {
 		return fmt.Errorf("the leaf is not in the tree of operation %d (%s)", p.Operation, op.Name)
 	}
-	needs, err := j.plan.Needs(p.Operation, p.Leaf)
-	if err != nil {
-		return err
-	}
+	needs := j.plan.Inputs(p.Operation, p.Leaf)
 	if len(needs) != len(p.Inputs) {
 		return fmt.Errorf("%d inputs, the leaf needs %d", len(p.Inputs), len(needs))
 	}
-	values := make([][][]byte, len(needs))
+	values := make([][]byte, len(needs))
 	for i, n := range needs {
 		if values[i], err = j.input(n, &p.Inputs[i]); err != nil {
 			return fmt.Errorf("input %d: %w", i, err)
@@ -198,87 +205,80 @@ func (j *judgement) leaf(f *Finding) error {
 	return nil
 }
 
-// input checks an input of the accused leaf and gives its values.
-func (j *judgement) input(n Need, in *Input) ([][]byte, error) {
-	if err := in.form(n.Kind); err != nil {
-		return nil, err
-	}
-	switch n.Kind {
-	case Earlier:
-		return in.Values, j.earlier(n, in)
-	case X, KV:
-		return in.Values, j.state(n, in)
-	case Token:
-		id, err := j.run.Token(n.Position, in.Other)
-		if err != nil {
-			return nil, fmt.Errorf("the token at %d: %w", n.Position, err)
-		}
-		return [][]byte{binary.LittleEndian.AppendUint32(nil, uint32(id))}, nil
-	case Weights:
-		v, err := j.plan.Weights(n, in.Other)
-		if err != nil {
-			return nil, fmt.Errorf("tile %d of %s: %w", n.Tile, n.Tensor, err)
-		}
-		return [][]byte{v}, nil
-	}
-	return nil, fmt.Errorf("a need of unknown kind %d", n.Kind)
-}
-
-// form refuses fields that a kind of input does not use.
-func (in *Input) form(k Kind) error {
-	tree, state := k == Earlier || k == X || k == KV, k == X || k == KV
+// input checks an input of the accused leaf and gives its bytes.
+func (j *judgement) input(n operation.Input, in *Input) ([]byte, error) {
+	vector := n.Kind == operation.X || n.Kind == operation.KV
+	tree := vector || n.Kind == operation.Leaves
 	switch {
-	case !tree && (len(in.Values) > 0 || len(in.Proof) > 0):
-		return errors.New("a value that should come out of an opening")
-	case tree && len(in.Other) > 0:
-		return errors.New("an opening that is not needed")
-	case state != (in.State != nil):
-		return errors.New("a state is missing, or not needed")
+	case tree && len(in.Opening) > 0, !tree && (len(in.Value) > 0 || len(in.Proof) > 0), vector != (in.State != nil):
+		return nil, errors.New("a proof of another kind of input")
+	case vector:
+		return in.Value, j.vector(n, in)
+	case tree:
+		return in.Value, j.earlier(n, in)
+	case n.Kind == operation.Tokens:
+		b, err := j.run.Tokens(n.From, n.To, in.Opening)
+		if err != nil {
+			return nil, fmt.Errorf("the tokens at %d to %d: %w", n.From, n.To-1, err)
+		}
+		return b, nil
+	case n.Kind == operation.Tiles:
+		b, err := j.run.Tiles(n.Tensor, n.From, n.To, in.Opening)
+		if err != nil {
+			return nil, fmt.Errorf("tiles %d to %d of %s: %w", n.From, n.To-1, n.Tensor, err)
+		}
+		return b, nil
 	}
-	return nil
+	return nil, fmt.Errorf("an input of unknown kind %d", n.Kind)
 }
 
-func (j *judgement) earlier(n Need, in *Input) error {
-	ops := j.plan.Operations()
-	if len(in.Values) != n.To-n.From {
-		return fmt.Errorf("%d leaves of operation %d, want %d", len(in.Values), n.Operation, n.To-n.From)
+// pieces hashes an input piece by piece and gives the root of the tree of total
+// pieces that they are proved to be in.
+func (j *judgement) pieces(n operation.Input, in *Input, total int) (canon.Hash, error) {
+	var hashed []canon.Hash
+	rest := in.Value
+	for _, size := range j.plan.Pieces(n) {
+		if size > len(rest) {
+			return canon.Hash{}, errors.New("the value is too short")
+		}
+		hashed, rest = append(hashed, canon.Leaf(rest[:size])), rest[size:]
 	}
-	hashed := make([]canon.Hash, len(in.Values))
-	for i, v := range in.Values {
-		hashed[i] = canon.Leaf(v)
+	if len(rest) > 0 {
+		return canon.Hash{}, errors.New("the value is too long")
 	}
 	j.work.Hashes += len(hashed)
-	root, err := j.work.rangeRoot(ops[n.Operation].Leaves, n.From, hashed, in.Proof)
+	return j.work.rangeRoot(total, n.From, hashed, in.Proof)
+}
+
+// earlier checks leaves of the same cell.
+func (j *judgement) earlier(n operation.Input, in *Input) error {
+	root, err := j.pieces(n, in, j.ops[n.Op].Leaves)
 	if err != nil {
 		return err
 	}
-	if root != j.proof.Cell.Roots[n.Operation] {
-		return fmt.Errorf("leaves %d to %d are not those of operation %d (%s)", n.From, n.To-1, n.Operation, ops[n.Operation].Name)
+	if root != j.proof.Cell.Roots[n.Op] {
+		return fmt.Errorf("leaves %d to %d are not those of operation %d (%s)", n.From, n.To-1, n.Op, j.ops[n.Op].Name)
 	}
 	return nil
 }
 
-func (j *judgement) state(n Need, in *Input) error {
-	if len(in.Values) != 1 {
-		return fmt.Errorf("%d tiles, want 1", len(in.Values))
+// vector checks tiles of a vector of a state.
+func (j *judgement) vector(n operation.Input, in *Input) error {
+	total := j.shape.X
+	if n.Kind == operation.KV {
+		total = j.shape.KV
 	}
-	j.work.Hashes += 2
-	root, err := j.work.rangeRoot(n.Tiles, n.Tile, []canon.Hash{canon.Leaf(in.Values[0])}, in.Proof)
+	root, err := j.pieces(n, in, total)
 	if err != nil {
 		return err
 	}
-	position := n.Position
 	x, kv := root, in.State.Beside
-	if n.Kind == X {
-		position = j.claim.at(j.proof.cell())
-	} else {
+	if n.Kind == operation.KV {
 		x, kv = kv, x
 	}
-	return j.inTrace(stateOf(x, kv), in.State, n.Layer, position)
+	j.work.Hashes++
+	return j.inTrace(trace.StateOf(x, kv), in.State, n.Layer, n.Position)
 }
-
-// stateOf is the hashed leaf of a state.
-func stateOf(x, kv canon.Hash) canon.Hash { return canon.Leaf(append(x[:], kv[:]...)) }
 
 // inTrace checks that the prover's trace has a state.
 func (j *judgement) inTrace(state canon.Hash, s *StateProof, layer, position int) error {
@@ -303,26 +303,23 @@ func (j *judgement) closing(f *Finding) error {
 	if err := j.planned(); err != nil {
 		return err
 	}
-	p, ops := j.proof, j.plan.Operations()
-	if len(ops) != len(p.Cell.Roots) {
-		return fmt.Errorf("the statement has %d operations and the cell %d: that is the fault to show", len(p.Cell.Roots), len(ops))
-	}
+	p, ops := j.proof, j.ops
 	if (p.State == nil) != p.Output || (len(p.Token) > 0) != p.Output {
 		return errors.New("a layer's cell needs the state, an output cell the token")
 	}
 	f.Operation = len(ops) - 1
 	if p.Output {
-		id, err := j.run.Token(j.claim.Prompt+p.Position, p.Token)
+		id, err := j.run.Tokens(j.claim.Prompt+p.Position, j.claim.Prompt+p.Position+1, p.Token)
 		if err != nil {
 			return fmt.Errorf("the drawn token %d: %w", p.Position, err)
 		}
-		f.Want, f.Got = canon.Leaf(binary.LittleEndian.AppendUint32(nil, uint32(id))), p.Cell.Roots[len(ops)-1]
+		f.Want, f.Got = canon.Leaf(id), p.Cell.Roots[len(ops)-1]
 	} else {
 		if err := j.inTrace(p.State.Beside, p.State, p.Layer, p.Position); err != nil {
 			return err
 		}
-		x, kv := j.plan.Closing()
-		f.Want, f.Got = p.State.Beside, stateOf(p.Cell.Roots[x], p.Cell.Roots[kv])
+		x, kv, _ := j.plan.State()
+		f.Want, f.Got = p.State.Beside, trace.StateOf(p.Cell.Roots[x], p.Cell.Roots[kv])
 	}
 	f.Name = ops[f.Operation].Name
 	j.work.Hashes += 2
@@ -337,7 +334,7 @@ func (j *judgement) size() error {
 	if err := j.planned(); err != nil {
 		return err
 	}
-	if n := len(j.plan.Operations()); n == len(j.proof.Cell.Roots) {
+	if n := len(j.ops); n == len(j.proof.Cell.Roots) {
 		return fmt.Errorf("the statement has the cell's %d operations", n)
 	}
 	return nil
@@ -352,18 +349,34 @@ func (j *judgement) trace() error {
 	if t.Positions != j.claim.Positions() {
 		return nil
 	}
-	plan, err := j.run.Plan(Cell{Output: true}, j.proof.Description)
+	_, shape, err := j.run.Plan(Cell{}, j.proof.Description)
 	if err != nil {
 		return fmt.Errorf("the description: %w", err)
 	}
-	if plan.Layers() == t.Layers {
+	if shape.Layers == t.Layers {
 		return fmt.Errorf("the trace has the run's %d layers and %d positions", t.Layers, t.Positions)
 	}
 	return nil
 }
 
+// impossible: there is no such run.
+func (j *judgement) impossible() error {
+	c := j.proof.cell()
+	if err := inside(c, j.claim, maxLayers); err != nil {
+		return err
+	}
+	_, _, err := j.run.Plan(c, j.proof.Description)
+	switch {
+	case err == nil:
+		return errors.New("there can be such a run")
+	case !errors.Is(err, ErrImpossible):
+		return fmt.Errorf("the description: %w", err)
+	}
+	return nil
+}
+
 func (j *judgement) twoTraces() error {
-	if j.claim.Trace != nil {
+	if !j.claim.Trace.IsZero() {
 		return errors.New("the receipt has a trace commitment, which opens in one way only")
 	}
 	if err := j.committed(); err != nil {

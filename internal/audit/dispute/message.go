@@ -10,9 +10,9 @@ import (
 
 // Limits of messages, in bytes.
 const (
-	MaxMessage     = 96 << 10 // a whole message
-	MaxProof       = 64 << 10 // a proof of fraud, in a message or a file
-	maxDescription = 32 << 10
+	MaxMessage     = 768 << 10 // a whole message
+	MaxProof       = 704 << 10 // a proof of fraud, in a message or a file
+	maxDescription = 640 << 10 // of a cell; it has all ids of the prompt if the seed depends on them
 )
 
 // ErrIgnored says that the referee did not take a message: it is not a message

@@ -319,7 +319,7 @@ func TestEquivocation(t *testing.T) {
 		}
 	})
 	t.Run("operations", func(t *testing.T) {
-		liar.shown = func(_ dispute.Cell, v [][][]byte) [][][]byte { return v[1:] }
+		liar.shown = func(_ dispute.Cell, v toyValues) toyValues { return v[1:] }
 		trace := must(dispute.ServeTrace(g.run, g.proverKey, nil, &liar))
 		c, _, err := dispute.Find(g.run, g.challenger, trace)
 		if err != nil || c != (dispute.Cell{Layer: 1}) {

@@ -17,6 +17,7 @@ const (
 	WrongTrace                    // the trace has other layers than the model, or other positions than the receipt
 	TwoTraces                     // the prover signed two traces for one receipt
 	TwoCells                      // the prover signed two statements of one cell
+	WrongRun                      // no run can be what the receipt says
 )
 
 func (f Fault) String() string {
@@ -33,6 +34,8 @@ func (f Fault) String() string {
 		return "two traces"
 	case TwoCells:
 		return "two statements of one cell"
+	case WrongRun:
+		return "impossible run"
 	}
 	return fmt.Sprintf("fault %d", uint8(f))
 }
@@ -62,7 +65,7 @@ func (f Finding) String() string {
 // With the receipt it stands alone. [Judge] checks it.
 type Proof struct {
 	Fault       Fault           `cbor:"1,keyasint"`
-	Trace       *TraceStatement `cbor:"2,keyasint,omitempty"` // but of TwoCells
+	Trace       *TraceStatement `cbor:"2,keyasint,omitempty"` // but of TwoCells and WrongRun
 	OtherTrace  *TraceStatement `cbor:"3,keyasint,omitempty"` // of TwoTraces
 	Output      bool            `cbor:"4,keyasint,omitempty"` // which cell
 	Layer       int             `cbor:"5,keyasint,omitempty"`
@@ -81,11 +84,11 @@ type Proof struct {
 
 // Input is an input of a leaf, with its proof.
 type Input struct {
-	_      struct{}     `cbor:",toarray"`
-	Values [][]byte     // of Earlier: one a leaf; of X and KV: the tile
-	Proof  []canon.Hash // of Earlier: to the operation's root; of X and KV: to the vector's root
-	State  *StateProof  // of X and KV
-	Other  []byte       // of Token and Weights: the opening, the proof
+	_       struct{}     `cbor:",toarray"`
+	Value   []byte       // of leaves and tiles of states: the pieces, one after the other
+	Proof   []canon.Hash // of those: from the pieces to the root of the operation, or of the vector
+	State   *StateProof  // of tiles of states
+	Opening []byte       // of tokens and tiles of the model, which it shows
 }
 
 // StateProof shows one state of the trace.

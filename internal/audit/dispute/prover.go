@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/trace"
 )
 
 // Prover plays the prover: it shows what is asked for.
@@ -87,17 +88,17 @@ func newTrace(c Claim, key ed25519.PrivateKey, salt []byte, states [][]canon.Has
 		}
 		roots = append(roots, canon.Root(l))
 	}
-	t := &TraceStatement{Root: traceRoot(roots), Layers: len(roots), Positions: c.Positions()}
-	if c.Trace != nil {
-		t.Salt = salt
-		if t.commitment() != *c.Trace {
+	s := &TraceStatement{Root: trace.RootOf(roots), Layers: len(roots), Positions: c.Positions()}
+	if !c.Trace.IsZero() {
+		s.Salt = salt
+		if s.commitment() != c.Trace {
 			return nil, errors.New("dispute: the trace and its salt are not those that the receipt commits to")
 		}
-		return t, nil
+		return s, nil
 	}
-	digest := t.digest(c)
-	t.Signature = ed25519.Sign(key, digest[:])
-	return t, nil
+	digest := s.digest(c)
+	s.Signature = ed25519.Sign(key, digest[:])
+	return s, nil
 }
 
 func (p *Prover) statement() (*bodyStatement, error) {
@@ -114,11 +115,11 @@ func (p *Prover) compute() error {
 	if p.leaves != nil {
 		return nil
 	}
-	values, err := p.source.Cell(p.game.cell)
+	v, ops, err := p.source.Cell(p.game.cell)
 	if err != nil {
 		return err
 	}
-	leaves := hashLeaves(values)
+	leaves := hashes(v, ops)
 	if err := fits(leaves, p.game.plan); err != nil {
 		return err
 	}
@@ -137,21 +138,18 @@ func newCell(c Claim, key ed25519.PrivateKey, cell Cell, leaves [][]canon.Hash) 
 	return s
 }
 
-// hashLeaves hashes the leaves of a cell.
-func hashLeaves(values [][][]byte) [][]canon.Hash {
-	leaves := make([][]canon.Hash, len(values))
-	for i, op := range values {
-		leaves[i] = make([]canon.Hash, len(op))
-		for k, v := range op {
-			leaves[i][k] = canon.Leaf(v)
-		}
+// hashes are the hashed leaves of a cell that has so many operations.
+func hashes(v Values, ops int) [][]canon.Hash {
+	leaves := make([][]canon.Hash, ops)
+	for i := range leaves {
+		leaves[i] = v.Hashes(i)
 	}
 	return leaves
 }
 
 // fits checks a cell's leaves against its plan.
 func fits(leaves [][]canon.Hash, plan Plan) error {
-	ops := plan.Operations()
+	ops := plan.Ops()
 	if len(leaves) != len(ops) {
 		return fmt.Errorf("dispute: the source gave %d operations of a cell that has %d", len(leaves), len(ops))
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/trace"
 )
 
 // Referee is the state of one game: whose turn it is, what the prover showed,
@@ -183,12 +184,12 @@ func (r *Referee) name(body []byte) error {
 	if err := inside(c, r.claim, r.trace.Layers); err != nil {
 		return err
 	}
-	plan, err := r.run.Plan(c, b.Description)
+	plan, _, err := r.run.Plan(c, b.Description)
 	if err != nil {
 		return fmt.Errorf("the description: %w", err)
 	}
 	var sizes []int
-	for _, op := range plan.Operations() {
+	for _, op := range plan.Ops() {
 		sizes = append(sizes, op.Leaves)
 	}
 	r.cell, r.plan, r.due, r.asked = c, plan, kindStatement, forest(sizes...)
@@ -253,19 +254,10 @@ func (r *Referee) showTrace(body []byte) error {
 	if err != nil {
 		return err
 	}
-	t.Root = traceRoot(layers)
+	t.Root = trace.RootOf(layers)
 	r.work.Hashes += 2 * len(layers)
 	r.trace = t
 	return t.check(r.claim, &r.work)
-}
-
-// traceRoot is the root of a trace whose layers have these roots.
-func traceRoot(layers []canon.Hash) canon.Hash {
-	var b canon.Builder
-	for _, l := range layers {
-		b.Add(canon.Leaf(l[:]))
-	}
-	return b.Root()
 }
 
 func (r *Referee) showCell(body []byte) error {

@@ -4,9 +4,9 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/trace"
 )
 
 // ErrServed says that what a prover handed over is not what it stands by. It
@@ -44,11 +44,11 @@ func ServeTrace(run Run, key ed25519.PrivateKey, salt []byte, s Source) (*Served
 // ServeCell hands over a cell. The prover's statement of it is signed, and is
 // the same whenever it is asked for.
 func ServeCell(run Run, key ed25519.PrivateKey, s Source, c Cell) (*ServedCell, error) {
-	values, err := s.Cell(c)
+	v, ops, err := s.Cell(c)
 	if err != nil {
 		return nil, err
 	}
-	leaves := hashLeaves(values)
+	leaves := hashes(v, ops)
 	return &ServedCell{Statement: *newCell(run.Claim(), key, c, leaves), Leaves: leaves}, nil
 }
 
@@ -64,7 +64,7 @@ func (t *ServedTrace) check(c Claim) error {
 		}
 		roots = append(roots, canon.Root(l))
 	}
-	if len(roots) != t.Statement.Layers || traceRoot(roots) != t.Statement.Root {
+	if len(roots) != t.Statement.Layers || trace.RootOf(roots) != t.Statement.Root {
 		return fmt.Errorf("%w: the states are not those of the trace", ErrServed)
 	}
 	return nil
@@ -134,14 +134,24 @@ func Accuse(run Run, w Witness, t *ServedTrace, s *ServedCell) (*Proof, error) {
 		return nil, err
 	}
 	a.made = &s.Statement
-	sizes := func(l []canon.Hash) int { return len(l) }
 	if len(s.Leaves) != len(a.leaves.own) {
 		return a.proof(WrongCell), nil
 	}
-	if !slices.EqualFunc(s.Leaves, a.leaves.own, func(x, y []canon.Hash) bool { return sizes(x) == sizes(y) }) {
-		return nil, fmt.Errorf("%w: the operations of %s have other numbers of leaves", ErrServed, c)
+	for i, own := range a.leaves.own {
+		if len(s.Leaves[i]) != len(own) {
+			return nil, fmt.Errorf("%w: operation %d of %s has %d leaves, want %d", ErrServed, i, c, len(s.Leaves[i]), len(own))
+		}
 	}
 	a.leaves.reveals = []*reveal{whole(s.Leaves)}
 	_, p, err = a.find()
 	return p, err
+}
+
+// Impossible is the proof that no run can be what the receipt says, if the
+// description of a cell shows it.
+func Impossible(run Run, c Cell, description []byte) (*Proof, error) {
+	if _, _, err := run.Plan(c, description); !errors.Is(err, ErrImpossible) {
+		return nil, fmt.Errorf("%w: there can be such a run", ErrProof)
+	}
+	return &Proof{Fault: WrongRun, Output: c.Output, Layer: c.Layer, Position: c.Position, Description: description}, nil
 }

@@ -6,11 +6,13 @@ import (
 	"fmt"
 
 	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/operation"
+	"github.com/avalnetwork/aval/internal/trace"
 )
 
 const (
 	maxLayers     = 1 << 10
-	maxPositions  = 1 << 21 // a prompt and an answer of receipt.MaxIDs
+	maxPositions  = 1 << 21 // a prompt and an answer of receipt.MaxIDs each
 	maxOperations = 1 << 10
 	saltSize      = 16
 )
@@ -35,7 +37,7 @@ func (t *TraceStatement) digest(c Claim) canon.Hash {
 
 // commitment is the trace commitment of a receipt.
 func (t *TraceStatement) commitment() canon.Hash {
-	return canon.Sum("aval trace/1", t.Salt, t.Root[:], u64(uint64(t.Layers)), u64(uint64(t.Positions)))
+	return trace.Commitment(t.Salt, t.Root, t.Layers, t.Positions)
 }
 
 // check says whether the prover of the receipt stands by the statement.
@@ -45,13 +47,13 @@ func (t *TraceStatement) check(c Claim, w *Work) error {
 		return fmt.Errorf("a trace of %d layers, want 1 to %d", t.Layers, maxLayers)
 	case t.Positions < 1 || t.Positions > maxPositions:
 		return fmt.Errorf("a trace of %d positions, want 1 to %d", t.Positions, maxPositions)
-	case c.Trace != nil && (len(t.Salt) != saltSize || len(t.Signature) != 0):
+	case !c.Trace.IsZero() && (len(t.Salt) != saltSize || len(t.Signature) != 0):
 		return errors.New("the receipt has a trace commitment: want its salt of 16 bytes and no signature")
-	case c.Trace == nil && (len(t.Salt) != 0 || len(t.Signature) != ed25519.SignatureSize):
+	case c.Trace.IsZero() && (len(t.Salt) != 0 || len(t.Signature) != ed25519.SignatureSize):
 		return errors.New("the receipt has no trace commitment: want a signature of 64 bytes and no salt")
-	case c.Trace != nil:
+	case !c.Trace.IsZero():
 		w.Hashes++
-		if t.commitment() != *c.Trace {
+		if t.commitment() != c.Trace {
 			return errors.New("the salt, root, layers and positions are not what the receipt's trace commits to")
 		}
 	default:
@@ -71,13 +73,7 @@ type CellStatement struct {
 }
 
 // root is the cell's root.
-func (s *CellStatement) root() canon.Hash {
-	var b canon.Builder
-	for _, r := range s.Roots {
-		b.Add(canon.Leaf(r[:]))
-	}
-	return b.Root()
-}
+func (s *CellStatement) root() canon.Hash { return operation.CellRoot(s.Roots) }
 
 // digest is what the prover signs.
 func (s *CellStatement) digest(c Claim, cell Cell) canon.Hash {

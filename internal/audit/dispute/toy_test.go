@@ -10,6 +10,8 @@ import (
 
 	"github.com/avalnetwork/aval/internal/audit/dispute"
 	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/operation"
+	"github.com/avalnetwork/aval/internal/trace"
 )
 
 // The toy is a computation with every kind of input that a real one has, where
@@ -17,11 +19,11 @@ import (
 // of random tiles, ids under salts, and a receipt that is only a hash.
 
 const (
-	toyTile  = 2048
-	toyX     = toyTile + 8  // bytes of x: two tiles
-	toyKV    = toyTile + 20 // bytes of kv
-	toyVocab = 8
-	toyChunk = 4 // positions of a chain's leaf
+	toyX       = trace.Tile + 8  // bytes of x: two tiles
+	toyKV      = trace.Tile + 20 // bytes of kv
+	toyWeights = 30              // bytes of a tile of the model
+	toyVocab   = 8
+	toyChunk   = 4 // positions of a chain's leaf
 )
 
 // toyModel is a model: what the description says, and tiles.
@@ -40,7 +42,7 @@ type toyDescription struct {
 func newToyModel(r *rand.Rand, layers int) *toyModel {
 	m := &toyModel{layers: layers}
 	for range 3 + r.IntN(8) {
-		m.tiles = append(m.tiles, randomBytes(r, 30))
+		m.tiles = append(m.tiles, randomBytes(r, toyWeights))
 	}
 	return m
 }
@@ -73,8 +75,8 @@ type toyTileProof struct {
 	Path  []canon.Hash
 }
 
-func (m *toyModel) weights(n dispute.Need) []byte {
-	return must(canon.Marshal(&toyTileProof{Value: m.tiles[n.Tile], Path: canon.Range(m.hashed(), n.Tile, n.Tile+1)}))
+func (m *toyModel) weights(i int) []byte {
+	return must(canon.Marshal(&toyTileProof{Value: m.tiles[i], Path: canon.Range(m.hashed(), i, i+1)}))
 }
 
 func must[T any](v T, err error) T {
@@ -89,52 +91,86 @@ type toyRun struct {
 	claim dispute.Claim
 	model canon.Hash
 	ids   canon.Hash // root of the tree over salted ids
+	tiles canon.Hash // of the model; the description has it too
+	count int        // of the tiles
 	param byte       // goes into every leaf of an output cell
 }
 
 func (r *toyRun) Claim() dispute.Claim { return r.claim }
 
-type toyID struct {
-	_    struct{} `cbor:",toarray"`
-	Salt []byte
-	ID   int32
-	Path []canon.Hash
+type toyIDs struct {
+	_     struct{} `cbor:",toarray"`
+	Salts [][]byte
+	IDs   []int32
+	Path  []canon.Hash
 }
 
 func saltedID(salt []byte, id int32) canon.Hash {
 	return canon.Leaf(binary.LittleEndian.AppendUint32(bytes.Clone(salt), uint32(id)))
 }
 
-func (r *toyRun) Token(i int, opening []byte) (int32, error) {
-	var o toyID
+func (r *toyRun) Tokens(from, to int, opening []byte) ([]byte, error) {
+	var o toyIDs
 	if err := canon.Unmarshal(opening, &o); err != nil {
-		return 0, err
+		return nil, err
 	}
-	if len(o.Salt) != 16 {
-		return 0, errors.New("a salt of another length")
+	if len(o.IDs) != to-from || len(o.Salts) != len(o.IDs) {
+		return nil, errors.New("another number of ids")
 	}
-	root, err := canon.RangeRoot(r.claim.Prompt+r.claim.Drawn, i, []canon.Hash{saltedID(o.Salt, o.ID)}, o.Path)
+	var leaves []canon.Hash
+	for i, id := range o.IDs {
+		if len(o.Salts[i]) != 16 {
+			return nil, errors.New("a salt of another length")
+		}
+		leaves = append(leaves, saltedID(o.Salts[i], id))
+	}
+	root, err := canon.RangeRoot(r.claim.Prompt+r.claim.Drawn, from, leaves, o.Path)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	if root != r.ids {
-		return 0, errors.New("not an id of the receipt")
+		return nil, errors.New("not ids of the receipt")
 	}
-	return o.ID, nil
+	return idBytes(o.IDs), nil
 }
 
-func (r *toyRun) Plan(c dispute.Cell, description []byte) (dispute.Plan, error) {
+func idBytes(ids []int32) (b []byte) {
+	for _, id := range ids {
+		b = binary.LittleEndian.AppendUint32(b, uint32(id))
+	}
+	return b
+}
+
+func (r *toyRun) Plan(c dispute.Cell, description []byte) (dispute.Plan, dispute.Shape, error) {
 	if canon.Leaf(description) != r.model {
-		return nil, errors.New("of another model")
+		return nil, dispute.Shape{}, errors.New("of another model")
 	}
 	var d toyDescription
 	if err := canon.Unmarshal(description, &d); err != nil {
-		return nil, err
+		return nil, dispute.Shape{}, err
 	}
 	if c.Layer >= d.Layers {
-		return nil, errors.New("no such layer")
+		return nil, dispute.Shape{}, errors.New("no such layer")
 	}
-	return &toyPlan{r, c, d}, nil
+	return &toyPlan{r, c, d}, dispute.Shape{Layers: d.Layers, X: 2, KV: 2}, nil
+}
+
+func (r *toyRun) Tiles(_ string, from, to int, proof []byte) ([]byte, error) {
+	var t toyTileProof
+	if err := canon.Unmarshal(proof, &t); err != nil {
+		return nil, err
+	}
+	if len(t.Value) != toyWeights || to != from+1 {
+		return nil, errors.New("a tile of another size")
+	}
+	root, err := canon.RangeRoot(r.count, from, []canon.Hash{canon.Leaf(t.Value)}, t.Path)
+	if err != nil {
+		return nil, err
+	}
+	if root != r.tiles {
+		return nil, errors.New("not a tile of the model")
+	}
+	return t.Value, nil
 }
 
 // toyPlan is the plan of a cell.
@@ -148,28 +184,28 @@ type toyPlan struct {
 // of kv up to here, a chain over chunks of them, one leaf a tile of the model, x.
 // Of an output cell: one leaf a tile of the model, a chain over the ids so far,
 // the token.
-func (p *toyPlan) Operations() []dispute.Operation {
+func (p *toyPlan) Ops() []operation.Op {
 	if p.cell.Output {
-		return []dispute.Operation{
-			{"logits", p.Tiles},
-			{"history", (p.at() + toyChunk) / toyChunk},
-			{"token", 1},
+		return []operation.Op{
+			{Name: "logits", Leaves: p.Tiles},
+			{Name: "history", Leaves: (p.at() + toyChunk) / toyChunk},
+			{Name: "token", Leaves: 1},
 		}
 	}
 	n := p.cell.Position + 1
-	return []dispute.Operation{
-		{"input", 2},
-		{"mix", 2},
-		{"store", 2},
-		{"gather", n},
-		{"sum", (n + toyChunk - 1) / toyChunk},
-		{"product", p.Tiles},
-		{"x", 2},
+	return []operation.Op{
+		{Name: "input", Leaves: 2},
+		{Name: "mix", Leaves: 2},
+		{Name: "store", Leaves: 2},
+		{Name: "gather", Leaves: n},
+		{Name: "sum", Leaves: (n + toyChunk - 1) / toyChunk},
+		{Name: "product", Leaves: p.Tiles},
+		{Name: "x", Leaves: 2},
 	}
 }
 
-func (p *toyPlan) Layers() int          { return p.toyDescription.Layers }
-func (p *toyPlan) Closing() (x, kv int) { return 6, 2 }
+func (p *toyPlan) State() (x, kv int, ok bool) { return 6, 2, !p.cell.Output }
+
 func (p *toyPlan) at() int {
 	if p.cell.Output {
 		return p.run.claim.Prompt - 1 + p.cell.Position
@@ -177,96 +213,113 @@ func (p *toyPlan) at() int {
 	return p.cell.Position
 }
 
-func earlier(op, from, to int) dispute.Need {
-	return dispute.Need{Kind: dispute.Earlier, Operation: op, From: from, To: to}
+func earlier(op, from, to int) operation.Input {
+	return operation.Input{Kind: operation.Leaves, Op: op, From: from, To: to}
 }
 
-func (p *toyPlan) Needs(op, leaf int) (needs []dispute.Need, err error) {
-	weights := dispute.Need{Kind: dispute.Weights, Tile: leaf, Tensor: "tiles"}
-	x := func(tile, layer int) dispute.Need {
-		return dispute.Need{Kind: dispute.X, Tile: tile, Tiles: 2, Layer: layer}
+func tokens(from, to int) operation.Input {
+	return operation.Input{Kind: operation.Tokens, From: from, To: to}
+}
+
+func (p *toyPlan) Inputs(op, leaf int) (needs []operation.Input) {
+	weights := operation.Input{Kind: operation.Tiles, From: leaf, To: leaf + 1, Tensor: "tiles"}
+	x := func(layer, from, to int) operation.Input {
+		return operation.Input{Kind: operation.X, From: from, To: to, Layer: layer, Position: p.at()}
 	}
 	if p.cell.Output {
 		switch op {
 		case 0:
-			return []dispute.Need{x(leaf%2, p.Layers()-1), weights}, nil
+			return []operation.Input{x(p.Layers-1, leaf%2, 2), weights}
 		case 1:
 			if leaf > 0 {
 				needs = append(needs, earlier(1, leaf-1, leaf))
 			}
-			for i := leaf * toyChunk; i <= min(p.at(), leaf*toyChunk+toyChunk-1); i++ {
-				needs = append(needs, dispute.Need{Kind: dispute.Token, Position: i})
-			}
-			return needs, nil
+			return append(needs, tokens(leaf*toyChunk, min(p.at()+1, leaf*toyChunk+toyChunk)))
 		}
-		return []dispute.Need{earlier(0, 0, p.Tiles), earlier(1, p.at()/toyChunk, p.at()/toyChunk+1)}, nil
+		return []operation.Input{earlier(0, 0, p.Tiles), earlier(1, p.at()/toyChunk, p.at()/toyChunk+1)}
 	}
 	n := p.cell.Position + 1
 	switch op {
 	case 0:
 		if p.cell.Layer == 0 {
-			return []dispute.Need{{Kind: dispute.Token, Position: p.cell.Position}}, nil
+			return []operation.Input{tokens(p.cell.Position, p.cell.Position+1)}
 		}
-		return []dispute.Need{x(leaf, p.cell.Layer-1)}, nil
+		return []operation.Input{x(p.cell.Layer-1, 0, leaf+1)}
 	case 1:
 		needs = append(needs, earlier(0, leaf, leaf+1))
 		if leaf > 0 {
 			needs = append(needs, earlier(1, leaf-1, leaf))
 		}
-		return needs, nil
+		return needs
 	case 2:
-		return []dispute.Need{earlier(1, 1, 2), {Kind: dispute.Weights, Tile: 0, Tensor: "tiles"}}, nil
+		return []operation.Input{earlier(1, 1, 2), {Kind: operation.Tiles, From: 0, To: 1, Tensor: "tiles"}}
 	case 3:
 		if leaf == p.cell.Position {
-			return []dispute.Need{earlier(2, 0, 2)}, nil
+			return []operation.Input{earlier(2, 0, 2)}
 		}
-		return []dispute.Need{{Kind: dispute.KV, Layer: p.cell.Layer, Position: leaf, Tile: leaf % 2, Tiles: 2}}, nil
+		return []operation.Input{{Kind: operation.KV, Layer: p.cell.Layer, Position: leaf, From: leaf % 2, To: leaf%2 + 1}}
 	case 4:
 		if leaf > 0 {
 			needs = append(needs, earlier(4, leaf-1, leaf))
 		}
-		return append(needs, earlier(3, leaf*toyChunk, min(n, leaf*toyChunk+toyChunk))), nil
+		return append(needs, earlier(3, leaf*toyChunk, min(n, leaf*toyChunk+toyChunk)))
 	case 5:
 		sum := (n - 1) / toyChunk
-		return []dispute.Need{earlier(4, sum, sum+1), weights}, nil
+		return []operation.Input{earlier(4, sum, sum+1), weights}
 	}
-	return []dispute.Need{earlier(0, leaf, leaf+1), earlier(5, 0, p.Tiles)}, nil
+	return []operation.Input{earlier(0, leaf, leaf+1), earlier(5, 0, p.Tiles)}
 }
 
-func (p *toyPlan) Weights(n dispute.Need, proof []byte) ([]byte, error) {
-	var t toyTileProof
-	if err := canon.Unmarshal(proof, &t); err != nil {
-		return nil, err
+// size is the length of a leaf.
+func (p *toyPlan) size(op, leaf int) int {
+	switch {
+	case p.cell.Output && op == 2:
+		return 4
+	case !p.cell.Output && (op == 0 || op == 6):
+		return []int{trace.Tile, toyX - trace.Tile}[leaf]
+	case !p.cell.Output && op == 2:
+		return []int{trace.Tile, toyKV - trace.Tile}[leaf]
 	}
-	root, err := canon.RangeRoot(p.Tiles, n.Tile, []canon.Hash{canon.Leaf(t.Value)}, t.Path)
-	if err != nil {
-		return nil, err
-	}
-	if root != p.Root {
-		return nil, errors.New("not a tile of the model")
-	}
-	return t.Value, nil
+	return 32
 }
 
-func (p *toyPlan) Eval(op, leaf int, inputs [][][]byte) ([]byte, error) {
-	parts := [][]byte{fmt.Append(nil, p.cell.Output, op, leaf)}
+func (p *toyPlan) Pieces(in operation.Input) (sizes []int) {
+	for i := in.From; i < in.To; i++ {
+		switch in.Kind {
+		case operation.Leaves:
+			sizes = append(sizes, p.size(in.Op, i))
+		case operation.X:
+			sizes = append(sizes, []int{trace.Tile, toyX - trace.Tile}[i])
+		case operation.KV:
+			sizes = append(sizes, []int{trace.Tile, toyKV - trace.Tile}[i])
+		case operation.Tokens:
+			sizes = append(sizes, 4)
+		default:
+			sizes = append(sizes, toyWeights)
+		}
+	}
+	return sizes
+}
+
+func (p *toyPlan) Eval(op, leaf int, inputs [][]byte) ([]byte, error) {
+	for i, in := range p.Inputs(op, leaf) {
+		size := 0
+		for _, n := range p.Pieces(in) {
+			size += n
+		}
+		if len(inputs[i]) != size {
+			return nil, errors.New("an input of another length")
+		}
+	}
+	parts := append([][]byte{fmt.Append(nil, p.cell.Output, op, leaf)}, inputs...)
 	if p.cell.Output {
 		parts = append(parts, []byte{p.run.param})
 	}
-	for _, in := range inputs {
-		parts = append(parts, in...)
-	}
 	h := canon.Sum("toy", parts...)
-	size := 32
-	switch {
-	case p.cell.Output && op == 2:
+	if p.cell.Output && op == 2 {
 		return binary.LittleEndian.AppendUint32(nil, uint32(h[0]%toyVocab)), nil
-	case !p.cell.Output && op == 0, !p.cell.Output && op == 6:
-		size = []int{toyTile, toyX - toyTile}[leaf]
-	case !p.cell.Output && op == 2:
-		size = []int{toyTile, toyKV - toyTile}[leaf]
 	}
-	return stretch(h, size), nil
+	return stretch(h, p.size(op, leaf)), nil
 }
 
 func stretch(h canon.Hash, size int) []byte {
@@ -288,31 +341,38 @@ type toyParty struct {
 	// fault changes the value of a leaf, before others use it.
 	fault func(c dispute.Cell, op, leaf int, v []byte) []byte
 	// shown changes what is shown of a cell, after it was computed.
-	shown func(c dispute.Cell, values [][][]byte) [][][]byte
+	shown func(c dispute.Cell, values toyValues) toyValues
 }
 
-// cell computes the values of a cell.
-func (t *toyParty) Cell(c dispute.Cell) ([][][]byte, error) {
+// toyValues are the values of a cell.
+type toyValues [][][]byte
+
+func (v toyValues) Leaf(op, leaf int) []byte { return v[op][leaf] }
+func (v toyValues) Hashes(op int) (h []canon.Hash) {
+	for _, b := range v[op] {
+		h = append(h, canon.Leaf(b))
+	}
+	return h
+}
+
+func (t *toyParty) Cell(c dispute.Cell) (dispute.Values, int, error) {
 	v, err := t.compute(c)
 	if err == nil && t.shown != nil {
 		v = t.shown(c, v)
 	}
-	return v, err
+	return v, len(v), err
 }
 
-func (t *toyParty) compute(c dispute.Cell) ([][][]byte, error) {
+// compute computes the values of a cell.
+func (t *toyParty) compute(c dispute.Cell) (toyValues, error) {
 	p := &toyPlan{t.run, c, toyDescription{Layers: t.layers, Tiles: len(t.model.tiles)}}
-	var values [][][]byte
-	for op, o := range p.Operations() {
+	var values toyValues
+	for op, o := range p.Ops() {
 		values = append(values, nil)
 		for leaf := range o.Leaves {
-			needs, err := p.Needs(op, leaf)
-			if err != nil {
-				return nil, err
-			}
-			var in [][][]byte
-			for _, n := range needs {
-				in = append(in, t.need(p, n, values))
+			var in [][]byte
+			for _, n := range p.Inputs(op, leaf) {
+				in = append(in, t.input(n, values))
 			}
 			v, err := p.Eval(op, leaf, in)
 			if err != nil {
@@ -327,21 +387,21 @@ func (t *toyParty) compute(c dispute.Cell) ([][][]byte, error) {
 	return values, nil
 }
 
-func (t *toyParty) need(p *toyPlan, n dispute.Need, values [][][]byte) [][]byte {
+func (t *toyParty) input(n operation.Input, values toyValues) []byte {
 	switch n.Kind {
-	case dispute.Earlier:
-		return values[n.Operation][n.From:n.To]
-	case dispute.X:
-		return [][]byte{tileOf(t.x[n.Layer][p.at()], n.Tile)}
-	case dispute.KV:
-		return [][]byte{tileOf(t.kv[n.Layer][n.Position], n.Tile)}
-	case dispute.Token:
-		return [][]byte{binary.LittleEndian.AppendUint32(nil, uint32(t.ids[n.Position]))}
+	case operation.Leaves:
+		return bytes.Join(values[n.Op][n.From:n.To], nil)
+	case operation.X:
+		return tilesOf(t.x[n.Layer][n.Position], n.From, n.To)
+	case operation.KV:
+		return tilesOf(t.kv[n.Layer][n.Position], n.From, n.To)
+	case operation.Tokens:
+		return idBytes(t.ids[n.From:n.To])
 	}
-	return [][]byte{t.model.tiles[n.Tile]}
+	return t.model.tiles[n.From]
 }
 
-func tileOf(v []byte, tile int) []byte { return v[tile*toyTile : min(len(v), (tile+1)*toyTile)] }
+func tilesOf(v []byte, from, to int) []byte { return v[from*trace.Tile : min(len(v), to*trace.Tile)] }
 
 // computeAll computes all states, and the tokens if their number is not yet
 // that of the run.
@@ -356,8 +416,7 @@ func (t *toyParty) computeAll() {
 			v := must(t.compute(dispute.Cell{Layer: l, Position: p}))
 			x, kv := bytes.Join(v[6], nil), bytes.Join(v[2], nil)
 			t.x[l], t.kv[l] = append(t.x[l], x), append(t.kv[l], kv)
-			rx, rkv := canon.VectorRoot(x, toyTile), canon.VectorRoot(kv, toyTile)
-			t.states[l] = append(t.states[l], canon.Leaf(append(rx[:], rkv[:]...)))
+			t.states[l] = append(t.states[l], trace.State(x, kv))
 		}
 		i := p - c.Prompt + 1
 		if i < 0 {
@@ -380,9 +439,8 @@ func (t *toyParty) State(l, p int) (x, kv []byte, err error) {
 }
 
 func (t *toyParty) Description(dispute.Cell) ([]byte, error) { return t.model.description(), nil }
-func (t *toyParty) Weights(_ dispute.Cell, n dispute.Need) ([]byte, error) {
-	return t.model.weights(n), nil
-}
+
+func (t *toyParty) Tiles(_ string, from, _ int) ([]byte, error) { return t.model.weights(from), nil }
 
 func (t *toyParty) saltedIDs() []canon.Hash {
 	var h []canon.Hash
@@ -392,8 +450,8 @@ func (t *toyParty) saltedIDs() []canon.Hash {
 	return h
 }
 
-func (t *toyParty) Opening(i int) ([]byte, error) {
-	return canon.Marshal(&toyID{Salt: t.salts[i], ID: t.ids[i], Path: canon.Range(t.saltedIDs(), i, i+1)})
+func (t *toyParty) Opening(from, to int) ([]byte, error) {
+	return canon.Marshal(&toyIDs{Salts: t.salts[from:to], IDs: t.ids[from:to], Path: canon.Range(t.saltedIDs(), from, to)})
 }
 
 // toyKey is a key pair from a seed.
@@ -422,7 +480,7 @@ type toyShape struct {
 func newToyGame(r *rand.Rand, s toyShape, fault func(*toyParty) func(dispute.Cell, int, int, []byte) []byte, tamper func(*toyParty)) *toyGame {
 	g := &toyGame{proverKey: toyKey(r), key: toyKey(r)}
 	model := newToyModel(r, s.layers)
-	g.run = &toyRun{model: model.root(), param: byte(r.Uint32())}
+	g.run = &toyRun{model: model.root(), tiles: canon.Root(model.hashed()), count: len(model.tiles), param: byte(r.Uint32())}
 	c := &g.run.claim
 	c.Prompt, c.Drawn, c.Key = s.prompt, s.drawn, g.proverKey.Public().(ed25519.PublicKey)
 	p := &toyParty{run: g.run, model: model, layers: s.layers}
@@ -441,13 +499,11 @@ func newToyGame(r *rand.Rand, s toyShape, fault func(*toyParty) func(dispute.Cel
 	}
 	g.prover = p
 	g.run.ids = canon.Root(p.saltedIDs())
-	var trace canon.Hash
 	if s.trace {
 		g.salt = randomBytes(r, 16)
-		trace = toyCommitment(g.salt, p.states)
-		c.Trace = &trace
+		c.Trace = toyCommitment(g.salt, p.states)
 	}
-	c.Receipt = canon.Sum("toy receipt", g.run.model[:], g.run.ids[:], c.Key, []byte{g.run.param}, trace[:])
+	c.Receipt = canon.Sum("toy receipt", g.run.model[:], g.run.ids[:], c.Key, []byte{g.run.param}, c.Trace[:])
 	g.challenger = &toyParty{run: g.run, model: model, layers: s.layers, ids: p.ids, salts: p.salts}
 	g.challenger.computeAll()
 	return g
@@ -456,15 +512,13 @@ func newToyGame(r *rand.Rand, s toyShape, fault func(*toyParty) func(dispute.Cel
 func toyCommitment(salt []byte, states [][]canon.Hash) canon.Hash {
 	var roots []canon.Hash
 	for _, l := range states {
-		root := canon.Root(l)
-		roots = append(roots, canon.Leaf(root[:]))
+		roots = append(roots, canon.Root(l))
 	}
-	root, n := canon.Root(roots), 0
+	n := 0
 	if len(states) > 0 {
 		n = len(states[0])
 	}
-	u64 := func(n int) []byte { return binary.LittleEndian.AppendUint64(nil, uint64(n)) }
-	return canon.Sum("aval trace/1", salt, root[:], u64(len(states)), u64(n))
+	return trace.Commitment(salt, trace.RootOf(roots), len(states), n)
 }
 
 func (g *toyGame) terms(fanout int) dispute.Terms {
