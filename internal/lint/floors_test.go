@@ -19,7 +19,7 @@ var floors = [][]string{
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel"},
 	{"internal/engine", "internal/operation"},
 	{"internal/store", "internal/audit/dispute"},
-	{"internal/hub", "internal/httpapi", "internal/bench", "internal/store/errfs"},
+	{"internal/hub", "internal/httpapi", "internal/bench", "internal/store/errfs", "internal/audit/rerun"},
 	{"internal/httpapi/fake", "."}, // . is the package aval
 	{"cmd/aval"},
 }

@@ -73,9 +73,10 @@ func (r *receiptRun) facts(proof []byte) (*fingerprint.Facts, error) {
 // receipt says otherwise (spec/receipt.md, section 3).
 const minContext = 512
 
-// context is the number of positions that a sequence of the run may have.
-func (r *receiptRun) context(h model.Metadata) int {
-	if n := r.claims.Params.Context; n != 0 {
+// Context is the number of positions that a sequence of a receipt's run may
+// have, as package model takes it: 0 for what the file names.
+func Context(c *receipt.Claims, h model.Metadata) int {
+	if n := c.Params.Context; n != 0 {
 		return n
 	}
 	var arch string
@@ -100,7 +101,7 @@ func (r *receiptRun) Plan(c Cell, description []byte) (Plan, Shape, error) {
 	if err != nil {
 		return nil, Shape{}, err
 	}
-	context := r.context(facts)
+	context := Context(&r.claims, facts)
 	m, err := model.Describe(facts, context)
 	if err != nil {
 		return nil, Shape{}, err
