@@ -75,7 +75,7 @@ func (b *builder) attention(q, own vector, y *model.LayerParts, c LayerCell) vec
 	blocks := layout{1, lo, n, blockLen, 4} // of one head's positions
 	wide := layout{1, lo, n, tileLen, 4}
 	count, tiles := blocks.leaves(), wide.leaves()
-	// block gives the positions of a block, counted from lo.
+	// span gives the positions of a leaf, counted from lo.
 	span := func(y layout, i int) (from, to int) { return y.start(i), y.start(i + 1) }
 	// rows asks for what was gathered of the positions of a block.
 	rows := func(l *needs, head, which, slice, blk int) {
@@ -138,10 +138,11 @@ func (b *builder) attention(q, own vector, y *model.LayerParts, c LayerCell) vec
 		put(s.out, 0, m)
 	})
 
-	ey := layout{heads, lo, n, tileLen, 4}
+	exp := layout{1, lo, n, expLen, 4}
+	ey := layout{heads, lo, n, expLen, 4}
 	exps := b.add("exp", ey, func(l *needs, leaf int) {
-		h, t := leaf/tiles, leaf%tiles
-		from, to := span(wide, t)
+		h := leaf / exp.leaves()
+		from, to := span(exp, leaf%exp.leaves())
 		l.vector(z, h*n+from, h*n+to)
 		l.leaf(most, h*tiles+tiles-1)
 	}, func(s *step) {

@@ -9,6 +9,7 @@ const (
 	floatCols = 512  // those of another matrix
 	sliceLen  = 128  // elements of a head that a leaf of attention goes over
 	blockLen  = 32   // positions that it goes over
+	expLen    = 128  // positions of a leaf of exponentials
 	windowLen = 512  // ids of the history in a leaf
 	countLen  = 2048 // ids that a leaf of counts goes over
 	block     = 32   // columns of a partial sum, and of an activation scale
