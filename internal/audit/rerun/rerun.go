@@ -81,7 +81,7 @@ func New(cfg Config) (*Run, error) {
 	if o == nil || o.Parts()&want != want {
 		return nil, errors.New("rerun: the opening does not show all ids and parameters")
 	}
-	for _, check := range o.Check(c) {
+	for _, check := range o.Select(want).Check(c) {
 		if !check.Passed() {
 			return nil, fmt.Errorf("rerun: the opening: %s", check)
 		}

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"math/rand/v2"
+	"os"
 	"testing"
 
 	"github.com/avalnetwork/aval/gguf"
@@ -161,58 +162,15 @@ func requests(l *loaded) []*answer {
 	return list
 }
 
-// liar is a source that says something else about one leaf of a cell, and
-// about the state that the cell gives.
-type liar struct {
-	dispute.Source
-	cell     dispute.Cell
-	op, leaf int
-}
-
-func (s *liar) States() ([][]canon.Hash, error) {
-	states, err := s.Source.States()
-	if err == nil && !s.cell.Output {
-		states = append([][]canon.Hash{}, states...)
-		states[s.cell.Layer] = append([]canon.Hash{}, states[s.cell.Layer]...)
-		states[s.cell.Layer][s.cell.Position][0] ^= 1
-	}
-	return states, err
-}
-
-func (s *liar) Cell(c dispute.Cell) (dispute.Values, int, error) {
-	v, n, err := s.Source.Cell(c)
-	if c == s.cell {
-		v = lie{v, s.op, s.leaf}
-	}
-	return v, n, err
-}
-
-type lie struct {
-	dispute.Values
-	op, leaf int
-}
-
-func (l lie) Hashes(op int) []canon.Hash {
-	h := l.Values.Hashes(op)
-	if op == l.op {
-		h = append([]canon.Hash{}, h...)
-		h[l.leaf][0] ^= 1
-	}
-	return h
-}
-
 // accusing is a witness that sees what a liar would have said.
 type accusing struct {
 	dispute.Witness
-	liar
+	lie rerun.Liar
 }
 
-func (a *accusing) States() ([][]canon.Hash, error) { return a.liar.States() }
-func (a *accusing) Cell(c dispute.Cell) (dispute.Values, int, error) {
-	return a.liar.Cell(c)
-}
-
-func (a *accusing) Output() (int, bool) { return a.liar.cell.Position, a.liar.cell.Output }
+func (a *accusing) States() ([][]canon.Hash, error)                  { return a.lie.States() }
+func (a *accusing) Cell(c dispute.Cell) (dispute.Values, int, error) { return a.lie.Cell(c) }
+func (a *accusing) Output() (int, bool)                              { return a.lie.At.Position, a.lie.At.Output }
 
 // wrongOutput is a witness that would have drawn another token.
 type wrongOutput struct {
@@ -289,19 +247,164 @@ func judgeCell(t *testing.T, rng *rand.Rand, run dispute.Run, r *rerun.Run, c di
 		t.Fatal(err)
 	}
 	for op := range ops {
-		lie := liar{r, c, op, rng.IntN(len(v.Hashes(op)))}
+		lie := rerun.Liar{Source: r, At: c, Op: op, Leaf: rng.IntN(len(v.Hashes(op)))}
 		at := -1
 		if c.Output {
 			at = c.Position
 		}
 		f, err := dispute.Judge(run, accuse(t, run, &lie, &wrongOutput{r, at}))
 		if err != nil {
-			t.Errorf("%s, operation %d, leaf %d: %v", c, op, lie.leaf, err)
-		} else if f.Cell != c || f.Operation != op || f.Leaf != lie.leaf {
-			t.Errorf("%s, operation %d, leaf %d: found %s", c, op, lie.leaf, f)
+			t.Errorf("%s, operation %d, leaf %d: %v", c, op, lie.Leaf, err)
+		} else if f.Cell != c || f.Operation != op || f.Leaf != lie.Leaf {
+			t.Errorf("%s, operation %d, leaf %d: found %s", c, op, lie.Leaf, f)
 		}
 		if f, err := dispute.Judge(run, accuse(t, run, r, &accusing{r, lie})); !errors.Is(err, dispute.ErrProof) {
-			t.Errorf("%s, operation %d, leaf %d: an honest prover is convicted: %s, %v", c, op, lie.leaf, f, err)
+			t.Errorf("%s, operation %d, leaf %d: an honest prover is convicted: %s, %v", c, op, lie.Leaf, f, err)
 		}
 	}
+}
+
+// player is a party of a game.
+type player interface {
+	Step([]byte) error
+	Move() ([]byte, error)
+}
+
+// play plays a game without losing time.
+func play(t *testing.T, run dispute.Run, terms dispute.Terms, s dispute.Source, w dispute.Witness) (dispute.Outcome, int) {
+	t.Helper()
+	salt := master.Trace()
+	referee, err := dispute.NewReferee(run, terms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prover, err := dispute.NewProver(run, terms, proverKey, salt[:], s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	challenger, err := dispute.NewChallenger(run, terms, challengerKey, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for rounds := 0; ; {
+		if o, over := referee.Outcome(); over {
+			return o, rounds
+		}
+		var who player = prover
+		if mover, _ := referee.Turn(); mover == dispute.ChallengerParty {
+			who = challenger
+			rounds++
+		}
+		m, err := who.Move()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(referee.Step(m), prover.Step(m), challenger.Step(m)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestOtherModel: a prover that computes with another model than the one that
+// the receipt names loses, with and without a trace in the receipt, and one
+// that computed right and is accused wins.
+func TestOtherModel(t *testing.T) {
+	for i := range testmodel.Models {
+		s := testmodel.Models[i]
+		t.Run(s.Name, func(t *testing.T) {
+			right := load(t, write(t, &s))
+			path := write(t, &s)
+			change(t, path, right.file, "blk.1.ffn_down.weight")
+			wrong := load(t, path)
+			terms := dispute.Terms{Challenger: challengerKey.Public().(ed25519.PublicKey), Fanout: []int{0, 3, 50}[i%3]}
+			for n, a := range requests(right)[:3] {
+				a.claims.Model = wrong.print.Root()
+				wrong.draw(t, a, 5)
+				rec, o := a.sign(t, nil)
+				liar := wrong.rerun(t, &rec, o)
+				a.claims.Model = right.print.Root()
+				var of *rerun.Run
+				if n%2 == 0 {
+					of = liar
+				}
+				rec, o = a.sign(t, of)
+				run, err := dispute.NewRun(rec)
+				if err != nil {
+					t.Fatal(err)
+				}
+				honest := right.rerun(t, &rec, o)
+				res, rounds := play(t, run, terms, liar, honest)
+				if res.Winner != dispute.ChallengerParty || res.Reason != dispute.Fraud || res.Finding.Cell.Layer != 1 || res.Finding.Name != "ffn_down" {
+					t.Errorf("request %d: %s", n, res)
+				}
+				if terms.Fanout == 0 && rounds > 6 {
+					t.Errorf("request %d: %d rounds", n, rounds)
+				}
+				// An honest run under the same ids: only the first wrong token is the
+				// prover's fault, if the receipt says nothing of states.
+				rec, o = a.sign(t, nil)
+				if run, err = dispute.NewRun(rec); err != nil {
+					t.Fatal(err)
+				}
+				honest = right.rerun(t, &rec, o)
+				if at, wrong := honest.Output(); wrong {
+					res, _ := play(t, run, terms, honest, right.rerun(t, &rec, o))
+					f := res.Finding
+					if res.Winner != dispute.ChallengerParty || f.Fault != dispute.WrongClosing || f.Cell != (dispute.Cell{Output: true, Position: at}) {
+						t.Errorf("request %d: states of the right model and wrong tokens: %s", n, res)
+					}
+				}
+				// The right model's own answer, accused by the other model.
+				right.draw(t, a, 5)
+				rec, o = a.sign(t, nil)
+				if run, err = dispute.NewRun(rec); err != nil {
+					t.Fatal(err)
+				}
+				honest = right.rerun(t, &rec, o)
+				res, _ = play(t, run, terms, honest, &mistaken{wrong.rerunAs(t, rec.Claims(), o), honest})
+				if res.Winner != dispute.ProverParty {
+					t.Errorf("request %d: an honest prover lost: %s", n, res)
+				}
+			}
+		})
+	}
+}
+
+// change changes one bit in the middle of a tensor.
+func change(t *testing.T, path string, f *gguf.File, tensor string) {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := f.Data(f.Tensor(tensor))
+	at := bytes.Index(raw, data)
+	raw[at+len(data)/2] ^= 4
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// rerunAs computes a run with a model that is not the receipt's.
+func (l *loaded) rerunAs(t *testing.T, c receipt.Claims, o *receipt.Opening) *rerun.Run {
+	t.Helper()
+	c.Model = l.print.Root()
+	run, err := rerun.New(rerun.Config{Model: l.model, File: l.file, Print: l.print, Claims: c, Opening: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(run.Close)
+	return run
+}
+
+// mistaken is a challenger who computed with another model, and describes and
+// proves the right one.
+type mistaken struct {
+	*rerun.Run
+	right *rerun.Run
+}
+
+func (m *mistaken) Description(c dispute.Cell) ([]byte, error) { return m.right.Description(c) }
+func (m *mistaken) Tiles(name string, from, to int) ([]byte, error) {
+	return m.right.Tiles(name, from, to)
 }
