@@ -40,7 +40,8 @@ type Config struct {
 }
 
 // ImpossibleError says that no run can be what the receipt says. The
-// description of the cell shows it: dispute.Impossible makes a proof of it.
+// description of the cell ([Describe]) shows it: dispute.Impossible makes a
+// proof of it.
 type ImpossibleError struct {
 	Cell   dispute.Cell
 	Detail string
@@ -52,20 +53,18 @@ func (e *ImpossibleError) Error() string { return "rerun: " + e.Detail }
 // goroutine at a time; Close frees its memory.
 type Run struct {
 	cfg    Config
-	arch   string
 	ids    []int32 // prompt, then drawn
 	params sample.Params
 	masked bool
 	limit  int // positions of the receipt's context, for plans
 
 	seq    *model.Sequence
-	tree   *trace.Tree
 	states [][]canon.Hash
 	output int // first wrong one, or -1
 
 	cell   dispute.Cell // computed last
 	values *operation.Values
-	x      map[[2]int][]byte
+	x, kv  map[[2]int][]byte // by layer and position; kv only if computed cell by cell
 }
 
 // outputs is how many positions' logits are held at a time.
@@ -87,7 +86,7 @@ func New(cfg Config) (*Run, error) {
 		}
 	}
 	r := &Run{
-		cfg: cfg, arch: cfg.Model.Config().Arch, ids: append(o.Prompt.IDs[:len(o.Prompt.IDs):len(o.Prompt.IDs)], o.Output.IDs...),
+		cfg: cfg, ids: append(o.Prompt.IDs[:len(o.Prompt.IDs):len(o.Prompt.IDs)], o.Output.IDs...),
 		params: dispute.SampleParams(c, o), masked: o.Extra != nil && o.Extra.Extra.Grammar != nil,
 		limit: dispute.Context(c, cfg.File), output: -1, x: map[[2]int][]byte{},
 	}
@@ -152,24 +151,68 @@ func (r *Run) forward() error {
 			if r.output >= 0 || r.masked {
 				break
 			}
-			i := at + k + 1 // where the token stands
-			id, err := sampler.Sample(s.Logits[k*vocab:(k+1)*vocab], r.ids[:i], i-prompt, nil)
-			if err != nil || id != r.ids[i] {
+			i, logits := at+k+1, s.Logits[k*vocab:(k+1)*vocab] // i: where the token stands
+			id, err := sampler.Sample(logits, r.ids[:i], i-prompt, nil)
+			if err != nil || id != r.ids[i] || !finite(logits) {
 				r.output = i - prompt
 			}
 		}
 	}
-	if r.tree, err = r.seq.Trace(); err != nil {
+	tree, err := r.seq.Trace()
+	if notFinite := (*trace.NotFiniteError)(nil); errors.As(err, &notFinite) {
+		return r.cells()
+	} else if err != nil {
 		return err
 	}
-	for l := range r.tree.Layers() {
-		r.states = append(r.states, r.tree.Layer(l))
+	for l := range tree.Layers() {
+		r.states = append(r.states, tree.Layer(l))
 	}
 	return nil
 }
 
-// Trace is the tree of the run's states.
-func (r *Run) Trace() *trace.Tree { return r.tree }
+// finite reports whether all logits are finite. From others nothing is drawn
+// (spec/trace.md, section 4).
+func finite(logits []float32) bool {
+	for _, z := range logits {
+		if z-z != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// cells computes all states cell by cell, by the operations that a referee
+// evaluates. They are defined also where a number is not finite, which no
+// honest run goes beyond, but a prover may say that it did.
+func (r *Run) cells() error {
+	layers := r.cfg.Model.Config().Layers
+	r.states, r.kv = make([][]canon.Hash, layers), map[[2]int][]byte{}
+	for p := range r.positions() {
+		for l := range layers {
+			plan, err := r.plan(dispute.Cell{Layer: l, Position: p})
+			if err != nil {
+				return err
+			}
+			v, err := operation.Compute(plan, r)
+			if err != nil {
+				return err
+			}
+			x, kv, _ := plan.State()
+			at := [2]int{l, p}
+			r.x[at], r.kv[at] = join(v, x), join(v, kv)
+			r.states[l] = append(r.states[l], trace.State(r.x[at], r.kv[at]))
+		}
+	}
+	return nil
+}
+
+// join is the value of a whole operation.
+func join(v *operation.Values, op int) (b []byte) {
+	for i := range v.Plan().Ops()[op].Leaves {
+		b = append(b, v.Leaf(op, i)...)
+	}
+	return b
+}
 
 // States is that of dispute.Source.
 func (r *Run) States() ([][]canon.Hash, error) { return r.states, nil }
@@ -240,6 +283,9 @@ func (r *Run) X(layer, position int) ([]byte, error) {
 
 // KV is that of operation.Source.
 func (r *Run) KV(layer, position int) ([]byte, error) {
+	if r.kv != nil {
+		return r.kv[[2]int{layer, position}], nil
+	}
 	return r.seq.KV(nil, layer, position, position+1), nil
 }
 
@@ -259,17 +305,22 @@ func (r *Run) Tensor(name string) ([]byte, error) {
 func (r *Run) Matrices(name string) []*kernel.Matrix { return r.cfg.Model.Matrices(name) }
 
 // Description is that of dispute.Witness.
-func (r *Run) Description(c dispute.Cell) ([]byte, error) {
-	header, err := r.prove(dispute.HeaderRequest(r.arch, c))
+func (r *Run) Description(c dispute.Cell) ([]byte, error) { return Describe(r.cfg, c) }
+
+// Describe makes the description of a cell, which says what it computes. It
+// needs no run, of the model only the header, and no drawn ids but for a cell of
+// layer 0.
+func Describe(cfg Config, c dispute.Cell) ([]byte, error) {
+	header, err := prove(cfg, dispute.HeaderRequest(cfg.Model.Config().Arch, c))
 	if err != nil {
 		return nil, err
 	}
 	d := dispute.Description{Model: header}
-	switch parts := dispute.OutputParts(&r.cfg.Claims); {
+	switch parts := dispute.OutputParts(&cfg.Claims); {
 	case c.Output && parts != 0:
-		d.Opening = r.cfg.Opening.Select(parts)
+		d.Opening = cfg.Opening.Select(parts)
 	case !c.Output && c.Layer == 0:
-		if d.Opening, err = r.ranges(c.Position, c.Position+1); err != nil {
+		if d.Opening, err = ranges(cfg, c.Position, c.Position+1); err != nil {
 			return nil, err
 		}
 	}
@@ -277,8 +328,8 @@ func (r *Run) Description(c dispute.Cell) ([]byte, error) {
 }
 
 // ranges opens ids of the run.
-func (r *Run) ranges(from, to int) (*receipt.Opening, error) {
-	o, prompt := r.cfg.Opening, r.cfg.Claims.PromptTokens
+func ranges(cfg Config, from, to int) (*receipt.Opening, error) {
+	o, prompt := cfg.Opening, cfg.Claims.PromptTokens
 	part := &receipt.Opening{Digests: o.Digests}
 	if from < prompt {
 		x, err := o.PromptRange(from, min(to, prompt))
@@ -299,7 +350,7 @@ func (r *Run) ranges(from, to int) (*receipt.Opening, error) {
 
 // Opening is that of dispute.Witness.
 func (r *Run) Opening(from, to int) ([]byte, error) {
-	o, err := r.ranges(from, to)
+	o, err := ranges(r.cfg, from, to)
 	if err != nil {
 		return nil, err
 	}
@@ -308,11 +359,11 @@ func (r *Run) Opening(from, to int) ([]byte, error) {
 
 // Tiles is that of dispute.Witness.
 func (r *Run) Tiles(tensor string, from, to int) ([]byte, error) {
-	return r.prove(fingerprint.Request{Tiles: []fingerprint.Tiles{{Tensor: tensor, From: from, To: to}}})
+	return prove(r.cfg, fingerprint.Request{Tiles: []fingerprint.Tiles{{Tensor: tensor, From: from, To: to}}})
 }
 
-func (r *Run) prove(q fingerprint.Request) ([]byte, error) {
-	p, err := r.cfg.Print.Prove(context.Background(), q)
+func prove(cfg Config, q fingerprint.Request) ([]byte, error) {
+	p, err := cfg.Print.Prove(context.Background(), q)
 	if err != nil {
 		return nil, err
 	}

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"encoding/binary"
 	"errors"
+	"math"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/avalnetwork/aval/gguf"
@@ -17,6 +20,7 @@ import (
 	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/sample"
 	"github.com/avalnetwork/aval/internal/testmodel"
+	"github.com/avalnetwork/aval/internal/trace"
 	"github.com/avalnetwork/aval/receipt"
 )
 
@@ -118,7 +122,15 @@ func (a *answer) sign(t testing.TB, r *rerun.Run) (receipt.Receipt, *receipt.Ope
 	c.Trace = receipt.Hash{}
 	if r != nil {
 		salt := master.Trace()
-		c.Trace = r.Trace().Commitment(salt[:])
+		states, err := r.States()
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree, err := trace.NewTree(slices.Concat(states...), len(states), len(states[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Trace = tree.Commitment(salt[:])
 	}
 	s, err := receipt.Sign(c, proverKey)
 	if err != nil {
@@ -407,4 +419,122 @@ type mistaken struct {
 func (m *mistaken) Description(c dispute.Cell) ([]byte, error) { return m.right.Description(c) }
 func (m *mistaken) Tiles(name string, from, to int) ([]byte, error) {
 	return m.right.Tiles(name, from, to)
+}
+
+// TestImpossible: a receipt of a run that no model can have done convicts, and
+// one of a run that it can does not.
+func TestImpossible(t *testing.T) {
+	l := load(t, write(t, &testmodel.Models[0]))
+	good := answer{prompt: testmodel.Text()[:5], output: testmodel.Text()[5:9]}
+	good.claims = receipt.Claims{Model: l.print.Root(), Params: receipt.Params{Temperature: 1}, Seed: receipt.SelfSeed(1)}
+	for _, c := range []struct {
+		name string
+		bad  func(a *answer)
+		cell dispute.Cell
+	}{
+		{"a token of the prompt", func(a *answer) { a.prompt[2] = testmodel.Vocab }, dispute.Cell{Position: 2}},
+		{"a drawn token", func(a *answer) { a.output[1] = testmodel.Vocab + 7 }, dispute.Cell{Position: 6}},
+		{"a bias", func(a *answer) { a.bias = receipt.Bias{testmodel.Vocab: 1} }, dispute.Cell{Output: true}},
+		{"more positions", func(a *answer) { a.prompt = make([]int32, 520) }, dispute.Cell{}},
+	} {
+		a := good
+		a.prompt, a.output = slices.Clone(good.prompt), slices.Clone(good.output)
+		c.bad(&a)
+		judge := func(a *answer) (dispute.Run, rerun.Config, error) {
+			rec, o := a.sign(t, nil)
+			run, err := dispute.NewRun(rec)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg := rerun.Config{Model: l.model, File: l.file, Print: l.print, Claims: rec.Claims(), Opening: o}
+			r, err := rerun.New(cfg)
+			if err == nil {
+				r.Close()
+			}
+			return run, cfg, err
+		}
+		run, cfg, err := judge(&a)
+		impossible := (*rerun.ImpossibleError)(nil)
+		if !errors.As(err, &impossible) || impossible.Cell != c.cell {
+			t.Errorf("%s: %v", c.name, err)
+			continue
+		}
+		d, err := rerun.Describe(cfg, c.cell)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := dispute.Impossible(run, c.cell, d)
+		if err != nil {
+			t.Fatal(c.name, err)
+		}
+		data, err := p.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if f, err := dispute.Judge(run, data); err != nil || f.Fault != dispute.WrongRun {
+			t.Errorf("%s: %s, %v", c.name, f, err)
+		}
+		run, cfg, err = judge(&good)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d, err = rerun.Describe(cfg, c.cell); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := dispute.Impossible(run, c.cell, d); err == nil {
+			t.Errorf("%s: a possible run is called impossible", c.name)
+		}
+		p.Description = d
+		if data, err = p.Encode(); err != nil {
+			t.Fatal(err)
+		}
+		if f, err := dispute.Judge(run, data); !errors.Is(err, dispute.ErrProof) {
+			t.Errorf("%s: an honest prover is convicted: %s", c.name, f)
+		}
+	}
+}
+
+// TestNotFinite: a run in which numbers stop being finite has no tokens after
+// that, so a receipt that says it had convicts.
+func TestNotFinite(t *testing.T) {
+	s := testmodel.Models[1] // of floats
+	path := write(t, &s)
+	f, err := gguf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := f.Data(f.Tensor("blk.1.attn_norm.weight"))
+	at := bytes.Index(raw, data)
+	for i := range len(data) / 4 {
+		binary.LittleEndian.PutUint32(raw[at+4*i:], math.Float32bits(3e38))
+	}
+	f.Close()
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := load(t, path)
+	a := &answer{prompt: testmodel.Text()[:3], output: testmodel.Text()[5:8]}
+	a.claims = receipt.Claims{Model: l.print.Root(), Seed: receipt.SelfSeed(1)}
+	rec, o := a.sign(t, nil)
+	run, err := dispute.NewRun(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := l.rerun(t, &rec, o)
+	if i, wrong := r.Output(); !wrong || i != 0 {
+		t.Error("the first token is not wrong", i, wrong)
+	}
+	terms := dispute.Terms{Challenger: challengerKey.Public().(ed25519.PublicKey)}
+	for c, s := range map[string]dispute.Source{
+		"states as the operations give them": l.rerun(t, &rec, o),
+		"another state":                      &rerun.Liar{Source: l.rerun(t, &rec, o), At: dispute.Cell{Layer: 1, Position: 1}, Op: 4},
+	} {
+		if res, _ := play(t, run, terms, s, r); res.Winner != dispute.ChallengerParty {
+			t.Errorf("%s: %s", c, res)
+		}
+	}
 }
