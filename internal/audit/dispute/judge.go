@@ -210,8 +210,10 @@ func (j *judgement) input(n operation.Input, in *Input) ([]byte, error) {
 	vector := n.Kind == operation.X || n.Kind == operation.KV
 	tree := vector || n.Kind == operation.Leaves
 	switch {
-	case tree && len(in.Opening) > 0, !tree && (len(in.Value) > 0 || len(in.Proof) > 0), vector != (in.State != nil):
+	case tree && in.Opening != nil, !tree && (in.Value != nil || in.Proof != nil), vector != (in.State != nil):
 		return nil, errors.New("a proof of another kind of input")
+	case empty(in.Value), empty(in.Proof), empty(in.Opening), in.State != nil && (empty(in.State.Positions) || empty(in.State.Layers)):
+		return nil, errNull
 	case vector:
 		return in.Value, j.vector(n, in)
 	case tree:
@@ -231,6 +233,11 @@ func (j *judgement) input(n operation.Input, in *Input) ([]byte, error) {
 	}
 	return nil, fmt.Errorf("an input of unknown kind %d", n.Kind)
 }
+
+// errNull keeps one way to write nothing.
+var errNull = errors.New("an empty list or string; it is written as null")
+
+func empty[T any](list []T) bool { return list != nil && len(list) == 0 }
 
 // pieces hashes an input piece by piece and gives the root of the tree of total
 // pieces that they are proved to be in.
@@ -315,6 +322,9 @@ func (j *judgement) closing(f *Finding) error {
 		}
 		f.Want, f.Got = canon.Leaf(id), p.Cell.Roots[len(ops)-1]
 	} else {
+		if empty(p.State.Positions) || empty(p.State.Layers) {
+			return errNull
+		}
 		if err := j.inTrace(p.State.Beside, p.State, p.Layer, p.Position); err != nil {
 			return err
 		}

@@ -47,9 +47,9 @@ func (t *TraceStatement) check(c Claim, w *Work) error {
 		return fmt.Errorf("a trace of %d layers, want 1 to %d", t.Layers, maxLayers)
 	case t.Positions < 1 || t.Positions > maxPositions:
 		return fmt.Errorf("a trace of %d positions, want 1 to %d", t.Positions, maxPositions)
-	case !c.Trace.IsZero() && (len(t.Salt) != saltSize || len(t.Signature) != 0):
+	case !c.Trace.IsZero() && (len(t.Salt) != saltSize || t.Signature != nil):
 		return errors.New("the receipt has a trace commitment: want its salt of 16 bytes and no signature")
-	case c.Trace.IsZero() && (len(t.Salt) != 0 || len(t.Signature) != ed25519.SignatureSize):
+	case c.Trace.IsZero() && (t.Salt != nil || len(t.Signature) != ed25519.SignatureSize):
 		return errors.New("the receipt has no trace commitment: want a signature of 64 bytes and no salt")
 	case !c.Trace.IsZero():
 		w.Hashes++
@@ -100,7 +100,7 @@ func (s *CellStatement) check(c Claim, cell Cell, w *Work) error {
 // Work counts what a referee did.
 type Work struct {
 	Bytes      int // of messages and proofs read
-	Hashes     int // of nodes and leaves computed
+	Hashes     int // of nodes and leaves of the prover's trees, computed
 	Signatures int // verified
 	Leaves     int // evaluated
 }
