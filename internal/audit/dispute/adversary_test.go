@@ -326,12 +326,18 @@ func (g *toyGame) served(w dispute.Witness) (*dispute.Proof, error) {
 	if err != nil {
 		return nil, err
 	}
+	if trace, err = dispute.DecodeServedTrace(must(trace.Encode())); err != nil {
+		return nil, err
+	}
 	c, proof, err := dispute.Find(g.run, w, trace)
 	if proof != nil || err != nil {
 		return proof, err
 	}
 	cell, err := dispute.ServeCell(g.run, g.proverKey, g.prover, c)
 	if err != nil {
+		return nil, err
+	}
+	if cell, err = dispute.DecodeServedCell(must(cell.Encode())); err != nil {
 		return nil, err
 	}
 	return dispute.Accuse(g.run, w, trace, cell)

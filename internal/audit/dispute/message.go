@@ -100,14 +100,7 @@ func seal(key ed25519.PrivateKey, dispute canon.Hash, round int, head canon.Hash
 	m := message{Dispute: dispute, Round: round, Kind: k, Body: raw}
 	digest := m.digest(head)
 	m.Signature = ed25519.Sign(key, digest[:])
-	data, err := canon.Marshal(&m)
-	if err != nil {
-		return nil, fmt.Errorf("dispute: %w", err)
-	}
-	if len(data) > MaxMessage {
-		return nil, fmt.Errorf("dispute: a message of %d bytes, want at most %d", len(data), MaxMessage)
-	}
-	return data, nil
+	return encode(&m, MaxMessage)
 }
 
 // open decodes the envelope of a message.

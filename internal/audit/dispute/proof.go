@@ -105,25 +105,10 @@ type StateProof struct {
 func (p *Proof) cell() Cell { return Cell{p.Output, p.Layer, p.Position} }
 
 // Encode is the bytes of a proof: canonical CBOR, at most [MaxProof].
-func (p *Proof) Encode() ([]byte, error) {
-	data, err := canon.Marshal(p)
-	if err != nil {
-		return nil, fmt.Errorf("dispute: %w", err)
-	}
-	if len(data) > MaxProof {
-		return nil, fmt.Errorf("dispute: a proof of %d bytes, want at most %d", len(data), MaxProof)
-	}
-	return data, nil
-}
+func (p *Proof) Encode() ([]byte, error) { return encode(p, MaxProof) }
 
 // DecodeProof reads what Encode writes. It checks the form only.
 func DecodeProof(data []byte) (*Proof, error) {
-	if len(data) > MaxProof {
-		return nil, fmt.Errorf("dispute: a proof of %d bytes, want at most %d", len(data), MaxProof)
-	}
-	var p Proof
-	if err := canon.Unmarshal(data, &p); err != nil {
-		return nil, fmt.Errorf("dispute: %w", err)
-	}
-	return &p, nil
+	p := &Proof{}
+	return p, decode(data, p, MaxProof)
 }

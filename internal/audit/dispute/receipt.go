@@ -101,30 +101,36 @@ func (r *receiptRun) Plan(c Cell, description []byte) (Plan, Shape, error) {
 	if err != nil {
 		return nil, Shape{}, err
 	}
-	context := Context(&r.claims, facts)
-	m, err := model.Describe(facts, context)
+	p, shape, err := r.plan(c, facts, &d)
+	// A question that the proof leaves open was answered as if there were no
+	// such thing. Nothing that followed from that counts.
+	if open := facts.Err(); open != nil {
+		return nil, Shape{}, open
+	}
+	if err != nil {
+		return nil, Shape{}, err
+	}
+	return p, shape, nil
+}
+
+func (r *receiptRun) plan(c Cell, h model.Header, d *Description) (*operation.Plan, Shape, error) {
+	context := Context(&r.claims, h)
+	m, err := model.Describe(h, context)
 	if err != nil {
 		return nil, Shape{}, err
 	}
 	if n := r.claim.Positions(); n > m.Limit {
 		return nil, Shape{}, fmt.Errorf("%w: %d positions, the model has at most %d", ErrImpossible, n, m.Limit)
 	}
-	var p *operation.Plan
-	if c.Output {
-		p, err = r.output(c, facts, context, m, &d)
-	} else {
-		p, err = r.layer(c, facts, context, m, &d)
-	}
-	// What the proof leaves open, it says only afterwards.
-	if open := facts.Err(); open != nil {
-		err = open
-	}
-	if err != nil {
-		return nil, Shape{}, err
-	}
 	tiles := func(numbers, size int) int { return (numbers*size + trace.Tile - 1) / trace.Tile }
 	s := m.StateShape()
-	return p, Shape{m.Layers, tiles(s.X, 4), tiles(s.KV, 2)}, nil
+	shape := Shape{m.Layers, tiles(s.X, 4), tiles(s.KV, 2)}
+	if c.Output {
+		p, err := r.output(c, h, context, m, d)
+		return p, shape, err
+	}
+	p, err := r.layer(c, h, context, m, d)
+	return p, shape, err
 }
 
 func (r *receiptRun) layer(c Cell, h model.Header, context int, m *model.Description, d *Description) (*operation.Plan, error) {

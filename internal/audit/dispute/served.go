@@ -52,6 +52,49 @@ func ServeCell(run Run, key ed25519.PrivateKey, s Source, c Cell) (*ServedCell, 
 	return &ServedCell{Statement: *newCell(run.Claim(), key, c, leaves), Leaves: leaves}, nil
 }
 
+// MaxServed bounds, in bytes, what a prover hands over at once.
+const MaxServed = 128 << 20
+
+// Encode is the bytes of what is handed over: canonical CBOR.
+func (t *ServedTrace) Encode() ([]byte, error) { return encode(t, MaxServed) }
+
+// Encode is the bytes of what is handed over: canonical CBOR.
+func (s *ServedCell) Encode() ([]byte, error) { return encode(s, MaxServed) }
+
+// DecodeServedTrace reads what [ServedTrace.Encode] writes. [Find] and
+// [Accuse] check it.
+func DecodeServedTrace(data []byte) (*ServedTrace, error) {
+	t := &ServedTrace{}
+	return t, decode(data, t, MaxServed)
+}
+
+// DecodeServedCell reads what [ServedCell.Encode] writes.
+func DecodeServedCell(data []byte) (*ServedCell, error) {
+	s := &ServedCell{}
+	return s, decode(data, s, MaxServed)
+}
+
+func encode(v any, limit int) ([]byte, error) {
+	data, err := canon.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("dispute: %w", err)
+	}
+	if len(data) > limit {
+		return nil, fmt.Errorf("dispute: %d bytes, want at most %d", len(data), limit)
+	}
+	return data, nil
+}
+
+func decode(data []byte, v any, limit int) error {
+	if len(data) > limit {
+		return fmt.Errorf("dispute: %d bytes, want at most %d", len(data), limit)
+	}
+	if err := canon.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("dispute: %w", err)
+	}
+	return nil
+}
+
 // check says whether the states are those of the statement.
 func (t *ServedTrace) check(c Claim) error {
 	if err := t.Statement.check(c, &Work{}); err != nil {

@@ -65,6 +65,7 @@ type Run struct {
 	cell   dispute.Cell // computed last
 	values *operation.Values
 	x, kv  map[[2]int][]byte // by layer and position; kv only if computed cell by cell
+	last   []float32         // x of the last layer where tokens were drawn, [drawn][dim]
 }
 
 // outputs is how many positions' logits are held at a time.
@@ -129,8 +130,14 @@ func (r *Run) possible() error {
 // forward reads all ids and draws the tokens again.
 func (r *Run) forward() error {
 	m, prompt := r.cfg.Model, r.cfg.Claims.PromptTokens
-	vocab := m.Config().Vocab
-	steps := []model.Step{{Seq: r.seq, Tokens: r.ids[:prompt-1], Trace: true}}
+	vocab, dim := m.Config().Vocab, m.Config().Dim
+	r.last = make([]float32, dim*(len(r.ids)-prompt))
+	visit := func(layer, position int, x []float32) {
+		if i := position - prompt + 1; i >= 0 && layer == m.Config().Layers-1 {
+			copy(r.last[i*dim:(i+1)*dim], x)
+		}
+	}
+	steps := []model.Step{{Seq: r.seq, Tokens: r.ids[:prompt-1], Trace: true, Visit: visit}}
 	if prompt > 1 {
 		if err := m.Forward(steps); err != nil {
 			return err
@@ -264,14 +271,19 @@ func (r *Run) State(layer, position int) (x, kv []byte, err error) {
 	return x, kv, err
 }
 
-// X is that of operation.Source. Only hashes were kept, so the layers up to
-// this one are computed again at the position.
+// X is that of operation.Source. Where tokens were drawn, x of the last layer
+// was kept. Elsewhere the layers up to this one are computed again at the
+// position.
 func (r *Run) X(layer, position int) ([]byte, error) {
 	at := [2]int{layer, position}
 	if b, ok := r.x[at]; ok {
 		return b, nil
 	}
 	var x []float32
+	if dim, i := r.cfg.Model.Config().Dim, position-r.cfg.Claims.PromptTokens+1; layer == r.cfg.Model.Config().Layers-1 && i >= 0 {
+		x = r.last[i*dim : (i+1)*dim]
+		layer = -1
+	}
 	for l := range layer + 1 {
 		c := model.Cells{Layer: l, Positions: []int{position}, X: x}
 		if l == 0 {
