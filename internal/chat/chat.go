@@ -10,7 +10,8 @@
 // they were given in. Templates are untrusted; see package jinja below this one
 // for their limits, and for why it is our own.
 //
-// It does not tokenize, and does not decide whether a reply may call functions.
+// [Encode] turns the text into tokens. The package does not decide whether a
+// reply may call functions.
 package chat
 
 import (

@@ -131,30 +131,12 @@ func (m *modelFile) Render(in chat.Input) ([]int32, error) {
 
 // RenderWith is Render with another template.
 func (m *modelFile) RenderWith(t *chat.Template, in chat.Input) ([]int32, error) {
-	tok := m.tokenizer
-	if id := tok.BOS(); id >= 0 {
-		in.BOS = tok.Text(id)
-	}
-	if id := tok.EOS(); id >= 0 {
-		in.EOS = tok.Text(id)
-	}
+	in.SetTokens(m.tokenizer)
 	text, err := t.Render(in)
 	if err != nil {
 		return nil, requestErrorf("the chat template refuses the messages: %w", err)
 	}
-	ids, err := tok.Encode(text, token.EncodeOptions{AddSpecial: true, ParseSpecial: true})
-	if err != nil {
-		return nil, err
-	}
-	// Many templates write BOS themselves.
-	if len(ids) > 1 && tok.AddsBOS() && ids[0] == tok.BOS() && ids[1] == tok.BOS() {
-		ids = ids[1:]
-	}
-	// A prompt must stay open at its end.
-	if n := len(ids); n > 0 && tok.AddsEOS() && ids[n-1] == tok.EOS() {
-		ids = ids[:n-1]
-	}
-	return ids, nil
+	return chat.Encode(m.tokenizer, text)
 }
 
 // constrain starts a grammar over the model's vocabulary.

@@ -184,6 +184,11 @@ func TestMul(t *testing.T) {
 					k.Mul(got, m, 0, a, s)
 					generic.Mul(want, m, 0, b, s)
 					same(t, what, got, want)
+					// In parts, the columns give what they give at once.
+					for from := 0; from < cols; from += 512 {
+						k.MulColumns(got, m, 0, a, from, min(from+512, cols), s)
+					}
+					same(t, what+", in parts", got, want)
 					// Alone, each vector gives what it gives in the batch.
 					one := NewActs(1, cols)
 					i := r.IntN(n)

@@ -2,14 +2,10 @@ package operation_test
 
 import (
 	"context"
-	"encoding/binary"
-	"math"
 	"path/filepath"
-	"sync"
 	"testing"
 
 	"github.com/avalnetwork/aval/gguf"
-	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/quant"
 	"github.com/avalnetwork/aval/internal/sample"
 )
@@ -29,36 +25,6 @@ func shape(t testing.TB, name string, typ gguf.Type, n int) *run {
 	r := openFile(t, path)
 	r.run(n)
 	return r
-}
-
-// run has the engine read n tokens and keeps the states.
-func (r *run) run(n int) {
-	r.t.Helper()
-	random := newRandom(3)
-	for range n {
-		r.tokens = append(r.tokens, int32(random.IntN(r.vocab())))
-	}
-	s := r.model.NewSequence()
-	defer s.Close()
-	var mu sync.Mutex
-	steps := []model.Step{{Seq: s, Tokens: r.tokens, Want: 1, Visit: func(layer, position int, x []float32) {
-		mu.Lock()
-		defer mu.Unlock()
-		var b []byte
-		for _, v := range x {
-			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
-		}
-		r.x[[2]int{layer, position}] = b
-	}}}
-	if err := r.model.Forward(steps); err != nil {
-		r.t.Fatal(err)
-	}
-	for l := range r.model.Config().Layers {
-		for p := range r.tokens {
-			r.kv[[2]int{l, p}] = s.KV(nil, l, p, p+1)
-		}
-	}
-	r.prompt = n
 }
 
 func BenchmarkCompute(b *testing.B) {

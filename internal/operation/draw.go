@@ -25,8 +25,7 @@ type candidates struct {
 	minP float32 // 0: not yet
 }
 
-// A cut keeps tokens of a larger key, and those of its key up to an id. As a
-// leaf it is the key, how much is still to be kept, and the id.
+// As a leaf a cut is its key, how much is still to be kept, and its id.
 const (
 	cutKey, cutNeed, cutID, cutBytes = 0, 4, 12, 16
 	digits                           = 4 // of a key, a byte each
@@ -78,11 +77,20 @@ func (d *drawing) ask(l *needs, set candidates) {
 // inputs of the leaf begin with those of ask and end with the tile.
 func (set candidates) each(s *step, f func(id int, z, top float32)) {
 	top, tile := float(s.in[0], 0), s.in[len(s.in)-1]
+	var cuts [2]cut
+	for i := range set.cuts {
+		cuts[i] = readCut(s.in[1+i])
+	}
+	none := float32(math.Inf(-1))
 	for i := range len(tile) / 4 {
-		id, z := s.leaf*tileLen+i, float(tile, i)
-		kept := z > float32(math.Inf(-1))
-		for j := range set.cuts {
-			kept = kept && keeps(s.in[1+j], z, id)
+		z := float(tile, i)
+		if !(z > none) {
+			continue
+		}
+		id, key := s.leaf*tileLen+i, sample.Key(z)
+		kept := true
+		for _, c := range cuts[:len(set.cuts)] {
+			kept = kept && (key > c.key || key == c.key && id <= c.id)
 		}
 		if kept && (set.minP == 0 || sample.Relative(z, top, 1) >= set.minP) {
 			f(id, z, top)
@@ -90,9 +98,14 @@ func (set candidates) each(s *step, f func(id int, z, top float32)) {
 	}
 }
 
-func keeps(cut []byte, z float32, id int) bool {
-	key, least := sample.Key(z), binary.LittleEndian.Uint32(cut[cutKey:])
-	return key > least || key == least && id <= int(int32(binary.LittleEndian.Uint32(cut[cutID:])))
+// cut keeps tokens of a larger key, and those of its key up to an id.
+type cut struct {
+	key uint32
+	id  int
+}
+
+func readCut(b []byte) cut {
+	return cut{binary.LittleEndian.Uint32(b[cutKey:]), int(int32(binary.LittleEndian.Uint32(b[cutID:])))}
 }
 
 // largest adds the chain of the largest logit. After a NaN it stays NaN, and

@@ -76,17 +76,14 @@ func (b *builder) done() (*Plan, error) {
 // layer adds the operations of a layer: section 8 of spec/numerics.md.
 func (b *builder) layer(y *model.LayerParts, c LayerCell, x vector) {
 	h := b.activations("attn_norm", b.norm("attn_norm", x, y.AttnNorm), y.Q, y.K, y.V)
-	q := b.project("attn_q", y.Q, h)
-	k := b.project("attn_k", y.K, h)
-	v := b.project("attn_v", y.V, h)
+	q, k, v := b.product("attn_q", y.Q, h), b.product("attn_k", y.K, h), b.product("attn_v", y.V, h)
 	q, k, v = b.bias("attn_q.bias", q, y.QBias), b.bias("attn_k.bias", k, y.KBias), b.bias("attn_v.bias", v, y.VBias)
-	q, k = b.headNorm("attn_q_norm", q, y.QNorm), b.headNorm("attn_k_norm", k, y.KNorm)
+	q, k = b.headNorm("attn_q_norm", q, y.QNorm), b.headNorm("attn_k_norm", k, y.KNorm) // where there are any, as the biases
 	q, k = b.rotate("attn_q.rope", q, y, c.Position), b.rotate("attn_k.rope", k, y, c.Position)
 	a := b.attention(q, b.store(k, v), y, c)
 	x = b.residual("attn_output", x, a, y.Out, y.OutBias, y.AttnPostNorm)
 	h = b.activations("ffn_norm", b.norm("ffn_norm", x, y.FFNNorm), y.GateUp[0], y.GateUp[1])
-	gate := b.project("ffn_gate", y.GateUp[0], h)
-	up := b.project("ffn_up", y.GateUp[1], h)
+	gate, up := b.product("ffn_gate", y.GateUp[0], h), b.product("ffn_up", y.GateUp[1], h)
 	b.residual("ffn_down", x, b.gated(gate, up), y.Down, model.Part{}, y.FFNPostNorm)
 	b.plan.result = b.next() - 1
 }
@@ -125,12 +122,6 @@ func (b *builder) embed(e model.Part, c LayerCell) vector {
 			put(s.out, i, v)
 		}
 	})
-}
-
-// project adds a product with a matrix, or, where a tensor holds several,
-// with all of them at once.
-func (b *builder) project(name string, m model.Part, a activations) vector {
-	return b.product(name, m, a)
 }
 
 // heads is the layout of a vector with a leaf for each head.

@@ -1,6 +1,6 @@
 package operation
 
-// Sizes of leaves (spec/trace.md, section 4.2). They bound what a referee is
+// Sizes of leaves (spec/trace.md, section 4). They bound what a referee is
 // shown: 16 KiB a leaf, proofs included.
 const (
 	tileLen   = 512  // numbers of a tile of a vector
@@ -54,10 +54,4 @@ type vector struct {
 	in     Input // without From and To
 	layout layout
 	off, n int
-}
-
-// slice is the part of v from number from on.
-func (v vector) slice(from, n int) vector {
-	v.off, v.n = v.off+from, n
-	return v
 }

@@ -99,11 +99,14 @@ func (r *run) referee(v *operation.Values, every bool) {
 // and windows, to end in the states of the engine, and each leaf of them to be
 // what a referee computes from its evidence.
 func TestStates(t *testing.T) {
-	positions := []int{0, 1, 30, 31, 32, 33, 255, 256, 257, 290}
+	all := []int{0, 1, 30, 31, 32, 33, 255, 256, 257, 290}
 	for _, list := range [][]testmodel.Model{testmodel.Models, testmodel.Wide} {
 		for i := range list {
 			t.Run(list[i].Name, func(t *testing.T) {
-				r := open(t, &list[i])
+				r, positions := open(t, &list[i]), all
+				if testing.Short() && i%4 > 0 {
+					positions = all[:6]
+				}
 				r.run(positions[len(positions)-1] + 1)
 				layers := r.model.Config().Layers
 				for _, p := range positions {
@@ -151,6 +154,49 @@ func TestOutputs(t *testing.T) {
 					r.packed = false
 					if plain := r.compute(r.output(index, params)); plain.Root() != v.Root() {
 						t.Fatal("the kernels and plain Go differ")
+					}
+					r.packed = true
+				}
+			})
+		}
+	}
+}
+
+// TestExtremes holds plain Go and the kernels to agree on states that no model
+// gives: enormous, tiny and not numbers at all.
+func TestExtremes(t *testing.T) {
+	for _, list := range [][]testmodel.Model{testmodel.Models, testmodel.Wide} {
+		for i := range list {
+			t.Run(list[i].Name, func(t *testing.T) {
+				r := open(t, &list[i])
+				r.run(40)
+				layers := r.model.Config().Layers
+				seeds := uint64(6)
+				if testing.Short() {
+					seeds = 2
+				}
+				for seed := range seeds {
+					random := newRandom(seed)
+					x := r.x[[2]int{layers - 2, 39}]
+					for i := range len(x) / 4 {
+						if random.IntN(1+int(seed)*20) == 0 {
+							values := []uint32{0x7fc00000, 0x7f800000, 0xff800000, 1, 0x80000000, 0x7f7fffff, 0x7e967699, 0xfe967699, random.Uint32()}
+							binary.LittleEndian.PutUint32(x[4*i:], values[random.IntN(len(values))])
+						}
+					}
+					kv := r.kv[[2]int{layers - 1, 11}]
+					for i := range len(kv) / 2 {
+						binary.LittleEndian.PutUint16(kv[2*i:], uint16(random.Uint32()))
+					}
+					v := r.compute(r.layer(layers-1, 39))
+					r.referee(v, false)
+					r.packed = false
+					if plain := r.compute(r.layer(layers-1, 39)); plain.Root() != v.Root() {
+						for op, h := range plain.Roots() {
+							if h != v.Roots()[op] {
+								t.Fatalf("seed %d: the kernels and plain Go differ in %s", seed, v.Plan().Ops()[op].Name)
+							}
+						}
 					}
 					r.packed = true
 				}
@@ -264,7 +310,10 @@ func TestPlanRefuses(t *testing.T) {
 		}
 	}
 	for _, c := range []operation.OutputCell{
-		{}, {Prompt: 1, Index: -1}, {Prompt: 513}, {Prompt: 1, Index: 512},
+		{},
+		{Prompt: 1, Index: -1},
+		{Prompt: 513},
+		{Prompt: 1, Index: 512},
 		{Prompt: 1, Params: sample.Params{TopP: 2}},
 		{Prompt: 1, Params: sample.Params{LogitBias: map[int32]float32{testmodel.Vocab: 1}}},
 	} {

@@ -3,6 +3,7 @@ package operation
 import (
 	"encoding/binary"
 	"math"
+	"strings"
 
 	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/model"
@@ -76,11 +77,15 @@ type product struct {
 // product adds the product of a matrix with a vector. A leaf holds the sums of
 // the rows of one tile of the tensor over some columns; it goes on from the
 // leaf of the same rows and the columns before. The leaves of the last columns
-// are the result. A tensor is multiplied once, whatever parts of it are asked
-// for one after the other.
+// are the result. A tensor that holds several matrices is multiplied once, for
+// all that are asked for one after the other.
 func (b *builder) product(name string, m model.Part, a activations) vector {
 	t := b.tensor(m)
 	typ := m.Tensor.Type
+	if m.Rows != t.Rows {
+		parts := strings.Split(m.Tensor.Name, ".")
+		name = parts[max(0, len(parts)-2)]
+	}
 	p := &product{part: model.Part{Tensor: m.Tensor, Rows: t.Rows, Cols: t.Cols}, acts: a, cols: floatCols}
 	if quantised(typ) {
 		p.cols = quantCols

@@ -1,9 +1,11 @@
 package operation_test
 
 import (
+	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"sync"
 	"testing"
 
 	"github.com/avalnetwork/aval/gguf"
@@ -64,6 +66,7 @@ func (r *run) X(layer, position int) ([]byte, error)  { return find(r.x, layer, 
 func (r *run) KV(layer, position int) ([]byte, error) { return find(r.kv, layer, position) }
 func (r *run) Tokens(from, to int) ([]int32, error)   { return r.tokens[from:to], nil }
 func (r *run) Tensor(name string) ([]byte, error)     { return r.file.Data(r.file.Tensor(name)), nil }
+
 func (r *run) Matrices(name string) []*kernel.Matrix {
 	if !r.packed {
 		return nil
@@ -131,6 +134,43 @@ func (r *run) logits() []float32 {
 		r.t.Fatal(err)
 	}
 	return steps[0].Logits
+}
+
+// run has the engine read n tokens.
+func (r *run) run(n int) {
+	r.t.Helper()
+	random := newRandom(3)
+	var tokens []int32
+	for range n {
+		tokens = append(tokens, int32(random.IntN(r.vocab())))
+	}
+	r.read(tokens)
+}
+
+// read has the engine read tokens and keeps the states.
+func (r *run) read(tokens []int32) {
+	r.t.Helper()
+	r.tokens, r.prompt = tokens, len(tokens)
+	s := r.model.NewSequence()
+	defer s.Close()
+	var mu sync.Mutex
+	steps := []model.Step{{Seq: s, Tokens: r.tokens, Want: 1, Visit: func(layer, position int, x []float32) {
+		mu.Lock()
+		defer mu.Unlock()
+		var b []byte
+		for _, v := range x {
+			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+		}
+		r.x[[2]int{layer, position}] = b
+	}}}
+	if err := r.model.Forward(steps); err != nil {
+		r.t.Fatal(err)
+	}
+	for l := range r.model.Config().Layers {
+		for p := range r.tokens {
+			r.kv[[2]int{l, p}] = s.KV(nil, l, p, p+1)
+		}
+	}
 }
 
 // opOf finds an operation by its name.
