@@ -18,7 +18,7 @@ var floors = [][]string{
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja"},
 	{"internal/model", "internal/chat", "internal/sample"},
 	{"internal/engine"},
-	{"internal/store"},
+	{"internal/audit", "internal/store"},
 	{"internal/hub", "internal/httpapi", "internal/bench", "internal/store/errfs"},
 	{"internal/httpapi/fake", "."}, // . is the package aval
 	{"cmd/aval"},
