@@ -1,6 +1,7 @@
 package report
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -99,6 +100,9 @@ func habits(p *receipt.Params) string {
 	}
 	if p.IgnoreEOS {
 		list = append(list, "The model was made to go on after it was done.")
+	}
+	if p.Bias {
+		list = append(list, "Some words were favoured or forbidden.")
 	}
 	if p.Extra {
 		list = append(list, "The answer had to follow extra rules, such as a form or words to stop at.")
@@ -200,7 +204,9 @@ func details(in *Input, c *receipt.Claims) []Fact {
 	if !c.Trace.IsZero() {
 		add("Trace", "%v", c.Trace)
 	}
-	add("Parameters", "%s", params(&c.Params))
+	if params, err := json.Marshal(c.Params); err == nil {
+		add("Parameters", "%s", params)
+	}
 	add("Seed", "%s", seed(&c.Seed))
 	add("Time", "%d", c.Time)
 	if l := c.Ledger; l != nil {
@@ -210,44 +216,6 @@ func details(in *Input, c *receipt.Claims) []Fact {
 		add("Sealed", "%s for holders of other keys", count(n, "opening"))
 	}
 	return list
-}
-
-func params(p *receipt.Params) string {
-	var list []string
-	for _, f := range []struct {
-		name string
-		v    float32
-	}{
-		{"temperature", p.Temperature},
-		{"top_k", float32(p.TopK)},
-		{"top_p", p.TopP},
-		{"min_p", p.MinP},
-		{"repeat_penalty", p.RepeatPenalty},
-		{"frequency_penalty", p.FrequencyPenalty},
-		{"presence_penalty", p.PresencePenalty},
-	} {
-		if f.v != 0 {
-			list = append(list, f.name+" "+number(f.v))
-		}
-	}
-	for _, f := range []struct {
-		name string
-		v    int
-	}{{"repeat_last_n", p.RepeatLastN}, {"max_tokens", p.MaxTokens}, {"context", p.Context}} {
-		if f.v != 0 {
-			list = append(list, fmt.Sprintf("%s %d", f.name, f.v))
-		}
-	}
-	if p.IgnoreEOS {
-		list = append(list, "ignore_eos")
-	}
-	if p.Extra {
-		list = append(list, "extra")
-	}
-	if len(list) == 0 {
-		return "defaults"
-	}
-	return strings.Join(list, ", ")
 }
 
 func seed(s *receipt.Seed) string {

@@ -147,6 +147,9 @@ func New(in Input) *Report {
 // computable reports whether a file shows all that computing takes.
 func computable(f *receipt.File, c *receipt.Claims) bool {
 	need := receipt.PartPrompt | receipt.PartOutput
+	if c.Params.Bias {
+		need |= receipt.PartBias
+	}
 	if c.Params.Extra {
 		need |= receipt.PartExtra
 	}
@@ -217,7 +220,7 @@ func (r *Report) checks(in *Input, c *receipt.Claims) {
 				continue // without effect; the facts say so
 			case check.Name == receipt.CheckTranscript:
 				continue // the parts say it, each for itself
-			case check.Name == receipt.CheckExtra && c != nil && !c.Params.Extra:
+			case c != nil && (check.Name == receipt.CheckExtra && !c.Params.Extra || check.Name == receipt.CheckBias && !c.Params.Bias):
 				continue // there are none
 			case w.under != "" && verdictOf(&in.Checks, w.under) == receipt.Valid:
 				continue
@@ -245,6 +248,7 @@ func (r *Report) checks(in *Input, c *receipt.Claims) {
 	}{
 		{receipt.CheckSource, in.File.Opening.Source == nil},
 		{receipt.CheckText, in.File.Opening.Text == nil},
+		{receipt.CheckBias, in.File.Opening.Bias == nil && c.Params.Bias},
 		{receipt.CheckExtra, in.File.Opening.Extra == nil && c.Params.Extra},
 	} {
 		if part.hidden && verdictOf(&in.Checks, part.name) == "" {

@@ -110,6 +110,11 @@ var wording = map[string]words{
 		failed: "The question shown is not the one that was signed.",
 		open:   "The question is hidden. It was not compared with the one that was signed.",
 	},
+	receipt.CheckBias: {
+		passed: "The favoured or forbidden words are the ones that were signed.",
+		failed: "The favoured or forbidden words are not the ones that were signed.",
+		open:   "Some words were favoured or forbidden; which ones is hidden.",
+	},
 	receipt.CheckExtra: {
 		passed: "The extra rules for the answer are the ones that were signed.",
 		failed: "The extra rules for the answer are not the ones that were signed.",
