@@ -274,6 +274,8 @@ func (r *Report) open(check receipt.Check, w words, c *receipt.Claims, trouble s
 	switch {
 	case check.Name == receipt.CheckComputation && trouble != "":
 		l.Note = "It was tried: " + clean(trouble)
+	case check.Name == receipt.CheckComputation && r.Status == Unchecked:
+		l.Note = "For that, the right model’s file is needed."
 	case check.Name == receipt.CheckComputation && r.Computable:
 		l.Note = "For that, the model’s file is needed."
 	case check.Name == receipt.CheckComputation:
