@@ -138,6 +138,9 @@ func (r *run) passes(ctx context.Context,
 		if goOn, err := after(); err != nil || !goOn {
 			return err
 		}
+		if p := r.auditor.Progress; p != nil {
+			p(min(at+pass, len(r.read)), len(r.read))
+		}
 	}
 	return nil
 }
