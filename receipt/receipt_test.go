@@ -1,0 +1,145 @@
+package receipt_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"math"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/avalnetwork/aval/receipt"
+)
+
+// signer is a fixed key.
+var signer = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
+
+func hash(b byte) receipt.Hash { return receipt.Hash(bytes.Repeat([]byte{b}, 32)) }
+
+// fullClaims have every parameter set, each in its longest encoding.
+func fullClaims() receipt.Claims {
+	return receipt.Claims{
+		Model: hash(1),
+		Params: receipt.Params{
+			Temperature: 0.7, TopK: 1 << 22, TopP: 0.9, MinP: 0.05, RepeatPenalty: 1.1, FrequencyPenalty: 0.1,
+			PresencePenalty: -0.3, RepeatLastN: 1 << 20, MaxTokens: 1<<20 - 1, Context: 1 << 24, IgnoreEOS: true, Extra: true,
+		},
+		Seed:         receipt.NonceSeed(bytes.Repeat([]byte{0xff}, 32)),
+		Transcript:   hash(2),
+		PromptTokens: 1<<20 - 2, OutputTokens: 1<<20 - 2, Stop: receipt.StopString, Time: 1_800_000_000,
+	}
+}
+
+func TestSizes(t *testing.T) {
+	c := fullClaims()
+	r := sign(t, c)
+	t.Logf("%d bytes", len(r.Bytes()))
+	if n := len(r.Bytes()); n > 320 {
+		t.Errorf("a receipt with every parameter has %d bytes, want at most 320", n)
+	}
+	c.Trace = hash(3)
+	with := sign(t, c)
+	if n := len(with.Bytes()) - len(r.Bytes()); n > 34 {
+		t.Errorf("a trace takes %d bytes, want at most 34", n)
+	}
+}
+
+func sign(t testing.TB, c receipt.Claims) receipt.Receipt {
+	t.Helper()
+	r, err := receipt.Sign(c, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func transcript() *receipt.Transcript {
+	return &receipt.Transcript{
+		Source: receipt.Source{
+			Kind: receipt.SourceChat, GenerationPrompt: true,
+			Messages:  []receipt.Message{{Role: "user", Content: "Why is the sky blue?"}},
+			Variables: map[string]string{"enable_thinking": "false", "a": "1"},
+		},
+		Extra: receipt.Extra{
+			Stop: []string{"\n\n"}, LogitBias: map[int32]float32{7: float32(math.Inf(-1)), 300: 1.5},
+			Grammar: &receipt.Grammar{Kind: receipt.GrammarJSON},
+		},
+		Prompt: []int32{1, 5, 9, 200000, 3},
+		Output: []int32{8, 8, 4},
+		Text:   "Scattering.", StopText: "\n\n",
+	}
+}
+
+func TestRoundTrip(t *testing.T) {
+	o, err := receipt.Commit(receipt.Salt{1}, transcript())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := fullClaims()
+	c.Trace = hash(3)
+	o.Fill(&c)
+	r := sign(t, c)
+	c.Key = signer.Public().(ed25519.PublicKey)
+	if diff := cmp.Diff(c, r.Claims()); diff != "" {
+		t.Error(diff)
+	}
+	var ranged [2]receipt.Range
+	if ranged[0], err = o.PromptRange(1, 3); err != nil {
+		t.Fatal(err)
+	}
+	if ranged[1], err = o.OutputRange(2, 3); err != nil {
+		t.Fatal(err)
+	}
+	o.PromptRanges, o.OutputRanges = ranged[:1], ranged[1:]
+	f := receipt.File{Receipt: r, Opening: o}
+	for _, quantum := range []bool{false, true} {
+		secret, err := receipt.NewAuditorSecret(quantum)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := secret.Text()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if secret, err = receipt.ParseAuditorSecret(text); err != nil {
+			t.Fatal(err)
+		}
+		public, err := receipt.ParseAuditorKey(secret.Public().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		box, err := receipt.Seal(o, r.Hash(), public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := receipt.Unseal(box, r.Hash(), secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(o, again); diff != "" {
+			t.Error(diff)
+		}
+		var e *receipt.Error
+		if _, err := receipt.Unseal(box, hash(9), secret); !errors.As(err, &e) || e.Check != receipt.CheckSeal {
+			t.Errorf("unsealed under another receipt: %v", err)
+		}
+		f.Sealed = append(f.Sealed, box)
+	}
+	data, err := f.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, err := receipt.ParseFile(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(f.Opening, read.Opening); diff != "" {
+		t.Error(diff)
+	}
+	report := receipt.Offline(data, receipt.Options{})
+	t.Logf("\n%v", report.String())
+	if v := report.Verdict(); v != receipt.Unverified {
+		t.Errorf("%v\n%v", v, report)
+	}
+}
