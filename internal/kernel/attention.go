@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"encoding/binary"
 	"math"
 )
 
@@ -30,6 +31,33 @@ func Store(kv []uint16, pos int, key, value []float32) {
 	v := kv[PageLen*dim:]
 	for d, x := range value {
 		v[(d/Panel*PageLen+pos)*Panel+d%Panel] = ToF16Sat(x)
+	}
+}
+
+// Export writes the key and the value of a position, which Store put into kv,
+// as f16, little endian; key and value have two bytes an element.
+func Export(key, value []byte, kv []uint16, pos int) {
+	dim := len(key) / 2
+	k := kv[pos/Panel*dim*Panel+pos%Panel:]
+	for d := range dim {
+		binary.LittleEndian.PutUint16(key[2*d:], k[d*Panel])
+	}
+	v := kv[PageLen*dim:]
+	for d := range dim {
+		binary.LittleEndian.PutUint16(value[2*d:], v[(d/Panel*PageLen+pos)*Panel+d%Panel])
+	}
+}
+
+// Import puts into kv what Export gave. It must be finite.
+func Import(kv []uint16, pos int, key, value []byte) {
+	dim := len(key) / 2
+	k := kv[pos/Panel*dim*Panel+pos%Panel:]
+	for d := range dim {
+		k[d*Panel] = binary.LittleEndian.Uint16(key[2*d:])
+	}
+	v := kv[PageLen*dim:]
+	for d := range dim {
+		v[(d/Panel*PageLen+pos)*Panel+d%Panel] = binary.LittleEndian.Uint16(value[2*d:])
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"unsafe"
 )
@@ -369,4 +370,30 @@ func directAttention(h *Heads, q, keys, values []float32, pos int) []float64 {
 		out[d] /= sum
 	}
 	return out
+}
+
+// TestExport takes keys and values out of one head's memory and puts them into
+// another's.
+func TestExport(t *testing.T) {
+	for _, dim := range []int{2, 16, 24, 64} {
+		a, b := make([]uint16, KVSize(dim)), make([]uint16, KVSize(dim))
+		key, value := make([]float32, dim), make([]float32, dim)
+		for pos := range PageLen {
+			for d := range dim {
+				key[d], value[d] = float32(pos*3+d)/16, -float32(pos*5+d)/16
+			}
+			Store(a, pos, key, value)
+			k, v := make([]byte, 2*dim), make([]byte, 2*dim)
+			Export(k, v, a, pos)
+			for d := range dim {
+				if got := FromF16(uint16(k[2*d]) | uint16(k[2*d+1])<<8); got != key[d] {
+					t.Fatalf("dim %d, position %d: key %d is %v, want %v", dim, pos, d, got, key[d])
+				}
+			}
+			Import(b, pos, k, v)
+		}
+		if !slices.Equal(a, b) {
+			t.Errorf("dim %d: the two differ", dim)
+		}
+	}
 }

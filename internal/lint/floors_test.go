@@ -14,7 +14,7 @@ import (
 // packages of a lower floor. ARCHITECTURE.md explains each one.
 var floors = [][]string{
 	{"internal/canon", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint"},
-	{"gguf", "internal/kernel", "receipt"},
+	{"gguf", "internal/kernel", "receipt", "internal/trace"},
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja"},
 	{"internal/model", "internal/chat", "internal/sample"},
 	{"internal/engine"},

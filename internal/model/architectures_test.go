@@ -43,6 +43,7 @@ type synth struct {
 	factors                                 []string // tensors of rotary factors
 	types                                   []gguf.Type
 	digest                                  string  // of the logits of synthText
+	trace                                   string  // the root of its states
 	peer                                    float64 // see TestMeaning
 }
 
@@ -60,12 +61,14 @@ var synths = []synth{
 		name: "llama", arch: "llama", layers: 3, dim: 256, heads: 4, kv: 2, head: 64, ffn: 256, ctx: 512,
 		untied: true, biases: true, outBias: true, factors: []string{"rope_freqs"}, types: kTypes,
 		digest: "6f11221761b013b438c4119db48e8005164d6a826904161e7a08134bcd920846", peer: 7.288999,
+		trace: "ba1f97caf8636f695d9c489baf37ca015c6b608df75f9afb3f68ae78a4fdbb8b",
 	},
 	{
 		name: "llama-linear", arch: "llama", layers: 2, dim: 96, heads: 4, kv: 1, head: 24, ffn: 80, ctx: 512,
 		meta:   []pair{{"rope.scale_linear", float32(3)}},
 		types:  floatTypes,
 		digest: "5eb2ef82b6445cbeed13d8cb5ae7643d1adf4882ed7085697d11832266ccf9b1", peer: 5.530526,
+		trace: "f5a4538c0d61687c1183faec3dcabb0a04e02b50fa2803680bcb6b532b4c56d8",
 	},
 	{
 		name: "llama-yarn", arch: "llama", layers: 2, dim: 256, heads: 8, kv: 8, head: 32, ffn: 512, ctx: 512,
@@ -77,12 +80,14 @@ var synths = []synth{
 		},
 		types:  []gguf.Type{gguf.Q2_K, gguf.Q3_K, gguf.IQ4_XS, gguf.Q5_K, gguf.Q6_K},
 		digest: "c90e2c9465b4145e065f28d88ad4b6fc74dd8d32157704a1258b8035a74d572d", peer: 7.256184,
+		trace: "83949a99eb1d7c3e3c7e140e7aa418a50e04216aa48db57db5f5be34eddd73f0",
 	},
 	{
 		name: "qwen2", arch: "qwen2", layers: 3, dim: 128, heads: 4, kv: 2, head: 32, ffn: 160, ctx: 512,
 		meta:   []pair{{"rope.freq_base", float32(1e6)}},
 		biases: true, types: blockTypes,
 		digest: "7ba1954118460030b3d8a20e8981e27dc3ad2b044862a2340114b479e7563732", peer: 5.779014,
+		trace: "4b9d8931609cb1329912692b12df9c99d8e4da8d645d0fb67ccdc4730b7dc452",
 	},
 	{
 		name: "qwen2-yarn", arch: "qwen2", layers: 2, dim: 128, heads: 2, kv: 1, head: 64, ffn: 96, ctx: 512,
@@ -96,12 +101,14 @@ var synths = []synth{
 		},
 		untied: true, biases: true, types: blockTypes[1:6],
 		digest: "6230147af1dfd1ae5cdb3356662b3c429476f15783d2b899f8b5f462910d9408", peer: 5.748312,
+		trace: "4534af5209a0c5d66ea61d82f7d9b9ea3b1c1035aefb7a9679c6f23f30e4aa97",
 	},
 	{
 		name: "qwen3", arch: "qwen3", layers: 3, dim: 128, heads: 4, kv: 2, head: 64, ffn: 256, ctx: 512,
 		meta:    []pair{{"rope.freq_base", float32(1e6)}},
 		qkNorms: true, types: blockTypes[2:],
 		digest: "c0065573eb91c85f398f54eebba453b962e907715f57d7c873dff5f326ab71c1", peer: 5.885712,
+		trace: "a657db3bcbba6deed71341e659d404b82ccbc3495d012f3a99ea32f27811bcf2",
 	},
 	{
 		name: "gemma2", arch: "gemma2", layers: 3, dim: 128, heads: 8, kv: 4, head: 32, ffn: 256, ctx: 512,
@@ -112,6 +119,7 @@ var synths = []synth{
 		},
 		types:  []gguf.Type{gguf.Q8_0, gguf.F16, gguf.Q4_0, gguf.Q5_1},
 		digest: "9731d32b5f9468adfe735a915318e916f0edb29cb59b7920fa9543b533fa72c0", peer: 4.644062,
+		trace: "e2095458b2ff07774f54a9750095a68d9f2497499c0ad45f5f09e34bfd64f22e",
 	},
 	{
 		name: "gemma3", arch: "gemma3", layers: 4, dim: 256, heads: 4, kv: 1, head: 48, ffn: 256, ctx: 512,
@@ -124,29 +132,34 @@ var synths = []synth{
 		},
 		qkNorms: true, types: []gguf.Type{gguf.BF16, gguf.F32, gguf.F16},
 		digest: "58ff5493e0c2e59cb927f0f1f21294357bd88e2a8490816f2801e721f6628acf", peer: 5.445693,
+		trace: "f856cccf67616c9a197b323914e8189dd5d820149a328c2a8a15cdbd8d4d86cf",
 	},
 	{
 		name: "gemma3-default", arch: "gemma3", layers: 7, dim: 64, heads: 2, kv: 1, head: 32, ffn: 96, ctx: 512,
 		meta:    []pair{{"attention.sliding_window", uint32(5)}, {"rope.freq_base", float32(1e6)}},
 		qkNorms: true, types: []gguf.Type{gguf.Q5_0, gguf.Q8_0, gguf.Q4_1},
 		digest: "8b9e9a1a94af99b7fd3324fc70433b77fb97868f8ae521fc6d2f71652a77eb87", peer: 4.908232,
+		trace: "4e441b6959c5a8ae5393e76507f393e2c267a8ff49fb09dbd29ce6d71baa08d3",
 	},
 	{
 		name: "gemma3-wide", arch: "gemma3", layers: 2, dim: 64, heads: 2, kv: 2, head: 32, ffn: 64, ctx: 512,
 		meta:   []pair{{"rope.freq_base", float32(1e6)}, {"final_logit_softcapping", float32(2)}},
 		untied: true, qkNorms: true, types: blockTypes,
 		digest: "9960606ac93bf0833f8185193d69d1cc6d44c1a9352edf2aac4a08f42bebd532", peer: 4.579815,
+		trace: "fb79f421564404ce7024effc9fe3df0e898f2d150605ace260d37608b3af6bc8",
 	},
 	{
 		name: "gemma2-largest", arch: "gemma2", layers: 46, dim: 32, heads: 2, kv: 1, head: 32, ffn: 32, ctx: 512,
 		types:  []gguf.Type{gguf.F16, gguf.Q8_0},
 		digest: "af67ebe26cb8706ad80475a22bb1d39cbb455dc038d95684fe39c0cc2c91fd8b", peer: 4.620958,
+		trace: "2b110a09d8d9304a5ca48e9b6274094c86917bce36abdc8408834b210f77840d",
 	},
 	{
 		name: "gemma3-largest", arch: "gemma3", layers: 62, dim: 32, heads: 2, kv: 1, head: 32, ffn: 32, ctx: 512,
 		meta:    []pair{{"attention.sliding_window", uint32(16)}},
 		qkNorms: true, types: []gguf.Type{gguf.Q4_1, gguf.BF16},
 		digest: "ccbe569898c7520ef5ba8b28e7d5c5c67d1d56cc7ef1b19745388ba771b5b5d2", peer: 4.854940,
+		trace: "8a7df5e3e86c8e585f082a124d334995f0a9a7285c0eacd5b096a535a80dd2b8",
 	},
 	{
 		name: "phi3-short", arch: "phi3", layers: 3, dim: 256, heads: 8, kv: 2, head: 32, ffn: 256, ctx: 512,
@@ -158,6 +171,7 @@ var synths = []synth{
 		untied: true, fused: true, factors: []string{"rope_factors_long", "rope_factors_short"},
 		types:  []gguf.Type{gguf.Q5_K, gguf.Q4_K, gguf.Q6_K, gguf.Q3_K},
 		digest: "f8c0208c8647a2bc9dc5a88526ea08606f31f738e2281cd8bd9844271b25a7a2", peer: 6.750742,
+		trace: "30cf87044d8d4de39fc1fc41dbda6baf84f86adb1b720c414760835674c2fa2c",
 	},
 	{
 		name: "phi3-long", arch: "phi3", layers: 2, dim: 128, heads: 4, kv: 4, head: 32, ffn: 160, ctx: 512,
@@ -168,12 +182,14 @@ var synths = []synth{
 		},
 		untied: true, fused: true, factors: []string{"rope_factors_long", "rope_factors_short"}, types: blockTypes,
 		digest: "2d2cc8b20ef2808810efd9810ed43df0f4681f69d6cd47cf76fad36c08f1652f", peer: 5.323000,
+		trace: "3ce474b7226e3fda6c773cf0be4547e5cf56c884f06a40a6f23351660763101d",
 	},
 	{
 		name: "smollm3", arch: "smollm3", layers: 5, dim: 128, heads: 4, kv: 2, head: 32, ffn: 192, ctx: 512,
 		meta:   []pair{{"rope.freq_base", float32(2e6)}},
 		types:  blockTypes[3:],
 		digest: "33effeafdf32d0bfc57bf9037f40e90ddee0b1ac53fd6015a4d70849b1560f38", peer: 5.934447,
+		trace: "7c1bd9800bf0bd1fcf7e394b0de7f31a37bb0472f783ed8402b2da27cd12dd3b",
 	},
 }
 
@@ -416,6 +432,13 @@ func folder(t *testing.T) string {
 // logitsOf reads tokens with a freshly loaded model, chunk at a time.
 func logitsOf(t *testing.T, path string, opt model.Options, tokens []int32, chunk int) []float32 {
 	t.Helper()
+	logits, _ := tracedOf(t, path, opt, tokens, chunk)
+	return logits
+}
+
+// tracedOf is logitsOf with the root of the trace.
+func tracedOf(t *testing.T, path string, opt model.Options, tokens []int32, chunk int) ([]float32, string) {
+	t.Helper()
 	f, err := gguf.Open(path)
 	if err != nil {
 		t.Fatal(err)
@@ -428,7 +451,8 @@ func logitsOf(t *testing.T, path string, opt model.Options, tokens []int32, chun
 	defer m.Close()
 	s := m.NewSequence()
 	defer s.Close()
-	return forward(t, m, s, tokens, chunk)
+	logits := tracedForward(t, m, s, tokens, chunk)
+	return logits, rootOf(t, s)
 }
 
 func digestOf(logits []float32) string {
@@ -440,8 +464,8 @@ func digestOf(logits []float32) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// TestArchitectures holds the bits of every architecture and tensor type, and
-// that they are the same for every kernel, number of threads and cut.
+// TestArchitectures holds the bits of every architecture and tensor type, of
+// the logits and of the trace, to be the same for every kernel, number of threads and cut.
 func TestArchitectures(t *testing.T) {
 	dir, text := folder(t), synthText()
 	for i := range synths {
@@ -451,9 +475,12 @@ func TestArchitectures(t *testing.T) {
 			for _, k := range kernel.All() {
 				for _, threads := range []int{1, 3} {
 					for _, chunk := range []int{len(text), 1, 7} {
-						got := digestOf(logitsOf(t, path, model.Options{Threads: threads, Kernel: k.Name()}, text, chunk))
-						if got != s.digest {
+						logits, root := tracedOf(t, path, model.Options{Threads: threads, Kernel: k.Name()}, text, chunk)
+						if got := digestOf(logits); got != s.digest {
 							t.Fatalf("%s, %d threads, chunks of %d: digest %q, want %q", k.Name(), threads, chunk, got, s.digest)
+						}
+						if root != s.trace {
+							t.Fatalf("%s, %d threads, chunks of %d: trace %q, want %q", k.Name(), threads, chunk, root, s.trace)
 						}
 					}
 				}

@@ -19,6 +19,13 @@ type Step struct {
 	// Embedding, if not nil, receives the mean over the tokens of the normed
 	// state of the last layer, Config.Dim numbers. Want must be 0 then.
 	Embedding []float32
+	// Trace hashes the states of the tokens (internal/trace) and keeps the
+	// hashes with the sequence, all of whose positions must have them.
+	Trace bool
+	// Visit, if not nil, is called with the residual stream after each layer
+	// at each position of the sequence that the tokens take: once, but from
+	// several goroutines at a time and in no order. x is valid during the call.
+	Visit func(layer, position int, x []float32)
 
 	pooled int // tokens added to Embedding so far
 }
@@ -45,6 +52,8 @@ func (m *Model) Forward(steps []Step) error {
 			return fmt.Errorf("step %d wants the logits of %d of %d tokens", i, s.Want, len(s.Tokens))
 		case s.Embedding != nil && (s.Want != 0 || len(s.Embedding) != c.Dim):
 			return fmt.Errorf("step %d wants logits besides an embedding, or %d of its %d numbers", i, len(s.Embedding), c.Dim)
+		case s.Trace && s.Seq.traced != s.Seq.n:
+			return fmt.Errorf("step %d wants a trace, but only %d of the %d positions before it have one", i, s.Seq.traced, s.Seq.n)
 		case s.Seq.n+len(s.Tokens) > c.limit:
 			return &ContextError{s.Seq.n, len(s.Tokens), c.limit}
 		}
@@ -98,9 +107,10 @@ func (m *Model) Forward(steps []Step) error {
 func (m *Model) begin() *slot {
 	b := &m.state.slots[m.pool.Acquire()]
 	b.n, b.owner = 0, nil
+	b.from, b.to, b.input = 0, m.config.Layers, nil
 	b.tokens, b.pos, b.page = b.tokens[:0], b.pos[:0], b.page[:0]
 	b.blocks, b.out = b.blocks[:0], b.out[:0]
-	b.parts = b.parts[:0]
+	b.parts, b.watches = b.parts[:0], b.watches[:0]
 	return b
 }
 
@@ -108,21 +118,17 @@ func (m *Model) begin() *slot {
 func (m *Model) add(b *slot, s *Step, done, n int) {
 	c := m.config
 	first := s.Seq.n
-	s.Seq.grow(n)
-	i := len(b.parts)
-	if i < cap(b.parts) {
-		b.parts = b.parts[:i+1]
-	} else {
-		b.parts = append(b.parts, part{})
-	}
-	p := &b.parts[i]
-	p.views = append(p.views[:0], s.Seq.views...)
-	p.first, p.start, p.end = first, b.n, b.n+n
+	s.Seq.grow(n, s.Trace)
+	b.part(s.Seq, first, n)
 	for j := range n {
-		pos := first + j
 		b.tokens = append(b.tokens, s.Tokens[done+j])
-		b.pos = append(b.pos, int32(pos))
-		b.page = append(b.page, place{p.views[pos/kernel.PageLen].Data, pos % kernel.PageLen})
+		if s.Trace || s.Visit != nil {
+			w := watch{row: b.n + j, position: first + j, visit: s.Visit}
+			if s.Trace {
+				w.states = s.Seq.pages[w.position/kernel.PageLen].states
+			}
+			b.watches = append(b.watches, w)
+		}
 		if back := len(s.Tokens) - done - j; back <= s.Want {
 			row := s.Want - back
 			b.out = append(b.out, output{b.n + j, s.Logits[row*c.Vocab : (row+1)*c.Vocab]})
@@ -131,10 +137,28 @@ func (m *Model) add(b *slot, s *Step, done, n int) {
 			b.owner = s
 		}
 	}
+	b.n += n
+}
+
+// part says where the next n positions of a pass are: consecutive ones of a
+// sequence.
+func (b *slot) part(s *Sequence, first, n int) {
+	i := len(b.parts)
+	if i < cap(b.parts) {
+		b.parts = b.parts[:i+1]
+	} else {
+		b.parts = append(b.parts, part{})
+	}
+	p := &b.parts[i]
+	p.views = append(p.views[:0], s.views...)
+	p.first, p.start, p.end = first, b.n, b.n+n
+	for pos := first; pos < first+n; pos++ {
+		b.pos = append(b.pos, int32(pos))
+		b.page = append(b.page, place{p.views[pos/kernel.PageLen].Data, pos % kernel.PageLen})
+	}
 	for at := p.start; at < p.end; at += queryBlock {
 		b.blocks = append(b.blocks, queries{i, at, min(at+queryBlock, p.end)})
 	}
-	b.n += n
 }
 
 // finish runs the pass.

@@ -1,8 +1,10 @@
 package model
 
 import (
+	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/kernel"
 	"github.com/avalnetwork/aval/internal/pool"
+	"github.com/avalnetwork/aval/internal/trace"
 )
 
 // pass is one worker's view of a forward pass. Its methods are the stages that
@@ -25,13 +27,52 @@ const maxPanels = 8
 
 // forward is the whole pass: every worker executes it.
 func (p *pass) forward() {
-	m := p.model
-	p.embed()
-	p.turn()
-	for i := range m.weights.layers {
+	m, b := p.model, p.slot
+	if b.input != nil {
+		p.load()
+	} else {
+		p.embed()
+	}
+	if b.from < b.to {
+		p.turn()
+	}
+	for i := b.from; i < b.to; i++ {
 		m.arch.layer(p, &m.weights.layers[i])
+		p.watch(i)
 	}
 	p.logits()
+}
+
+// load sets x to the input of the pass.
+func (p *pass) load() {
+	dim, b := p.model.config.Dim, p.slot
+	p.worker.Do(b.n, func(int) {}, func(i int) {
+		copy(p.state.x[i*dim:], b.input[i*dim:(i+1)*dim])
+	})
+}
+
+// watch hashes and shows the states after a layer.
+func (p *pass) watch(layer int) {
+	c, s, b := p.model.config, p.scratch, p.slot
+	p.worker.Do(len(b.watches), func(i int) {
+		w := &b.watches[i]
+		if w.states == nil {
+			return
+		}
+		at := b.page[w.row]
+		c.exportKV(s.kv, at.data, layer, at.pos)
+		if s.hash = (canon.Hash{}); trace.PutX(s.x, p.state.x[w.row*c.Dim:(w.row+1)*c.Dim]) {
+			s.hash = trace.State(s.x, s.kv)
+		}
+	}, func(i int) {
+		w := &b.watches[i]
+		if w.states != nil {
+			w.states[layer*kernel.PageLen+b.page[w.row].pos] = s.hash
+		}
+		if w.visit != nil {
+			w.visit(layer, w.position, p.state.x[w.row*c.Dim:(w.row+1)*c.Dim])
+		}
+	})
 }
 
 // embed sets x to the embeddings of the tokens.

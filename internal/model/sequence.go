@@ -1,18 +1,27 @@
 package model
 
-import "github.com/avalnetwork/aval/internal/kernel"
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/kernel"
+	"github.com/avalnetwork/aval/internal/trace"
+)
 
 // page is memory for the keys and values of [kernel.PageLen] positions, shared
 // by the sequences that begin alike.
 type page struct {
 	kernel.Page
-	refs int
+	states []canon.Hash // [layers][kernel.PageLen], if a traced sequence had it
+	refs   int
 }
 
 // cache hands out pages and takes them back.
 type cache struct {
-	size int // numbers of a page
-	free []*page
+	size   int // numbers of a page
+	states int // hashes of a page
+	free   []*page
 }
 
 // maxFreePages is how many pages are kept for the next sequence.
@@ -20,6 +29,7 @@ const maxFreePages = 64
 
 func (c *cache) init(cfg *config) {
 	c.size = cfg.Layers * cfg.KVHeads * kernel.KVSize(cfg.HeadDim)
+	c.states = cfg.Layers * kernel.PageLen
 }
 
 func (c *cache) get() *page {
@@ -40,10 +50,11 @@ func (c *cache) put(p *page) {
 
 // Sequence holds the keys and values of the positions of one text.
 type Sequence struct {
-	model *Model
-	pages []*page
-	views []*kernel.Page // of pages, as the kernel takes them
-	n     int
+	model  *Model
+	pages  []*page
+	views  []*kernel.Page // of pages, as the kernel takes them
+	n      int
+	traced int // positions from the first on whose states are hashed
 }
 
 // NewSequence returns an empty sequence.
@@ -52,12 +63,33 @@ func (m *Model) NewSequence() *Sequence { return &Sequence{model: m} }
 // Len returns the number of positions.
 func (s *Sequence) Len() int { return s.n }
 
+// Traced returns how many positions, from the first on, were read by steps
+// with a trace.
+func (s *Sequence) Traced() int { return s.traced }
+
+// Trace returns the tree of the states of all positions, all of which must be
+// traced.
+func (s *Sequence) Trace() (*trace.Tree, error) {
+	if s.traced != s.n {
+		return nil, fmt.Errorf("%d of %d positions are traced; a trace is of whole sequences", s.traced, s.n)
+	}
+	layers := s.model.config.Layers
+	states := make([]canon.Hash, 0, layers*s.n)
+	for l := range layers {
+		for i, p := range s.pages {
+			n := min(s.n-i*kernel.PageLen, kernel.PageLen)
+			states = append(states, p.states[l*kernel.PageLen:][:n]...)
+		}
+	}
+	return trace.NewTree(states, layers, s.n)
+}
+
 // Truncate forgets position n and what follows.
 func (s *Sequence) Truncate(n int) {
 	if n < 0 || n > s.n {
 		panic("model: internal error: truncation beyond the end of a sequence")
 	}
-	s.n = n
+	s.n, s.traced = n, min(s.traced, n)
 	s.keep((n + kernel.PageLen - 1) / kernel.PageLen)
 }
 
@@ -77,7 +109,7 @@ func (s *Sequence) Fork(n int) *Sequence {
 	if n < 0 || n > s.n {
 		panic("model: internal error: fork beyond the end of a sequence")
 	}
-	f := &Sequence{model: s.model, n: n}
+	f := &Sequence{model: s.model, n: n, traced: min(s.traced, n)}
 	for _, p := range s.pages[:(n+kernel.PageLen-1)/kernel.PageLen] {
 		p.refs++
 		f.pages = append(f.pages, p)
@@ -88,25 +120,108 @@ func (s *Sequence) Fork(n int) *Sequence {
 
 // Close gives the memory back. The sequence is then empty.
 func (s *Sequence) Close() {
-	s.n = 0
+	s.n, s.traced = 0, 0
 	s.keep(0)
 }
 
-// grow makes positions s.n to s.n+n writable and counts them.
-func (s *Sequence) grow(n int) {
+// grow makes positions s.n to s.n+n writable and counts them, as traced if
+// their states will be hashed.
+func (s *Sequence) grow(n int, traced bool) {
 	first := s.n / kernel.PageLen
-	s.n += n
+	if s.n += n; traced {
+		s.traced = s.n
+	}
 	for i := first; i*kernel.PageLen < s.n; i++ {
-		switch {
-		case i == len(s.pages):
-			p := s.model.cache.get()
-			s.pages = append(s.pages, p)
-			s.views = append(s.views, &p.Page)
-		case s.pages[i].refs > 1:
-			p := s.model.cache.get()
-			copy(p.Data, s.pages[i].Data)
-			s.model.cache.put(s.pages[i])
-			s.pages[i], s.views[i] = p, &p.Page
+		s.own(i)
+		if p := s.pages[i]; traced && p.states == nil {
+			p.states = make([]canon.Hash, s.model.cache.states)
 		}
+	}
+}
+
+// own makes page i, which may be the next one, the sequence's alone.
+func (s *Sequence) own(i int) {
+	switch {
+	case i == len(s.pages):
+		p := s.model.cache.get()
+		s.pages = append(s.pages, p)
+		s.views = append(s.views, &p.Page)
+	case s.pages[i].refs > 1:
+		p, old := s.model.cache.get(), s.pages[i]
+		copy(p.Data, old.Data)
+		if i*kernel.PageLen < s.traced {
+			p.states = append(p.states[:0], old.states...)
+		}
+		s.model.cache.put(old)
+		s.pages[i], s.views[i] = p, &p.Page
+	}
+}
+
+// rewrite makes n positions writable, which need not follow those that are
+// there; they are not traced any more.
+func (s *Sequence) rewrite(from, n int) {
+	for i := min(from/kernel.PageLen, len(s.pages)); i*kernel.PageLen < from+n; i++ {
+		s.own(i)
+	}
+	s.n, s.traced = max(s.n, from+n), min(s.traced, from)
+}
+
+// KV appends to dst what a layer has put into the cache for positions from to
+// to-1, each as keys and values of all heads, f16, little endian.
+func (s *Sequence) KV(dst []byte, layer, from, to int) []byte {
+	c := s.model.config
+	for pos := from; pos < to; pos++ {
+		n := len(dst)
+		dst = append(dst, make([]byte, 4*c.keyDim())...)
+		c.exportKV(dst[n:], s.pages[pos/kernel.PageLen].Data, layer, pos%kernel.PageLen)
+	}
+	return dst
+}
+
+// SetKV puts what [Sequence.KV] gave, perhaps elsewhere, into the cache of a
+// layer from a position on, and makes the sequence as long as needed. Only
+// [Model.Cells] may use the sequence afterwards. Numbers that are not finite
+// are refused: no layer stores them.
+func (s *Sequence) SetKV(layer, from int, kv []byte) error {
+	c := s.model.config
+	size := 4 * c.keyDim()
+	n := len(kv) / size
+	switch {
+	case layer < 0 || layer >= c.Layers || from < 0 || from > c.limit:
+		return fmt.Errorf("layer %d and position %d: want less than %d layers and %d positions", layer, from, c.Layers, c.limit)
+	case len(kv)%size != 0:
+		return fmt.Errorf("%d bytes of keys and values are not a multiple of %d, those of a position", len(kv), size)
+	case n > c.limit-from:
+		return &ContextError{from, n, c.limit}
+	}
+	for i := 0; i < len(kv); i += 2 {
+		const exponent = 0x7c00 // all ones in NaN and infinities only
+		if binary.LittleEndian.Uint16(kv[i:])&exponent == exponent {
+			return fmt.Errorf("keys and values of layer %d, position %d are not finite", layer, from+i/size)
+		}
+	}
+	s.rewrite(from, n)
+	for j := range n {
+		pos := from + j
+		c.importKV(s.pages[pos/kernel.PageLen].Data, layer, pos%kernel.PageLen, kv[j*size:][:size])
+	}
+	return nil
+}
+
+// exportKV writes the keys, then the values of a position in a page.
+func (c *config) exportKV(dst []byte, page []uint16, layer, pos int) {
+	size, width := kernel.KVSize(c.HeadDim), 2*c.HeadDim
+	values := dst[2*c.keyDim():]
+	for h := range c.KVHeads {
+		kernel.Export(dst[h*width:][:width], values[h*width:][:width], page[(layer*c.KVHeads+h)*size:], pos)
+	}
+}
+
+// importKV is the inverse of exportKV.
+func (c *config) importKV(page []uint16, layer, pos int, src []byte) {
+	size, width := kernel.KVSize(c.HeadDim), 2*c.HeadDim
+	values := src[2*c.keyDim():]
+	for h := range c.KVHeads {
+		kernel.Import(page[(layer*c.KVHeads+h)*size:], pos, src[h*width:][:width], values[h*width:][:width])
 	}
 }

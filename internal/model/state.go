@@ -1,6 +1,7 @@
 package model
 
 import (
+	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/kernel"
 	"github.com/avalnetwork/aval/internal/pool"
 )
@@ -26,14 +27,17 @@ type state struct {
 // slot is what one pass is about: it stays as it is until the pass after the
 // next.
 type slot struct {
-	n      int // positions
-	tokens []int32
-	pos    []int32
-	parts  []part
-	page   []place   // of each position, where its keys and values go
-	blocks []queries // attention's chunks, a key-value head each
-	out    []output
-	owner  *Step // whose embedding the outputs are for, if any
+	n        int       // positions
+	from, to int       // layers
+	input    []float32 // [n][dim] what they begin with; nil: the embeddings of tokens
+	tokens   []int32
+	pos      []int32
+	parts    []part
+	page     []place   // of each position, where its keys and values go
+	blocks   []queries // attention's chunks, a key-value head each
+	out      []output
+	owner    *Step // whose embedding the outputs are for, if any
+	watches  []watch
 
 	norm     *kernel.Acts // input of q, k, v; gate, up: [n][dim]
 	attended *kernel.Acts // [n][heads*headDim]
@@ -65,12 +69,21 @@ type output struct {
 	logits []float32
 }
 
+// watch is a position whose states are hashed, shown, or both.
+type watch struct {
+	row, position int
+	states        []canon.Hash // of its page
+	visit         func(layer, position int, x []float32)
+}
+
 // scratch is the memory of one worker.
 type scratch struct {
 	kernel *kernel.Scratch
 	out    []float32 // products of some panels with all positions
 	row    []float32 // one vector
 	heads  []float32 // queries and results of attention
+	x, kv  []byte    // a state
+	hash   canon.Hash
 }
 
 // queryBlock is the number of positions of an attention chunk.
@@ -104,6 +117,8 @@ func newState(m *Model) *state {
 			out:    make([]float32, 2*maxPanels*MaxBatch*kernel.Panel),
 			row:    make([]float32, max(widest, c.queryDim()+2*c.keyDim())),
 			heads:  make([]float32, 2*queryBlock*c.queryDim()/c.KVHeads),
+			x:      make([]byte, 4*c.Dim),
+			kv:     make([]byte, 4*c.keyDim()),
 		}
 		s.workers = append(s.workers, sc)
 		var ps [2]*pass
