@@ -15,7 +15,7 @@ import (
 var floors = [][]string{
 	{"internal/canon", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint"},
 	{"gguf", "internal/kernel", "receipt", "internal/trace"},
-	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja"},
+	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint"},
 	{"internal/model", "internal/chat", "internal/sample"},
 	{"internal/engine"},
 	{"internal/store"},
