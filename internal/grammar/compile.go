@@ -23,9 +23,9 @@ type Kind string
 
 // The kinds.
 const (
-	KindJSON   Kind = "json"   // [JSON]; the source is empty
-	KindSchema Kind = "schema" // [FromJSONSchema]
-	KindGBNF   Kind = "gbnf"   // [FromGBNF]
+	KindJSON   Kind = "json"        // [JSON]; the source is empty
+	KindSchema Kind = "json-schema" // [FromJSONSchema]
+	KindGBNF   Kind = "gbnf"        // [FromGBNF]
 )
 
 // Source is what the grammar was compiled from. Whoever has it can compile the

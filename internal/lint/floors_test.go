@@ -18,7 +18,7 @@ var floors = [][]string{
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint"},
 	{"internal/model", "internal/chat", "internal/sample"},
 	{"internal/engine"},
-	{"internal/store"},
+	{"internal/store", "internal/issuer"},
 	{"internal/hub", "internal/httpapi", "internal/bench", "internal/store/errfs"},
 	{"internal/httpapi/fake", "."}, // . is the package aval
 	{"cmd/aval"},
