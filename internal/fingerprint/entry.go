@@ -19,14 +19,6 @@ const (
 	maxContent  = 512 << 20
 )
 
-// Long values are bound by the root of a tree over pieces, so that entries
-// stay small and a piece can be proved alone.
-const (
-	shortBytes    = 1024 // of a value that stands in its entry
-	chunkElements = 64   // of a long array, in a piece
-	pieceBytes    = 4096 // of a long string
-)
-
 // metaEntry is the value of a leaf of the metadata's tree.
 type metaEntry struct {
 	_       struct{} `cbor:",toarray"`
@@ -53,52 +45,14 @@ func excluded(key string) bool {
 	return key == "general.alignment" || strings.HasPrefix(key, "split.")
 }
 
-// long reports whether content of this many bytes is bound by a root.
-func long(size int) bool { return size > shortBytes }
-
-// piecesOf cuts the bytes of a string or an array as its tree has them.
-func piecesOf(v gguf.Value) []string {
-	raw := v.Raw()
-	var pieces []string
-	if v.Kind() == gguf.KindString {
-		for len(raw) > pieceBytes {
-			pieces, raw = append(pieces, raw[:pieceBytes]), raw[pieceBytes:]
-		}
-		return append(pieces, raw)
-	}
-	start, end := 0, 0
-	for i, e := range v.All() {
-		if i > 0 && i%chunkElements == 0 {
-			pieces, start = append(pieces, raw[start:end]), end
-		}
-		switch e.Kind() {
-		case gguf.KindString:
-			end += 8 // the length
-		case gguf.KindArray:
-			end += 4 + 8 // the element kind and the count
-		}
-		end += len(e.Raw())
-	}
-	return append(pieces, raw[start:])
-}
-
-// leavesOf hashes pieces.
-func leavesOf(pieces []string) []canon.Hash {
-	leaves := make([]canon.Hash, len(pieces))
-	for i, p := range pieces {
-		leaves[i] = canon.Leaf([]byte(p))
-	}
-	return leaves
-}
-
 // metaEntryOf makes the entry of a key.
 func metaEntryOf(key string, v gguf.Value) metaEntry {
 	e := metaEntry{Key: key, Kind: uint32(v.Kind()), Size: uint64(len(v.Raw()))}
 	if v.Kind() == gguf.KindArray {
 		e.Elem, e.Count = uint32(v.Elem()), uint64(v.Len())
 	}
-	if long(len(v.Raw())) {
-		root := canon.Root(leavesOf(piecesOf(v)))
+	if long(e.Size) {
+		root := canon.Root(e.leaves(v.Raw()))
 		e.Content = root[:]
 	} else {
 		e.Content = []byte(v.Raw())
@@ -119,16 +73,16 @@ func (e *metaEntry) check() error {
 		return fmt.Errorf("key %q: %d elements in %d bytes are more than a file can have", e.Key, e.Count, e.Size)
 	case e.Content == nil:
 		return fmt.Errorf("key %q: no content", e.Key)
-	case !long(int(e.Size)) && len(e.Content) != int(e.Size):
+	case !long(e.Size) && uint64(len(e.Content)) != e.Size:
 		return fmt.Errorf("key %q: %d bytes of content, want %d", e.Key, len(e.Content), e.Size)
-	case long(int(e.Size)) && (!compound || len(e.Content) != canon.Size):
+	case long(e.Size) && (!compound || len(e.Content) != canon.Size):
 		return fmt.Errorf("key %q: %d bytes are not a value of kind %s with a root of %d bytes", e.Key, e.Size, kind, len(e.Content))
 	case kind != gguf.KindArray && (e.Elem != 0 || e.Count != 0):
 		return fmt.Errorf("key %q: elements in a value of kind %s", e.Key, kind)
-	case long(int(e.Size)) && kind == gguf.KindArray && (e.Count == 0 || e.Elem > uint32(gguf.KindFloat64)):
+	case long(e.Size) && kind == gguf.KindArray && (e.Count == 0 || e.Elem > uint32(gguf.KindFloat64)):
 		return fmt.Errorf("key %q: %d bytes of %d elements of kind %s", e.Key, e.Size, e.Count, gguf.Kind(e.Elem))
 	}
-	if !long(int(e.Size)) {
+	if !long(e.Size) {
 		if _, err := e.value(string(e.Content)); err != nil {
 			return err
 		}
@@ -143,14 +97,6 @@ func (e *metaEntry) value(raw string) (gguf.Value, error) {
 		return v, fmt.Errorf("key %q: %w", e.Key, err)
 	}
 	return v, nil
-}
-
-// pieces is the number of pieces of a long value.
-func (e *metaEntry) pieces() int {
-	if gguf.Kind(e.Kind) == gguf.KindString {
-		return (int(e.Size) + pieceBytes - 1) / pieceBytes
-	}
-	return (int(e.Count) + chunkElements - 1) / chunkElements
 }
 
 // tensor makes the description of a tensor, or says why no file has it.

@@ -16,7 +16,7 @@ import (
 // several goroutines.
 type Facts struct {
 	root     canon.Hash
-	keys     known[metaFact]
+	keys     known[metaEntry]
 	names    known[tensorFact]
 	contents map[int][]content // by place of the entry
 	tiles    map[int][]tiles
@@ -25,20 +25,10 @@ type Facts struct {
 	err error
 }
 
-type metaFact struct{ entry metaEntry }
-
 type tensorFact struct {
 	info   *gguf.Tensor
 	tiling Tiling
 	root   canon.Hash
-}
-
-// content is a run of elements of a long array, or a whole long value.
-type content struct {
-	from     int
-	elements []gguf.Value
-	whole    bool
-	value    gguf.Value // if whole
 }
 
 // tiles is a run of tiles.
@@ -70,7 +60,7 @@ func (f *Facts) Root() canon.Hash { return f.root }
 // Value finds a metadata value by its key. Keys that say how a file is laid
 // out (general.alignment, split.*) are not there.
 func (f *Facts) Value(key string) (gguf.Value, bool) {
-	place, fact, ok, sure := f.keys.lookup(key)
+	place, e, ok, sure := f.keys.lookup(key)
 	switch {
 	case !sure:
 		f.open("whether there is a key %q", key)
@@ -78,7 +68,7 @@ func (f *Facts) Value(key string) (gguf.Value, bool) {
 	case !ok:
 		return gguf.Value{}, false
 	}
-	if e := &fact.entry; !long(int(e.Size)) {
+	if !long(e.Size) {
 		v, err := e.value(string(e.Content))
 		return v, err == nil // it was checked
 	}
@@ -87,7 +77,7 @@ func (f *Facts) Value(key string) (gguf.Value, bool) {
 			return c.value, true
 		}
 	}
-	f.open("the whole value of %q, %d bytes", key, fact.entry.Size)
+	f.open("the whole value of %q, %d bytes", key, e.Size)
 	return gguf.Value{}, false
 }
 
@@ -110,14 +100,14 @@ func (f *Facts) Bool(key string) (value, ok bool) {
 // Len is the number of elements of the array under key, which it tells even if
 // the proof shows no element; elem is their kind.
 func (f *Facts) Len(key string) (n int, elem gguf.Kind, ok bool) {
-	_, fact, ok, sure := f.keys.lookup(key)
+	_, e, ok, sure := f.keys.lookup(key)
 	if !sure {
 		f.open("whether there is a key %q", key)
 	}
-	if !ok || gguf.Kind(fact.entry.Kind) != gguf.KindArray {
+	if !ok || gguf.Kind(e.Kind) != gguf.KindArray {
 		return 0, 0, false
 	}
-	return int(fact.entry.Count), gguf.Kind(fact.entry.Elem), true
+	return int(e.Count), gguf.Kind(e.Elem), true
 }
 
 // Elements gives the elements from to to-1 of the array under key; ok is false
@@ -127,22 +117,25 @@ func (f *Facts) Elements(key string, from, to int) ([]gguf.Value, bool) {
 	if !ok || from < 0 || from >= to || to > n {
 		return nil, false
 	}
-	place, fact, _, _ := f.keys.lookup(key)
-	if e := &fact.entry; !long(int(e.Size)) {
-		v, err := e.value(string(e.Content))
-		if err != nil {
-			return nil, false
+	place, e, _, _ := f.keys.lookup(key)
+	runs := f.contents[place]
+	if !long(e.Size) {
+		v, _ := f.Value(key)
+		runs = []content{{from: 0, to: n, value: v}}
+	}
+	for _, c := range runs {
+		if from < c.from || to > c.to {
+			continue
 		}
 		var list []gguf.Value
-		for _, x := range v.All() {
-			list = append(list, x)
+		for i, x := range c.value.All() {
+			if i += c.from; i >= to {
+				break
+			} else if i >= from {
+				list = append(list, x)
+			}
 		}
-		return list[from:to:to], true
-	}
-	for _, c := range f.contents[place] {
-		if from >= c.from && to <= c.from+len(c.elements) {
-			return c.elements[from-c.from : to-c.from : to-c.from], true
-		}
+		return list, true
 	}
 	f.open("elements %d to %d of %q", from, to-1, key)
 	return nil, false

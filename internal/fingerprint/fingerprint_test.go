@@ -174,7 +174,10 @@ func facts(t testing.TB, tree *fingerprint.Tree, r fingerprint.Request) *fingerp
 
 func TestDescription(t *testing.T) {
 	m := small(t)
-	f := facts(t, m.tree(t), fingerprint.Description("llama", []string{"output.weight"}, []string{"blk.1."}))
+	f := facts(t, m.tree(t), fingerprint.Request{
+		Keys: []string{"general.architecture"}, KeyPrefixes: []string{"llama."},
+		Tensors: []string{"output.weight"}, TensorPrefixes: []string{"blk.1."},
+	})
 	for _, p := range m.pairs {
 		if p.key == "general.architecture" || p.key >= "llama." && p.key < "llama/" {
 			if v, ok := f.Value(p.key); !ok || v != p.value {

@@ -3,6 +3,7 @@ package fingerprint
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/avalnetwork/aval/internal/canon"
 )
@@ -13,7 +14,7 @@ const (
 	// take 15 MB.
 	MaxProof = 64 << 20
 	maxSpans = 1 << 10 // of entries, in each of the two trees
-	maxParts = 1 << 16 // ranges of pieces, or of tiles
+	maxRuns  = 1 << 16 // runs of pieces, or of tiles
 )
 
 var (
@@ -30,10 +31,10 @@ type Proof struct{ wire wireProof }
 
 // wireProof is the encoding of section 5 of spec/fingerprint.md.
 type wireProof struct {
-	Meta     wireSide      `cbor:"1,keyasint"`
-	Tensors  wireSide      `cbor:"2,keyasint"`
-	Contents []wireContent `cbor:"3,keyasint,omitempty"`
-	Tiles    []wireTiles   `cbor:"4,keyasint,omitempty"`
+	Meta     wireSide  `cbor:"1,keyasint"`
+	Tensors  wireSide  `cbor:"2,keyasint"`
+	Contents []wireRun `cbor:"3,keyasint,omitempty"`
+	Tiles    []wireRun `cbor:"4,keyasint,omitempty"`
 }
 
 // wireSide is one of the two trees of a model.
@@ -52,22 +53,13 @@ type wireSpan struct {
 	Hashes  []byte // of the range of entries, one after the other
 }
 
-// wireContent is a run of pieces of a long value.
-type wireContent struct {
+// wireRun is a run of pieces of a long value, or of tiles.
+type wireRun struct {
 	_      struct{} `cbor:",toarray"`
 	Place  uint64   // of the entry
-	From   uint64   // number of the first piece
-	Pieces [][]byte
-	Hashes []byte
-}
-
-// wireTiles is a run of tiles.
-type wireTiles struct {
-	_      struct{} `cbor:",toarray"`
-	Place  uint64   // of the tensor's entry
-	From   uint64   // number of the first tile
+	From   uint64   // number of the first
 	Data   []byte   // of all of them
-	Hashes []byte
+	Hashes []byte   // of the range
 }
 
 // refuse is the one constructor of errors about a proof that is none.
@@ -115,22 +107,12 @@ func (w *wireProof) check() error {
 			}
 		}
 	}
-	if len(w.Contents) > maxParts || len(w.Tiles) > maxParts {
-		return refuse("%d ranges of pieces and %d of tiles, the limit is %d", len(w.Contents), len(w.Tiles), maxParts)
+	if len(w.Contents) > maxRuns || len(w.Tiles) > maxRuns {
+		return refuse("%d runs of pieces and %d of tiles, the limit is %d", len(w.Contents), len(w.Tiles), maxRuns)
 	}
-	for _, c := range w.Contents {
-		if c.Pieces == nil || c.Hashes == nil {
-			return refuse("contents without pieces or hashes")
-		}
-		for _, p := range c.Pieces {
-			if p == nil {
-				return refuse("a piece that is null")
-			}
-		}
-	}
-	for _, x := range w.Tiles {
+	for _, x := range slices.Concat(w.Contents, w.Tiles) {
 		if x.Data == nil || x.Hashes == nil {
-			return refuse("tiles without data or hashes")
+			return refuse("a run without data or hashes")
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package fingerprint
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -45,16 +46,6 @@ type Tiles struct {
 	From, To int
 }
 
-// Description is the request for all that the configuration of a model is read
-// from: general.architecture, the keys of the architecture arch, and the
-// tensors of these names and prefixes.
-func Description(arch string, tensors, prefixes []string) Request {
-	return Request{
-		Keys: []string{"general.architecture"}, KeyPrefixes: []string{arch + "."},
-		Tensors: tensors, TensorPrefixes: prefixes,
-	}
-}
-
 // Prove makes the proof of what is asked for.
 func (t *Tree) Prove(ctx context.Context, r Request) (*Proof, error) {
 	p := &Proof{}
@@ -67,7 +58,7 @@ func (t *Tree) Prove(ctx context.Context, r Request) (*Proof, error) {
 	}
 	var contents []piecesOfLeaf
 	for i, v := range t.values {
-		if long(len(v.Raw())) && slices.ContainsFunc(r.Whole, func(p string) bool { return strings.HasPrefix(t.meta[i].name, p) }) {
+		if long(uint64(len(v.Raw()))) && slices.ContainsFunc(r.Whole, func(p string) bool { return strings.HasPrefix(t.meta[i].name, p) }) {
 			contents = append(contents, piecesOfLeaf{i, 0, -1})
 		}
 	}
@@ -81,8 +72,8 @@ func (t *Tree) Prove(ctx context.Context, r Request) (*Proof, error) {
 		if v.Kind() != gguf.KindArray || e.From < 0 || e.From >= e.To || e.To > v.Len() {
 			return nil, fmt.Errorf("fingerprint: elements %d to %d of %q, which is a %s of %d", e.From, e.To-1, e.Key, v.Kind(), v.Len())
 		}
-		if long(len(v.Raw())) {
-			contents = append(contents, piecesOfLeaf{i, e.From / chunkElements, (e.To-1)/chunkElements + 1})
+		if long(uint64(len(v.Raw()))) {
+			contents = append(contents, piecesOfLeaf{i, e.From / pieceElements, (e.To-1)/pieceElements + 1})
 		}
 	}
 	var tiles []piecesOfLeaf
@@ -144,33 +135,42 @@ func merge(list []piecesOfLeaf) []piecesOfLeaf {
 	return out
 }
 
-func (t *Tree) proveContent(c piecesOfLeaf) wireContent {
-	pieces := piecesOf(t.values[c.place])
+func (t *Tree) proveContent(c piecesOfLeaf) wireRun {
+	e := metaEntryOf(t.meta[c.place].name, t.values[c.place])
+	pieces, err := e.cut(0, []byte(t.values[c.place].Raw()))
+	if err != nil {
+		panic("fingerprint: internal error: " + err.Error())
+	}
 	if c.to < 0 {
 		c.to = len(pieces)
 	}
-	w := wireContent{Place: uint64(c.place), From: uint64(c.from)}
-	for _, p := range pieces[c.from:c.to] {
-		w.Pieces = append(w.Pieces, []byte(p))
+	return wireRun{
+		Place: uint64(c.place), From: uint64(c.from),
+		Data:   bytes.Join(pieces[c.from:c.to], nil),
+		Hashes: join(canon.Range(leavesOf(pieces), c.from, c.to)),
 	}
-	w.Hashes = join(canon.Range(leavesOf(pieces), c.from, c.to))
-	return w
 }
 
-func (t *Tree) proveTiles(ctx context.Context, x piecesOfLeaf) (wireTiles, error) {
+func (t *Tree) proveTiles(ctx context.Context, x piecesOfLeaf) (wireRun, error) {
 	offset, size := t.tilings[x.place].Range(x.from, x.to)
 	if size > MaxProof {
-		return wireTiles{}, fmt.Errorf("fingerprint: tiles %d to %d of %q have %d bytes, a proof has at most %d", x.from, x.to-1, t.tensors[x.place].name, size, MaxProof)
+		return wireRun{}, fmt.Errorf("fingerprint: tiles %d to %d of %q have %d bytes, a proof has at most %d", x.from, x.to-1, t.tensors[x.place].name, size, MaxProof)
 	}
 	hashes, err := t.tilesOf(ctx, x.place)
 	if err != nil {
-		return wireTiles{}, err
+		return wireRun{}, err
 	}
 	data := make([]byte, size)
 	if err := t.read(x.place, offset, data); err != nil {
-		return wireTiles{}, err
+		return wireRun{}, err
 	}
-	return wireTiles{Place: uint64(x.place), From: uint64(x.from), Data: data, Hashes: join(canon.Range(hashes, x.from, x.to))}, nil
+	for i := x.from; i < x.to; i++ {
+		tile := t.tilings[x.place].Tile(i)
+		if canon.Leaf(data[tile.Offset-offset:][:tile.Size]) != hashes[i] {
+			return wireRun{}, t.changed(x.place)
+		}
+	}
+	return wireRun{Place: uint64(x.place), From: uint64(x.from), Data: data, Hashes: join(canon.Range(hashes, x.from, x.to))}, nil
 }
 
 // find gives the place of a name among sorted entries, or where it would be.

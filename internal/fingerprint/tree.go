@@ -27,6 +27,8 @@ type Tree struct {
 	values  []gguf.Value
 	infos   []*gguf.Tensor
 	tilings []Tiling
+	roots   []canon.Hash // of the tensors' data
+	files   []fileID     // before anything was read; nil if unknown
 
 	mu    sync.Mutex
 	tiles [][]canon.Hash // of each tensor; nil if not hashed yet
@@ -51,7 +53,7 @@ func Of(ctx context.Context, f *gguf.File, threads int) (*Tree, error) {
 	for i := range all {
 		all[i] = i
 	}
-	if err := t.hash(ctx, all); err != nil {
+	if t.tiles, err = t.hash(ctx, all); err != nil {
 		return nil, err
 	}
 	roots := make([]canon.Hash, len(t.infos))
@@ -70,7 +72,7 @@ func newTree(f *gguf.File, threads int) (*Tree, error) {
 	if threads == 0 {
 		threads = runtime.GOMAXPROCS(0)
 	}
-	t := &Tree{file: f, threads: threads, infos: f.Tensors()}
+	t := &Tree{file: f, threads: threads, infos: f.Tensors(), files: identify(f)}
 	keys := slices.DeleteFunc(f.Keys(), excluded)
 	slices.Sort(keys)
 	for _, key := range keys {
@@ -105,6 +107,7 @@ func leafOf(name string, entry any) leaf {
 
 // finish computes the root from those of the tensors' data.
 func (t *Tree) finish(roots []canon.Hash) {
+	t.roots = roots
 	for i, info := range t.infos {
 		e := tensorEntry{Name: info.Name, Type: uint32(info.Type), Root: roots[i][:]}
 		for _, d := range info.Shape {
@@ -136,8 +139,8 @@ func (t *Tree) Root() canon.Hash { return t.root }
 // stays in the second cache.
 const batchBytes = 256 << 10
 
-// hash computes the tiles' hashes of the given tensors.
-func (t *Tree) hash(ctx context.Context, tensors []int) error {
+// hash computes the tiles' hashes of the given tensors; the others have none.
+func (t *Tree) hash(ctx context.Context, tensors []int) ([][]canon.Hash, error) {
 	type batch struct{ tensor, from, to int }
 	var batches []batch
 	tiles := make([][]canon.Hash, len(t.infos))
@@ -171,15 +174,10 @@ func (t *Tree) hash(ctx context.Context, tensors []int) error {
 	wg.Wait()
 	for _, err := range errs {
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for _, i := range tensors {
-		t.tiles[i] = tiles[i]
-	}
-	return nil
+	return tiles, nil
 }
 
 // hashTiles hashes the tiles from to to-1 of a tensor.
@@ -221,10 +219,20 @@ func (t *Tree) tilesOf(ctx context.Context, tensor int) ([]canon.Hash, error) {
 	if tiles != nil {
 		return tiles, nil
 	}
-	if err := t.hash(ctx, []int{tensor}); err != nil {
+	all, err := t.hash(ctx, []int{tensor})
+	if err != nil {
 		return nil, err
+	}
+	if tiles = all[tensor]; canon.Root(tiles) != t.roots[tensor] {
+		return nil, t.changed(tensor)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.tiles[tensor], nil
+	t.tiles[tensor] = tiles
+	return tiles, nil
+}
+
+// changed says that a tensor's data is not what was hashed.
+func (t *Tree) changed(tensor int) error {
+	return fmt.Errorf("fingerprint: tensor %q is not what it was when the fingerprint was computed: the file changed; compute it again, without a cache", t.infos[tensor].Name)
 }

@@ -3,9 +3,9 @@ package fingerprint
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
-	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/canon"
 )
 
@@ -15,13 +15,13 @@ import (
 func (p *Proof) Verify(root canon.Hash) (*Facts, error) {
 	w := &p.wire
 	f := &Facts{root: root, contents: map[int][]content{}, tiles: map[int][]tiles{}}
-	meta, err := readSide(&f.keys, "metadata", &w.Meta, maxKeys, func(b []byte) (string, metaFact, error) {
+	meta, err := readSide(&f.keys, "metadata", &w.Meta, maxKeys, func(b []byte) (string, metaEntry, error) {
 		var e metaEntry
 		err := canon.Unmarshal(b, &e)
 		if err == nil {
 			err = e.check()
 		}
-		return e.Key, metaFact{e}, err
+		return e.Key, e, err
 	})
 	if err != nil {
 		return nil, err
@@ -133,41 +133,46 @@ func (k *known[E]) at(place uint64) (e E, name string, ok bool) {
 	return e, "", false
 }
 
-// checkOrder refuses ranges of pieces that overlap, touch or are out of order.
-func checkOrder(what string, i int, place, from, lastPlace, lastEnd uint64) error {
-	if i > 0 && (place < lastPlace || place == lastPlace && from <= lastEnd) {
-		return refuse("%s %d: out of order", what, i)
+// order tells whether runs come one after the other, with gaps between.
+type order struct {
+	some       bool
+	place, end uint64
+}
+
+func (o *order) next(place, from, n uint64) error {
+	if o.some && (place < o.place || place == o.place && from <= o.end) {
+		return fmt.Errorf("%d to %d of entry %d stand after %d of entry %d", from, from+n, place, o.end, o.place)
 	}
+	*o = order{true, place, from + n}
 	return nil
 }
 
 // readContents checks the pieces of long values.
-func (f *Facts) readContents(list []wireContent) error {
-	var lastPlace, lastEnd uint64
-	for i, w := range list {
-		fact, key, ok := f.keys.at(w.Place)
-		e := &fact.entry
-		if !ok || !long(int(e.Size)) {
-			return refuse("contents %d: there is no long value at %d in the proof", i, w.Place)
+func (f *Facts) readContents(list []wireRun) error {
+	var o order
+	for _, w := range list {
+		e, key, ok := f.keys.at(w.Place)
+		if !ok || !long(e.Size) {
+			return refuse("contents: there is no long value at %d in the proof", w.Place)
 		}
-		if err := checkOrder("contents", i, w.Place, w.From, lastPlace, lastEnd); err != nil {
-			return err
-		}
-		lastPlace, lastEnd = w.Place, w.From+uint64(len(w.Pieces))
+		fail := func(err error) error { return refuse("contents of %q: %w", key, err) }
 		n := e.pieces()
-		if len(w.Pieces) == 0 || w.From >= uint64(n) || lastEnd > uint64(n) {
-			return refuse("key %q: pieces %d to %d of %d", key, w.From, lastEnd, n)
+		if w.From >= uint64(n) || len(w.Data) == 0 {
+			return fail(fmt.Errorf("%d bytes from piece %d on, it has %d", len(w.Data), w.From, n))
 		}
-		leaves := make([]canon.Hash, len(w.Pieces))
-		for j, p := range w.Pieces {
-			leaves[j] = canon.Leaf(p)
-		}
-		if err := checkRange(n, w.From, leaves, w.Hashes, e.Content); err != nil {
-			return refuse("key %q: %w", key, err)
-		}
-		c, err := contentOf(e, int(w.From), w.Pieces)
+		pieces, err := e.cut(int(w.From), w.Data)
 		if err != nil {
-			return refuse("%w", err)
+			return fail(err)
+		}
+		if err := o.next(w.Place, w.From, uint64(len(pieces))); err != nil {
+			return fail(err)
+		}
+		if err := checkRange(n, int(w.From), leavesOf(pieces), w.Hashes, e.Content); err != nil {
+			return fail(err)
+		}
+		c, err := e.contentOf(int(w.From), pieces, w.Data)
+		if err != nil {
+			return fail(err)
 		}
 		place := int(w.Place)
 		f.contents[place] = append(f.contents[place], c)
@@ -175,74 +180,36 @@ func (f *Facts) readContents(list []wireContent) error {
 	return nil
 }
 
-// contentOf reads pieces of a long value.
-func contentOf(e *metaEntry, from int, pieces [][]byte) (content, error) {
-	all := string(bytes.Join(pieces, nil))
-	whole := from == 0 && len(pieces) == e.pieces()
-	if gguf.Kind(e.Kind) == gguf.KindString || whole {
-		if !whole || len(all) != int(e.Size) {
-			return content{}, fmt.Errorf("key %q: %d bytes, want %d", e.Key, len(all), e.Size)
-		}
-	}
-	if gguf.Kind(e.Kind) == gguf.KindString {
-		v, err := e.value(all)
-		return content{value: v, whole: true}, err
-	}
-	// Each piece holds its own elements: a proof of one must mean what a proof
-	// of all means.
-	c := content{from: from * chunkElements, whole: whole}
-	for i, p := range pieces {
-		part := *e
-		part.Count = min(chunkElements, e.Count-uint64((from+i)*chunkElements))
-		v, err := part.value(string(p))
-		if err != nil {
-			return content{}, fmt.Errorf("piece %d: %w", from+i, err)
-		}
-		for _, x := range v.All() {
-			c.elements = append(c.elements, x)
-		}
-	}
-	if whole {
-		var err error
-		if c.value, err = e.value(all); err != nil {
-			return content{}, err
-		}
-	}
-	return c, nil
-}
-
 // readTiles checks the tiles.
-func (f *Facts) readTiles(list []wireTiles) error {
-	var lastPlace, lastEnd uint64
-	for i, w := range list {
+func (f *Facts) readTiles(list []wireRun) error {
+	var o order
+	for _, w := range list {
 		t, name, ok := f.names.at(w.Place)
 		if !ok {
-			return refuse("tiles %d: there is no tensor at %d in the proof", i, w.Place)
+			return refuse("tiles: there is no tensor at %d in the proof", w.Place)
 		}
-		if err := checkOrder("tiles", i, w.Place, w.From, lastPlace, lastEnd); err != nil {
-			return err
-		}
+		fail := func(err error) error { return refuse("tiles of %q: %w", name, err) }
 		n := t.tiling.Tiles()
 		if w.From >= uint64(n) || len(w.Data) == 0 {
-			return refuse("tensor %q: %d bytes of tiles from %d on, it has %d", name, len(w.Data), w.From, n)
+			return fail(fmt.Errorf("%d bytes from tile %d on, it has %d", len(w.Data), w.From, n))
 		}
 		x := tiles{from: int(w.From)}
-		var leaves []canon.Hash
 		for rest := w.Data; len(rest) > 0; {
 			at := x.from + len(x.data)
 			if at >= n {
-				return refuse("tensor %q: %d bytes after its last tile", name, len(rest))
+				return fail(fmt.Errorf("%d bytes after the last of %d", len(rest), n))
 			}
 			size := t.tiling.Tile(at).Size
 			if size > len(rest) {
-				return refuse("tensor %q: tile %d has %d bytes, want %d", name, at, len(rest), size)
+				return fail(fmt.Errorf("tile %d has %d bytes, want %d", at, len(rest), size))
 			}
-			x.data, leaves = append(x.data, rest[:size:size]), append(leaves, canon.Leaf(rest[:size]))
-			rest = rest[size:]
+			x.data, rest = append(x.data, rest[:size:size]), rest[size:]
 		}
-		lastPlace, lastEnd = w.Place, w.From+uint64(len(leaves))
-		if err := checkRange(n, w.From, leaves, w.Hashes, t.root[:]); err != nil {
-			return refuse("tensor %q: %w", name, err)
+		if err := o.next(w.Place, w.From, uint64(len(x.data))); err != nil {
+			return fail(err)
+		}
+		if err := checkRange(n, x.from, leavesOf(x.data), w.Hashes, t.root[:]); err != nil {
+			return fail(err)
 		}
 		place := int(w.Place)
 		f.tiles[place] = append(f.tiles[place], x)
@@ -251,59 +218,51 @@ func (f *Facts) readTiles(list []wireTiles) error {
 }
 
 // checkRange checks that leaves belong to a tree.
-func checkRange(n int, from uint64, leaves []canon.Hash, hashes, root []byte) error {
+func checkRange(n, from int, leaves []canon.Hash, hashes, root []byte) error {
 	proof, err := split(hashes)
 	if err != nil {
 		return err
 	}
-	got, err := canon.RangeRoot(n, int(from), leaves, proof)
+	got, err := canon.RangeRoot(n, from, leaves, proof)
 	if err != nil {
 		return err
 	}
 	if !bytes.Equal(got[:], root) {
-		return fmt.Errorf("its root is %s, want %x", got, root)
+		return fmt.Errorf("the root is %s, want %x", got, root)
 	}
 	return nil
 }
 
-// lookup finds a name. If it is not there, known tells whether the proof shows
-// that: the entries beside its place are neighbours in the tree.
-func (k *known[E]) lookup(name string) (place int, e E, ok, sure bool) {
-	if k.count == 0 {
-		return 0, e, false, true
+// around finds the entries from the first that is not below name on, as long
+// as match takes them. sure tells whether the proof shows that there are no
+// more: the entries before and after are shown, or there are none.
+func (s *span[E]) around(count int, name string, match func(string) bool) (i, j int, sure bool) {
+	i, _ = slices.BinarySearch(s.names, name)
+	for j = i; j < len(s.names) && match(s.names[j]); {
+		j++
 	}
+	return i, j, (i > 0 || s.from == 0) && (j < len(s.names) || s.from+j == count)
+}
+
+// lookup finds a name. sure tells whether the proof shows that it is there, or
+// that it is not.
+func (k *known[E]) lookup(name string) (place int, e E, ok, sure bool) {
 	for _, s := range k.spans {
-		i := 0
-		for i < len(s.names) && s.names[i] < name {
-			i++
-		}
-		if i < len(s.names) && s.names[i] == name {
+		i, j, known := s.around(k.count, name, func(x string) bool { return x == name })
+		if i < j {
 			return s.from + i, s.entries[i], true, true
 		}
-		if (i > 0 || s.from == 0) && (i < len(s.names) || s.from+i == k.count) {
-			return 0, e, false, true
-		}
+		sure = sure || known
 	}
-	return 0, e, false, false
+	return 0, e, false, sure || k.count == 0
 }
 
 // all reports whether the proof shows every entry whose name begins so.
 func (k *known[E]) all(prefix string) bool {
-	if k.count == 0 {
-		return true
-	}
 	for _, s := range k.spans {
-		i := 0
-		for i < len(s.names) && s.names[i] < prefix {
-			i++
-		}
-		j := i
-		for j < len(s.names) && strings.HasPrefix(s.names[j], prefix) {
-			j++
-		}
-		if (i > 0 || s.from == 0) && (j < len(s.names) || s.from+j == k.count) {
+		if _, _, sure := s.around(k.count, prefix, func(x string) bool { return strings.HasPrefix(x, prefix) }); sure {
 			return true
 		}
 	}
-	return false
+	return k.count == 0
 }
