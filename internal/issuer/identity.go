@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/fingerprint"
@@ -19,6 +20,7 @@ var ErrChanged = errors.New("the model's file changed while it was in use")
 type Identity struct {
 	file  *gguf.File
 	stats []os.FileInfo // of the parts, before anybody read them
+	once  sync.Once
 	done  chan struct{} // closed when root or err is set
 	root  receipt.Hash
 	err   error
@@ -27,7 +29,7 @@ type Identity struct {
 // Known is the identity of a model whose fingerprint is known.
 func Known(root receipt.Hash) *Identity {
 	i := &Identity{done: make(chan struct{}), root: root}
-	close(i.done)
+	i.once.Do(func() { close(i.done) })
 	return i
 }
 
@@ -60,16 +62,40 @@ func statAll(paths []string) ([]os.FileInfo, error) {
 
 // Compute reads the file with this many threads (0: one for each CPU), unless
 // the cache has the fingerprint already. An empty folder stands for no cache.
+// Only the first call does something.
 func (i *Identity) Compute(ctx context.Context, cache string, threads int) {
-	defer close(i.done)
-	defer i.file.Close()
-	i.root, i.err = i.compute(ctx, cache, threads)
+	i.once.Do(func() {
+		defer close(i.done)
+		defer i.file.Close()
+		i.root, i.err = i.compute(ctx, cache, threads)
+	})
 }
 
+// Close gives up an identity that Compute was not called for.
+func (i *Identity) Close() {
+	i.once.Do(func() {
+		defer close(i.done)
+		i.err = errors.Join(errNotComputed, i.file.Close())
+	})
+}
+
+var errNotComputed = errors.New("issuer: the fingerprint of the model was not computed")
+
 func (i *Identity) compute(ctx context.Context, cache string, threads int) (receipt.Hash, error) {
-	tree, err := fingerprint.Of(ctx, i.file, threads)
-	if err != nil {
-		return receipt.Hash{}, err
+	known := fingerprint.Cache{Dir: cache}
+	var tree *fingerprint.Tree
+	ok := false
+	if cache != "" {
+		tree, ok = known.Load(ctx, i.file, threads)
+	}
+	if !ok {
+		var err error
+		if tree, err = fingerprint.Of(ctx, i.file, threads); err != nil {
+			return receipt.Hash{}, err
+		}
+		if cache != "" {
+			_ = known.Save(tree) // only saves time
+		}
 	}
 	now, err := statAll(i.file.Paths())
 	if err != nil {

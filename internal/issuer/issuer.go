@@ -98,7 +98,7 @@ func (i *Issuer) Begin(r *engine.Request, p Prompt, o Options) (*Draft, error) {
 	} else {
 		d.claims.Seed = receipt.SelfSeed(r.Params.Seed)
 	}
-	//TRACE r.Trace = o.Trace
+	// TRACE r.Trace = o.Trace
 	d.claims.Params = paramsOf(r, i.cfg.Context)
 	// The parts that are known already must be such as can be committed to.
 	_, err := receipt.Commit(d.salt, &receipt.Transcript{Source: d.prompt, Extra: d.extra, Prompt: []int32{0}, Output: []int32{0}})
@@ -127,9 +127,9 @@ func (d *Draft) Finish(res *engine.Result) {
 	default:
 		d.claims.Stop = receipt.StopLength
 	}
-	//TRACE if res.Trace != nil {
-	//TRACE	d.trace = &traced{res.Trace.Root(), res.Trace.Layers(), res.Trace.Positions()}
-	//TRACE }
+	// TRACE if res.Trace != nil {
+	// TRACE	d.trace = &traced{res.Trace.Root(), res.Trace.Layers(), res.Trace.Positions()}
+	// TRACE }
 	d.claims.Time = d.issuer.cfg.Now().Unix()
 	d.transcript = t
 }

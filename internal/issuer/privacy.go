@@ -11,10 +11,10 @@ type Privacy string
 
 // The levels.
 const (
-	Open           Privacy = "open"   // nothing: anybody who has the file can compute the answer again
-	HidePrompt     Privacy = "prompt" // the prompt
-	HideOutput     Privacy = "output" // the answer
-	HideEverything Privacy = "hidden" // both
+	Open       Privacy = "open"   // nothing: anybody who has the file can compute the answer again
+	HidePrompt Privacy = "prompt" // the prompt
+	HideOutput Privacy = "output" // the answer
+	HideAll    Privacy = "hidden" // both
 )
 
 // Hides is the set of parts that are not shown; "" is Open. The salt of a trace
@@ -27,7 +27,7 @@ func (p Privacy) Hides() (receipt.Part, error) {
 		return receipt.WholePrompt | receipt.PartTrace, nil
 	case HideOutput:
 		return receipt.WholeOutput | receipt.PartTrace, nil
-	case HideEverything:
+	case HideAll:
 		return receipt.Whole, nil
 	}
 	return 0, fmt.Errorf("privacy is %q, want open (nothing is hidden), prompt, output or hidden (both)", string(p))
