@@ -60,7 +60,8 @@ const (
 	CheckSeed        = "seed"         // the expected nonce or beacon
 	CheckTranscript  = "transcript"   // the parts of the opening are the receipt's
 	CheckSource      = "source"       // the prompt as it was given
-	CheckExtra       = "extra"        // bias, stop strings, grammar, template
+	CheckBias        = "bias"         // the logit bias
+	CheckExtra       = "extra"        // stop strings, grammar, template
 	CheckPrompt      = "prompt ids"   // the tokens of the prompt
 	CheckOutput      = "output ids"   // the tokens drawn
 	CheckText        = "text"         // the answer

@@ -38,30 +38,30 @@ func (s Stop) String() string {
 
 // Claims are what a receipt says.
 type Claims struct {
-	Model  Hash   `json:"model"` // fingerprint of the model's file
-	Params Params `json:"params"`
-	Seed   Seed   `json:"seed"`
+	Model  Hash // fingerprint of the model's file
+	Params Params
+	Seed   Seed
 	// Transcript commits to the prompt and the answer; Trace, unless zero, to
 	// everything that the model computed ([TraceCommitment]).
-	Transcript Hash `json:"transcript"`
-	Trace      Hash `json:"trace,omitzero"`
+	Transcript Hash
+	Trace      Hash
 	// PromptTokens are those that the model read before the first draw,
 	// OutputTokens those drawn, the one that ended the model's turn included.
-	PromptTokens int   `json:"prompt_tokens"`
-	OutputTokens int   `json:"output_tokens"`
-	Stop         Stop  `json:"stop"`
-	Time         int64 `json:"time"` // Unix seconds, by the signer's clock
+	PromptTokens int
+	OutputTokens int
+	Stop         Stop
+	Time         int64 // Unix seconds, by the signer's clock
 	// Key is the signer's; Sign sets it.
-	Key    ed25519.PublicKey `json:"key"`
-	Ledger *LedgerRef        `json:"ledger,omitempty"`
+	Key    ed25519.PublicKey
+	Ledger *LedgerRef
 }
 
 // LedgerRef is a block that the signer knew.
 type LedgerRef struct {
 	_      struct{} `cbor:",toarray"`
-	Chain  string   `json:"chain"` // name, at most 32 bytes
-	Height uint64   `json:"height"`
-	Block  Hash     `json:"block"`
+	Chain  string   // name, at most 32 bytes
+	Height uint64
+	Block  Hash
 }
 
 // wireClaims is the map in the payload.

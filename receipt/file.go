@@ -46,7 +46,7 @@ func ParseFile(data []byte) (*File, error) {
 		return nil, errorf(CheckFile, "%d bytes, want at most %d", len(data), MaxFile)
 	}
 	var w wireFile
-	if err := canon.Unmarshal(data, &w); err != nil {
+	if err := decode(data, &w); err != nil {
 		return nil, &Error{CheckFile, "not a file of a receipt", err}
 	}
 	if len(w.Sealed) > MaxBoxes {

@@ -11,9 +11,11 @@ const (
 	MaxIDs = 1 << 20
 	// MaxText bounds a prompt as text, a message, a schema, an answer, in bytes.
 	MaxText = 16 << 20
-	// MaxItems bounds messages, the calls of one, tools, template variables
-	// and biased tokens.
+	// MaxItems bounds messages, the calls of one, tools and template variables.
 	MaxItems = 1 << 12
+	// MaxBias bounds the tokens with a logit bias, so that all of them fit into
+	// one message of a dispute.
+	MaxBias = 1 << 10
 	// MaxStops bounds the stop strings of a request, MaxStop the bytes of one.
 	MaxStops = 64
 	MaxStop  = 1 << 10
@@ -27,6 +29,10 @@ const (
 	maxTemperature = 100
 	maxPenalty     = 100
 	maxInt         = 1<<31 - 1 // of top_k and its like
+
+	// maxHeads bounds the data items of CBOR that is decoded, since an item of
+	// three bytes can take a hundred in memory.
+	maxHeads = 1 << 18
 
 	minNonce = 8  // bytes; fewer could be tried out beforehand
 	maxNonce = 32 // bytes

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/subtle"
+	"maps"
 	"slices"
 	"time"
 )
@@ -32,10 +33,13 @@ type Expect struct {
 	Key    ed25519.PublicKey
 	Nonce  []byte
 	Params *Params
-	// Prompt and Source are the prompt as tokens and as it was given, Text is
-	// the answer. They are compared with the opening.
-	Prompt []int32
+	// These are compared with the opening: the prompt as it was given and as
+	// tokens, the bias (empty, not nil: none) and the extra parameters, the
+	// answer.
 	Source *Source
+	Prompt []int32
+	Bias   Bias
+	Extra  *Extra
 	Text   *string
 	// Beacon gives the value of a round and the time from which it was known;
 	// false if there is no such round.
@@ -183,6 +187,13 @@ func (e *Expect) checkOpening(o *Opening) []Check {
 	hidden := func(name string) {
 		checks = append(checks, unverified(name, "expected, but the receipt's file does not show it"))
 	}
+	if e.Source != nil {
+		if o.Source == nil {
+			hidden(CheckSource)
+		} else {
+			checks = append(checks, compare(CheckSource, sameEncoding(&o.Source.Source, e.Source), "prompt"))
+		}
+	}
 	if e.Prompt != nil {
 		switch {
 		case o.Prompt == nil:
@@ -193,13 +204,18 @@ func (e *Expect) checkOpening(o *Opening) []Check {
 			checks = append(checks, passed(CheckPrompt, "the expected %d tokens", len(e.Prompt)))
 		}
 	}
-	if e.Source != nil {
-		if o.Source == nil {
-			hidden(CheckSource)
+	if e.Bias != nil {
+		if o.Bias == nil {
+			hidden(CheckBias)
 		} else {
-			got, err1 := encodeChecked(CheckSource, &o.Source.Source)
-			want, err2 := encodeChecked(CheckSource, e.Source)
-			checks = append(checks, compare(CheckSource, err1 == nil && err2 == nil && bytes.Equal(got, want), "prompt"))
+			checks = append(checks, compare(CheckBias, maps.Equal(o.Bias.Bias, e.Bias), "bias"))
+		}
+	}
+	if e.Extra != nil {
+		if o.Extra == nil {
+			hidden(CheckExtra)
+		} else {
+			checks = append(checks, compare(CheckExtra, sameEncoding(&o.Extra.Extra, e.Extra), "parameters"))
 		}
 	}
 	if e.Text != nil {
@@ -210,6 +226,16 @@ func (e *Expect) checkOpening(o *Opening) []Check {
 		}
 	}
 	return checks
+}
+
+// sameEncoding compares what a commitment would hash.
+func sameEncoding[T any](a, b *T) bool {
+	x, err := encodeChecked("", a)
+	if err != nil {
+		return false
+	}
+	y, err := encodeChecked("", b)
+	return err == nil && bytes.Equal(x, y)
 }
 
 func firstDifference(a, b []int32) int {

@@ -43,6 +43,7 @@ func u64(n int) []byte { return binary.LittleEndian.AppendUint64(nil, uint64(n))
 // Transcript is what was asked and answered.
 type Transcript struct {
 	Source   Source
+	Bias     Bias
 	Extra    Extra
 	Prompt   []int32 // the tokens that the model read
 	Output   []int32 // all tokens drawn, the one that ended the model's turn included
@@ -56,6 +57,7 @@ type Part uint8
 // The parts, and the sets of them that have a use.
 const (
 	PartSource Part = 1 << iota
+	PartBias
 	PartExtra
 	PartPrompt
 	PartOutput
@@ -63,24 +65,24 @@ const (
 	PartTrace
 
 	// Whole shows all.
-	Whole = PartSource | PartExtra | PartPrompt | PartOutput | PartText | PartTrace
+	Whole = PartSource | PartBias | PartExtra | PartPrompt | PartOutput | PartText | PartTrace
 	// WholePrompt shows what was asked, WholeOutput what was answered.
-	WholePrompt = PartSource | PartExtra | PartPrompt
+	WholePrompt = PartSource | PartBias | PartExtra | PartPrompt
 	WholeOutput = PartOutput | PartText
 	// IDs suffices to compute the answer again.
-	IDs = PartExtra | PartPrompt | PartOutput
+	IDs = PartBias | PartExtra | PartPrompt | PartOutput
 )
 
 // Digests are the hashes of the parts of a transcript, in the order in which
 // the transcript's commitment hashes them.
 type Digests struct {
-	_                                   struct{} `cbor:",toarray"`
-	Source, Extra, Prompt, Output, Text Hash
+	_                                         struct{} `cbor:",toarray"`
+	Source, Bias, Extra, Prompt, Output, Text Hash
 }
 
 // Commitment is the claim Transcript.
 func (d *Digests) Commitment() Hash {
-	return canon.Sum("aval transcript/1", d.Source[:], d.Extra[:], d.Prompt[:], d.Output[:], d.Text[:])
+	return canon.Sum("aval transcript/1", d.Source[:], d.Bias[:], d.Extra[:], d.Prompt[:], d.Output[:], d.Text[:])
 }
 
 // Opening shows parts of what a receipt hides; the others are nil. [Commit]
@@ -88,14 +90,15 @@ func (d *Digests) Commitment() Hash {
 type Opening struct {
 	Digests Digests       `cbor:"1,keyasint"`
 	Source  *OpenedSource `cbor:"2,keyasint,omitempty"`
-	Extra   *OpenedExtra  `cbor:"3,keyasint,omitempty"`
-	Prompt  *OpenedIDs    `cbor:"4,keyasint,omitempty"`
-	Output  *OpenedIDs    `cbor:"5,keyasint,omitempty"`
-	Text    *OpenedText   `cbor:"6,keyasint,omitempty"`
-	Trace   *Salt         `cbor:"7,keyasint,omitempty"`
+	Bias    *OpenedBias   `cbor:"3,keyasint,omitempty"`
+	Extra   *OpenedExtra  `cbor:"4,keyasint,omitempty"`
+	Prompt  *OpenedIDs    `cbor:"5,keyasint,omitempty"`
+	Output  *OpenedIDs    `cbor:"6,keyasint,omitempty"`
+	Text    *OpenedText   `cbor:"7,keyasint,omitempty"`
+	Trace   *Salt         `cbor:"8,keyasint,omitempty"`
 	// Ranges of ids.
-	PromptRanges []Range `cbor:"8,keyasint,omitempty"`
-	OutputRanges []Range `cbor:"9,keyasint,omitempty"`
+	PromptRanges []Range `cbor:"9,keyasint,omitempty"`
+	OutputRanges []Range `cbor:"10,keyasint,omitempty"`
 }
 
 // OpenedSource shows the prompt as it was given.
@@ -103,6 +106,13 @@ type OpenedSource struct {
 	_      struct{} `cbor:",toarray"`
 	Salt   Salt
 	Source Source
+}
+
+// OpenedBias shows the logit bias.
+type OpenedBias struct {
+	_    struct{} `cbor:",toarray"`
+	Salt Salt
+	Bias Bias
 }
 
 // OpenedExtra shows the extra parameters.
@@ -135,6 +145,7 @@ func Commit(master Salt, t *Transcript) (*Opening, error) {
 	trace := master.Trace()
 	o := &Opening{
 		Source: &OpenedSource{Salt: master.derive("source"), Source: t.Source},
+		Bias:   &OpenedBias{Salt: master.derive("bias"), Bias: t.Bias},
 		Extra:  &OpenedExtra{Salt: master.derive("extra"), Extra: t.Extra},
 		Prompt: &OpenedIDs{Salt: master.derive("prompt"), IDs: t.Prompt},
 		Output: &OpenedIDs{Salt: master.derive("output"), IDs: t.Output},
@@ -143,6 +154,9 @@ func Commit(master Salt, t *Transcript) (*Opening, error) {
 	}
 	var err error
 	if o.Digests.Source, err = o.Source.digest(); err != nil {
+		return nil, err
+	}
+	if o.Digests.Bias, err = o.Bias.digest(); err != nil {
 		return nil, err
 	}
 	if o.Digests.Extra, err = o.Extra.digest(); err != nil {
@@ -157,6 +171,9 @@ func Commit(master Salt, t *Transcript) (*Opening, error) {
 
 func (t *Transcript) validate() error {
 	if err := t.Source.validate(); err != nil {
+		return err
+	}
+	if err := t.Bias.validate(); err != nil {
 		return err
 	}
 	if err := t.Extra.validate(); err != nil {
@@ -179,6 +196,11 @@ func (o *OpenedSource) digest() (Hash, error) {
 	return canon.Sum("aval source/1", o.Salt[:], b), err
 }
 
+func (o *OpenedBias) digest() (Hash, error) {
+	b, err := encodeChecked(CheckBias, &o.Bias)
+	return canon.Sum("aval bias/1", o.Salt[:], b), err
+}
+
 func (o *OpenedExtra) digest() (Hash, error) {
 	b, err := encodeChecked(CheckExtra, &o.Extra)
 	return canon.Sum("aval extra/1", o.Salt[:], b), err
@@ -190,18 +212,21 @@ func (o *OpenedText) digest() (Hash, error) {
 }
 
 // Fill sets the claims that follow from a transcript: its commitment, the
-// numbers of tokens and whether there are extra parameters. The opening must
-// show all.
+// numbers of tokens and whether there are a bias and extra parameters. The
+// opening must show all, as one of [Commit] does.
 func (o *Opening) Fill(c *Claims) {
+	if o.Parts()|PartTrace != Whole {
+		panic("receipt: claims filled from an opening that does not show all")
+	}
 	c.Transcript = o.Digests.Commitment()
 	c.PromptTokens, c.OutputTokens = len(o.Prompt.IDs), len(o.Output.IDs)
-	c.Params.Extra = !o.Extra.Extra.IsZero()
+	c.Params.Bias, c.Params.Extra = len(o.Bias.Bias) > 0, !o.Extra.Extra.IsZero()
 }
 
 // Parts is what the opening shows whole.
 func (o *Opening) Parts() Part {
 	var p Part
-	for i, shown := range []bool{o.Source != nil, o.Extra != nil, o.Prompt != nil, o.Output != nil, o.Text != nil, o.Trace != nil} {
+	for i, shown := range []bool{o.Source != nil, o.Bias != nil, o.Extra != nil, o.Prompt != nil, o.Output != nil, o.Text != nil, o.Trace != nil} {
 		if shown {
 			p |= 1 << i
 		}
@@ -215,6 +240,9 @@ func (o *Opening) Select(p Part) *Opening {
 	s := &Opening{Digests: o.Digests}
 	if p&PartSource != 0 {
 		s.Source = o.Source
+	}
+	if p&PartBias != 0 {
+		s.Bias = o.Bias
 	}
 	if p&PartExtra != 0 {
 		s.Extra = o.Extra
@@ -244,12 +272,13 @@ func (o *Opening) Check(c *Claims) []Check {
 	if s := o.Source; s != nil {
 		checks = append(checks, checkPart(CheckSource, s.Source.validate, s.digest, o.Digests.Source))
 	}
+	if b := o.Bias; b != nil {
+		check := checkPart(CheckBias, b.Bias.validate, b.digest, o.Digests.Bias)
+		checks = append(checks, agree(check, c.Params.Bias, len(b.Bias) > 0))
+	}
 	if e := o.Extra; e != nil {
 		check := checkPart(CheckExtra, e.Extra.validate, e.digest, o.Digests.Extra)
-		if empty := e.Extra.IsZero(); check.Passed() && empty == c.Params.Extra {
-			check = failed(CheckExtra, "the receipt says extra parameters: %t, the opening has them: %t", c.Params.Extra, !empty)
-		}
-		checks = append(checks, check)
+		checks = append(checks, agree(check, c.Params.Extra, !e.Extra.IsZero()))
 	}
 	if p := o.Prompt; p != nil {
 		checks = append(checks, checkIDs(CheckPrompt, p, c.PromptTokens, o.Digests.Prompt))
@@ -286,6 +315,15 @@ func checkPart(name string, validate func() error, digest func() (Hash, error), 
 		return failed(name, "what is shown, with its salt, does not hash to the receipt's digest")
 	}
 	return passed(name, "is what the receipt commits to")
+}
+
+// agree fails a check that passed if the claims deny what the opening has, or
+// promise what it has not.
+func agree(c Check, claimed, has bool) Check {
+	if c.Passed() && claimed != has {
+		return failed(c.Name, "the receipt's parameters say %t for it, the opening %t", claimed, has)
+	}
+	return c
 }
 
 // checkStop holds the stop text against the claims and the stop strings.

@@ -25,8 +25,10 @@ type Params struct {
 	Context int `cbor:"10,keyasint,omitempty" json:"context,omitempty"`
 	// IgnoreEOS goes on after the model has ended its turn.
 	IgnoreEOS bool `cbor:"11,keyasint,omitempty" json:"ignore_eos,omitempty"`
-	// Extra says that the transcript has an [Extra] that is not empty.
-	Extra bool `cbor:"12,keyasint,omitempty" json:"extra,omitempty"`
+	// Bias says that some tokens have a logit bias, Extra that there are extra
+	// parameters; the transcript commits to them.
+	Bias  bool `cbor:"12,keyasint,omitempty" json:"bias,omitempty"`
+	Extra bool `cbor:"13,keyasint,omitempty" json:"extra,omitempty"`
 }
 
 // Greedy reports whether the likeliest token is always taken, so that the seed
@@ -96,6 +98,7 @@ func (p Params) list() []param {
 		{"max_tokens", p.MaxTokens},
 		{"context", p.Context},
 		{"ignore_eos", p.IgnoreEOS},
+		{"bias", p.Bias},
 		{"extra", p.Extra},
 	}
 }

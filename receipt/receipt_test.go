@@ -23,7 +23,7 @@ func fullClaims() receipt.Claims {
 		Model: hash(1),
 		Params: receipt.Params{
 			Temperature: 0.7, TopK: 1 << 22, TopP: 0.9, MinP: 0.05, RepeatPenalty: 1.1, FrequencyPenalty: 0.1,
-			PresencePenalty: -0.3, RepeatLastN: 1 << 20, MaxTokens: 1<<20 - 1, Context: 1 << 24, IgnoreEOS: true, Extra: true,
+			PresencePenalty: -0.3, RepeatLastN: 1 << 20, MaxTokens: 1<<20 - 1, Context: 1 << 24, IgnoreEOS: true, Bias: true, Extra: true,
 		},
 		Seed:         receipt.NonceSeed(bytes.Repeat([]byte{0xff}, 32)),
 		Transcript:   hash(2),
@@ -61,8 +61,9 @@ func transcript() *receipt.Transcript {
 			Messages:  []receipt.Message{{Role: "user", Content: "Why is the sky blue?"}},
 			Variables: map[string]string{"enable_thinking": "false", "a": "1"},
 		},
+		Bias: receipt.Bias{7: float32(math.Inf(-1)), 300: 1.5},
 		Extra: receipt.Extra{
-			Stop: []string{"\n\n"}, LogitBias: map[int32]float32{7: float32(math.Inf(-1)), 300: 1.5},
+			Stop:    []string{"\n\n"},
 			Grammar: &receipt.Grammar{Kind: receipt.GrammarJSON},
 		},
 		Prompt: []int32{1, 5, 9, 200000, 3},

@@ -157,7 +157,7 @@ func Unseal(b Box, receipt Hash, key AuditorSecret) (*Opening, error) {
 		return nil, errorf(CheckSeal, "the box was changed, or belongs to another receipt")
 	}
 	o := new(Opening)
-	if err := canon.Unmarshal(plain, o); err != nil {
+	if err := decode(plain, o); err != nil {
 		return nil, &Error{CheckSeal, "not an opening", err}
 	}
 	return o, nil

@@ -21,17 +21,17 @@ const (
 // Seed is where the randomness of an answer comes from. Make one with
 // [SelfSeed], [NonceSeed] or [BeaconSeed].
 type Seed struct {
-	Kind   SeedKind `json:"kind"`
-	Value  uint64   `json:"value,omitempty"` // of SeedSelf
-	Nonce  []byte   `json:"nonce,omitempty"` // of SeedNonce: 8 to 32 bytes
-	Beacon Beacon   `json:"beacon,omitzero"` // of SeedBeacon
+	Kind   SeedKind
+	Value  uint64 // of SeedSelf
+	Nonce  []byte // of SeedNonce: 8 to 32 bytes
+	Beacon Beacon // of SeedBeacon
 }
 
 // Beacon is one value of a public source of randomness.
 type Beacon struct {
-	Name  string `json:"name"` // of the source, at most 32 bytes
-	Round uint64 `json:"round"`
-	Value Hash   `json:"value"`
+	Name  string // of the source, at most 32 bytes
+	Round uint64
+	Value Hash
 }
 
 // SelfSeed is a seed that whoever computes has chosen.

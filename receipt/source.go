@@ -96,6 +96,30 @@ func (s *Source) validate() error {
 	return nil
 }
 
+// Bias is what is added to the logits of some tokens; -Inf bans one. It stands
+// apart from [Extra], so that it can be shown alone.
+type Bias map[int32]float32
+
+// MarshalCBOR writes a map, also an empty one.
+func (b Bias) MarshalCBOR() ([]byte, error) {
+	if b == nil {
+		b = Bias{}
+	}
+	return canon.Marshal(map[int32]float32(b))
+}
+
+func (b Bias) validate() error {
+	if len(b) > MaxBias {
+		return errorf(CheckBias, "%d tokens, want at most %d", len(b), MaxBias)
+	}
+	for id, v := range b {
+		if id < 0 || v != v || math.IsInf(float64(v), 1) {
+			return errorf(CheckBias, "one is not that of a token, or neither a finite number nor -Inf")
+		}
+	}
+	return nil
+}
+
 // The kinds of a [Grammar].
 const (
 	GrammarJSON   = "json"        // any JSON; there is no text
@@ -112,27 +136,18 @@ type Grammar struct {
 // Extra are the parameters that are too long for the claims. The zero value
 // means none of them.
 type Extra struct {
-	LogitBias map[int32]float32 `cbor:"1,keyasint,omitempty"` // by token; -Inf bans one
-	Stop      []string          `cbor:"2,keyasint,omitempty"`
-	Grammar   *Grammar          `cbor:"3,keyasint,omitempty"`
+	Stop    []string `cbor:"1,keyasint,omitempty"`
+	Grammar *Grammar `cbor:"2,keyasint,omitempty"`
 	// Template replaces the chat template of the model's file.
-	Template string `cbor:"4,keyasint,omitempty"`
+	Template string `cbor:"3,keyasint,omitempty"`
 }
 
 // IsZero reports whether there are no extra parameters.
 func (e *Extra) IsZero() bool {
-	return len(e.LogitBias) == 0 && len(e.Stop) == 0 && e.Grammar == nil && e.Template == ""
+	return len(e.Stop) == 0 && e.Grammar == nil && e.Template == ""
 }
 
 func (e *Extra) validate() error {
-	if len(e.LogitBias) > MaxItems {
-		return errorf(CheckExtra, "%d biased tokens, want at most %d", len(e.LogitBias), MaxItems)
-	}
-	for id, b := range e.LogitBias {
-		if id < 0 || b != b || math.IsInf(float64(b), 1) {
-			return errorf(CheckExtra, "a logit bias is not that of a token, or neither a finite number nor -Inf")
-		}
-	}
 	if len(e.Stop) > MaxStops {
 		return errorf(CheckExtra, "%d stop strings, want at most %d", len(e.Stop), MaxStops)
 	}
@@ -158,17 +173,4 @@ func (e *Extra) validate() error {
 		return errorf(CheckExtra, "%d bytes of text, want at most %d", size, MaxText)
 	}
 	return nil
-}
-
-// encodeChecked gives the canonical encoding of v, after making sure that it
-// can be read again.
-func encodeChecked[T any](check string, v *T) ([]byte, error) {
-	b, err := canon.Marshal(v)
-	if err == nil {
-		err = canon.Unmarshal(b, new(T))
-	}
-	if err != nil {
-		return nil, &Error{check, "cannot be encoded; text must be UTF-8", err}
-	}
-	return b, nil
 }
