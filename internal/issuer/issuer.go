@@ -70,8 +70,8 @@ type Draft struct {
 	issuer *Issuer
 	salt   receipt.Salt
 	opt    Options
-	prompt receipt.Source
-	extra  receipt.Extra
+	// known holds what is known of the transcript before the answer.
+	known  receipt.Transcript
 	claims receipt.Claims
 
 	mu         sync.Mutex
@@ -91,7 +91,8 @@ type traced struct {
 // the seed of the request if that follows from a nonce or a beacon, and
 // refuses what no receipt can state.
 func (i *Issuer) Begin(r *engine.Request, p Prompt, o Options) (*Draft, error) {
-	d := &Draft{issuer: i, salt: i.cfg.Salt(), opt: o, prompt: p.Source, extra: extraOf(r, p.Template)}
+	d := &Draft{issuer: i, salt: i.cfg.Salt(), opt: o}
+	d.known = receipt.Transcript{Source: p.Source, Bias: r.Params.LogitBias, Extra: extraOf(r, p.Template)}
 	if o.Seed != nil {
 		r.Params.Seed = o.Seed.Derive(r.Prompt)
 		d.claims.Seed = *o.Seed
@@ -100,9 +101,10 @@ func (i *Issuer) Begin(r *engine.Request, p Prompt, o Options) (*Draft, error) {
 	}
 	// TRACE r.Trace = o.Trace
 	d.claims.Params = paramsOf(r, i.cfg.Context)
-	// The parts that are known already must be such as can be committed to.
-	_, err := receipt.Commit(d.salt, &receipt.Transcript{Source: d.prompt, Extra: d.extra, Prompt: []int32{0}, Output: []int32{0}})
-	if err != nil {
+	// What is known already must be such as can be committed to.
+	probe := d.known
+	probe.Prompt, probe.Output = []int32{0}, []int32{0}
+	if _, err := receipt.Commit(d.salt, &probe); err != nil {
 		return nil, fmt.Errorf("%w: %w", engine.ErrRequest, err)
 	}
 	return d, nil
@@ -113,9 +115,8 @@ func (i *Issuer) Begin(r *engine.Request, p Prompt, o Options) (*Draft, error) {
 func (d *Draft) Finish(res *engine.Result) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	t := &receipt.Transcript{
-		Source: d.prompt, Extra: d.extra, Prompt: res.PromptIDs, Output: res.IDs, Text: res.Text, StopText: res.StopText,
-	}
+	t := d.known
+	t.Prompt, t.Output, t.Text, t.StopText = res.PromptIDs, res.IDs, res.Text, res.StopText
 	if res.EndToken >= 0 { // it was drawn, too
 		t.Output = append(res.IDs[:len(res.IDs):len(res.IDs)], res.EndToken)
 	}
@@ -131,7 +132,7 @@ func (d *Draft) Finish(res *engine.Result) {
 	// TRACE	d.trace = &traced{res.Trace.Root(), res.Trace.Layers(), res.Trace.Positions()}
 	// TRACE }
 	d.claims.Time = d.issuer.cfg.Now().Unix()
-	d.transcript = t
+	d.transcript = &t
 }
 
 // Size is about how many bytes of memory the finished draft and its file take.

@@ -87,7 +87,7 @@ func toolText(t *chat.Tool) (string, error) {
 
 // extraOf are the parameters of a request that do not fit into the claims.
 func extraOf(r *engine.Request, template *chat.Template) receipt.Extra {
-	e := receipt.Extra{LogitBias: r.Params.LogitBias, Stop: r.Stop}
+	e := receipt.Extra{Stop: r.Stop}
 	if r.Grammar != nil {
 		kind, text := r.Grammar.Source()
 		e.Grammar = &receipt.Grammar{Kind: string(kind), Text: text}
