@@ -144,3 +144,47 @@ func TestRoundTrip(t *testing.T) {
 		t.Errorf("%v\n%v", v, report)
 	}
 }
+
+func failedCheck(raw []byte) string {
+	r, err := receipt.Parse(raw)
+	if err == nil {
+		err = r.Verify()
+	}
+	var e *receipt.Error
+	switch {
+	case err == nil:
+		return ""
+	case errors.As(err, &e):
+		return e.Check
+	}
+	return err.Error()
+}
+
+func TestBadReceipts(t *testing.T) {
+	if got := failedCheck(base().signed()); got != "" {
+		t.Fatalf("the good receipt fails at %q", got)
+	}
+	for _, b := range badReceipts() {
+		if got := failedCheck(b.raw); got != b.fails {
+			t.Errorf("%s: fails at %q, want %q", b.name, got, b.fails)
+		}
+	}
+}
+
+// TestEveryBit changes each bit of a receipt in turn.
+func TestEveryBit(t *testing.T) {
+	c := fullClaims()
+	c.Trace = hash(3)
+	raw := sign(t, c)
+	data := raw.Bytes()
+	for i := range 8 * len(data) {
+		data[i/8] ^= 1 << (i % 8)
+		if failedCheck(data) == "" {
+			t.Errorf("bit %d can be changed", i)
+		}
+		data[i/8] ^= 1 << (i % 8)
+	}
+	if got := failedCheck(data); got != "" {
+		t.Errorf("fails at %q", got)
+	}
+}

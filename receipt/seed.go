@@ -11,7 +11,7 @@ import (
 // SeedKind says who chose the randomness of an answer.
 type SeedKind uint8
 
-// The kinds. spec/receipt.md section 5 says what each proves.
+// The kinds. spec/receipt.md section 4 says what each proves.
 const (
 	SeedSelf   SeedKind = 0 // whoever computed: may have tried many
 	SeedNonce  SeedKind = 1 // whoever asked, by a nonce
