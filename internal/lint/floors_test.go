@@ -18,10 +18,10 @@ var floors = [][]string{
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint"},
 	{"internal/model", "internal/chat", "internal/sample"},
 	{"internal/engine"},
-	{"internal/store", "internal/issuer"},
+	{"internal/store", "internal/issuer", "internal/report", "web/verify"},
 	{"internal/hub", "internal/httpapi", "internal/bench", "internal/store/errfs"},
 	{"internal/httpapi/fake", "."}, // . is the package aval
-	{"cmd/aval"},
+	{"cmd/aval", "web/verify/build", "web/verify/wasm"},
 }
 
 // owners names the one package that may import each heavy dependency.

@@ -1,0 +1,218 @@
+package report_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/avalnetwork/aval/internal/report"
+	"github.com/avalnetwork/aval/receipt"
+)
+
+var update = flag.Bool("update", false, "rewrite the reports in testdata")
+
+var (
+	signer = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
+	now    = time.Unix(1_795_000_100, 0)
+)
+
+// story is what the tests' receipts are about.
+func story() (*receipt.Claims, *receipt.Transcript) {
+	return &receipt.Claims{
+		Model:  receipt.Hash(bytes.Repeat([]byte{0x3f, 0x91, 0xc0, 0x0d}, 8)),
+		Params: receipt.Params{MaxTokens: 400}, Seed: receipt.SelfSeed(7), Time: now.Unix() - 100,
+	}, &receipt.Transcript{
+		Source: receipt.Source{
+			Kind: receipt.SourceChat, GenerationPrompt: true,
+			Messages: []receipt.Message{
+				{Role: "system", Content: "Answer briefly."},
+				{Role: "user", Content: "Why is the sky blue?"},
+			},
+		},
+		Prompt: []int32{1, 5, 9, 17, 3, 200, 4},
+		Output: make([]int32, 312),
+		Text:   "Sunlight holds all colours. In the air, blue light is scattered far more than red,\nso that it comes to us from every part of the sky.",
+	}
+}
+
+// file makes a receipt of a story.
+func file(t testing.TB, c *receipt.Claims, s *receipt.Transcript) *receipt.File {
+	t.Helper()
+	o, err := receipt.Commit(receipt.Salt{1}, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Fill(c)
+	r, err := receipt.Sign(*c, signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &receipt.File{Receipt: r, Opening: o}
+}
+
+// offline is what is told of a file without a model.
+func offline(f *receipt.File) report.Input {
+	return report.Input{File: f, Checks: f.Check(receipt.Options{Now: now})}
+}
+
+// reports are typical ones; each is kept in testdata.
+var reports = []struct {
+	name  string
+	input func(t *testing.T) report.Input
+}{
+	{"full", func(t *testing.T) report.Input {
+		in := offline(file(t, first(story()), second(story())))
+		in.Model = "stories260K"
+		in.Checks.Add(
+			receipt.Check{Name: receipt.CheckModel, Verdict: receipt.Valid, Detail: "the file at hand"},
+			receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Valid, Detail: "312 tokens"})
+		return in
+	}},
+	{"token", func(t *testing.T) report.Input {
+		in := offline(file(t, first(story()), second(story())))
+		in.Checks.Add(
+			receipt.Check{Name: receipt.CheckModel, Verdict: receipt.Valid},
+			receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Invalid, Detail: "token 37 is 12 in the receipt, but the model gives 15"})
+		return in
+	}},
+	{"self-chosen", func(t *testing.T) report.Input {
+		c, s := story()
+		c.Params = receipt.Params{Temperature: 0.8, TopP: 0.95, RepeatPenalty: 1.1}
+		in := offline(file(t, c, s))
+		in.Checks.Add(receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Valid, Detail: "312 tokens"})
+		return in
+	}},
+	{"nonce", func(t *testing.T) report.Input {
+		c, s := story()
+		c.Params.Temperature, c.Seed = 1, receipt.NonceSeed([]byte("from the asker"))
+		return offline(file(t, c, s))
+	}},
+	{"beacon", func(t *testing.T) report.Input {
+		c, s := story()
+		c.Params.Temperature, c.Seed = 1, receipt.BeaconSeed("league of entropy", 4_711, receipt.Hash{1})
+		c.Ledger = &receipt.LedgerRef{Chain: "aval", Height: 12, Block: receipt.Hash{2}}
+		c.Trace = receipt.Hash{3}
+		return offline(file(t, c, s))
+	}},
+	{"hidden", func(t *testing.T) report.Input {
+		f := file(t, first(story()), second(story()))
+		f.Opening = nil
+		return offline(f)
+	}},
+	{"hidden-prompt", func(t *testing.T) report.Input {
+		c, s := story()
+		s.Extra.Stop, s.StopText, c.Stop = []string{"\n\n"}, "\n\n", receipt.StopString
+		c.Params.Extra = true
+		f := file(t, c, s)
+		f.Opening = f.Opening.Select(receipt.WholeOutput)
+		return offline(f)
+	}},
+	{"sampled", func(t *testing.T) report.Input {
+		in := offline(file(t, first(story()), second(story())))
+		in.Scope = &report.Scope{Places: 40, Of: 1595, Share: 0.1, Chance: 0.985}
+		in.Checks.Add(receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Valid, Detail: "40 of 1595 cells"})
+		return in
+	}},
+	{"exchanged", func(t *testing.T) report.Input {
+		f := file(t, first(story()), second(story()))
+		changed := *f.Opening.Text
+		changed.Text = "It is painted."
+		f.Opening.Text = &changed
+		return offline(f)
+	}},
+	{"signature", func(t *testing.T) report.Input {
+		raw := file(t, first(story()), second(story())).Receipt.Bytes()
+		raw[len(raw)-1] ^= 1
+		r, err := receipt.Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return offline(&receipt.File{Receipt: r})
+	}},
+	{"other-model", func(t *testing.T) report.Input {
+		in := offline(file(t, first(story()), second(story())))
+		in.Model = "another"
+		in.Checks.Add(receipt.Check{Name: receipt.CheckModel, Verdict: receipt.Invalid, Detail: "the receipt is for 3f91…, the file is 7777…"})
+		return in
+	}},
+	{"future", func(t *testing.T) report.Input {
+		c, s := story()
+		c.Time += 3600
+		return offline(file(t, c, s))
+	}},
+	{"garbage", func(*testing.T) report.Input {
+		return report.Input{Checks: receipt.Offline([]byte("this is no receipt"), receipt.Options{})}
+	}},
+	{"nothing", func(*testing.T) report.Input { return report.Input{} }},
+}
+
+func first[A, B any](a A, _ B) A  { return a }
+func second[A, B any](_ A, b B) B { return b }
+
+func TestReports(t *testing.T) {
+	for _, tc := range reports {
+		t.Run(tc.name, func(t *testing.T) {
+			r := report.New(tc.input(t))
+			golden(t, tc.name+".txt", r.Text(80, true))
+			if tc.name == "full" {
+				golden(t, tc.name+".html", strings.Replace(r.Page(), report.Style, "", 1))
+			}
+		})
+	}
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (go test ./internal/report -update writes it anew):\n%s", path, diff)
+	}
+}
+
+func TestFlags(t *testing.T) {
+	type flags struct{ Computable, Computed bool }
+	got := map[string]flags{}
+	for _, tc := range reports {
+		r := report.New(tc.input(t))
+		got[tc.name] = flags{r.Computable, r.Computed}
+	}
+	want := map[string]flags{
+		"full": {true, true}, "token": {true, false}, "self-chosen": {true, true}, "nonce": {true, false},
+		"beacon": {true, false}, "hidden": {}, "hidden-prompt": {}, "sampled": {true, true}, "exchanged": {true, false},
+		"signature": {}, "other-model": {true, false}, "future": {true, false}, "garbage": {}, "nothing": {},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestAlwaysSaid: what no receipt shows stands in every report.
+func TestAlwaysSaid(t *testing.T) {
+	for _, tc := range reports {
+		r := report.New(tc.input(t))
+		for _, out := range []string{r.Text(80, false), r.Page()} {
+			for _, said := range []string{"What a receipt does not show", "answer is right", "Who sat at", "did the work itself", "clock was right"} {
+				if !strings.Contains(strings.Join(strings.Fields(out), " "), said) {
+					t.Errorf("%s: %q is not said", tc.name, said)
+				}
+			}
+		}
+	}
+}
