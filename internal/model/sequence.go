@@ -73,6 +73,12 @@ func (s *Sequence) Trace() (*trace.Tree, error) {
 	if s.traced != s.n {
 		return nil, fmt.Errorf("%d of %d positions are traced; a trace is of whole sequences", s.traced, s.n)
 	}
+	return trace.NewTree(s.States(), s.model.config.Layers, s.n)
+}
+
+// States returns the hashes that [trace.NewTree] takes: those of all
+// positions, all of which must be traced.
+func (s *Sequence) States() []canon.Hash {
 	layers := s.model.config.Layers
 	states := make([]canon.Hash, 0, layers*s.n)
 	for l := range layers {
@@ -81,7 +87,7 @@ func (s *Sequence) Trace() (*trace.Tree, error) {
 			states = append(states, p.states[l*kernel.PageLen:][:n]...)
 		}
 	}
-	return trace.NewTree(states, layers, s.n)
+	return states
 }
 
 // Truncate forgets position n and what follows.
