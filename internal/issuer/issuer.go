@@ -116,10 +116,7 @@ func (d *Draft) Finish(res *engine.Result) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	t := d.known
-	t.Prompt, t.Output, t.Text, t.StopText = res.PromptIDs, res.IDs, res.Text, res.StopText
-	if res.EndToken >= 0 { // it was drawn, too
-		t.Output = append(res.IDs[:len(res.IDs):len(res.IDs)], res.EndToken)
-	}
+	t.Prompt, t.Output, t.Text, t.StopText = res.PromptIDs, res.Drawn(), res.Text, res.StopText
 	switch res.Stop {
 	case engine.StopEOS:
 		d.claims.Stop = receipt.StopEOS
