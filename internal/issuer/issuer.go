@@ -99,7 +99,7 @@ func (i *Issuer) Begin(r *engine.Request, p Prompt, o Options) (*Draft, error) {
 	} else {
 		d.claims.Seed = receipt.SelfSeed(r.Params.Seed)
 	}
-	// TRACE r.Trace = o.Trace
+	r.Trace = o.Trace
 	d.claims.Params = paramsOf(r, i.cfg.Context)
 	// What is known already must be such as can be committed to.
 	probe := d.known
@@ -125,9 +125,9 @@ func (d *Draft) Finish(res *engine.Result) {
 	default:
 		d.claims.Stop = receipt.StopLength
 	}
-	// TRACE if res.Trace != nil {
-	// TRACE	d.trace = &traced{res.Trace.Root(), res.Trace.Layers(), res.Trace.Positions()}
-	// TRACE }
+	if res.Trace != nil {
+		d.trace = &traced{res.Trace.Root(), res.Trace.Layers(), res.Trace.Positions()}
+	}
 	d.claims.Time = d.issuer.cfg.Now().Unix()
 	d.transcript = &t
 }
