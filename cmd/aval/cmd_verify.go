@@ -187,9 +187,11 @@ func (o *verifyOptions) expect() (receipt.Options, error) {
 	}
 	var err error
 	if o.nonce != "" {
-		if opt.Expect.Nonce, err = parseNonce(o.nonce); err != nil {
+		seed, err := parseNonce(o.nonce)
+		if err != nil {
 			return opt, err
 		}
+		opt.Expect.Nonce = seed.Nonce
 	}
 	if o.key != "" {
 		if opt.Expect.Key, err = receipt.ParseNodeKey(o.key); err != nil {

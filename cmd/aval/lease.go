@@ -5,6 +5,7 @@ import (
 
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/httpapi"
+	"github.com/avalnetwork/aval/internal/issuer"
 )
 
 // lease is one request's share of a model in memory. It is the engine, except
@@ -18,6 +19,9 @@ type lease struct {
 
 // Close gives the share back.
 func (l *lease) Close() { l.once.Do(func() { l.host.release(l.hosted) }) }
+
+// Issuer makes the receipts of the answers.
+func (l *lease) Issuer() *issuer.Issuer { return l.hosted.issuer }
 
 // Info describes the model.
 func (l *lease) Info() httpapi.ModelInfo { return l.hosted.info }

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/ed25519"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/receipt"
@@ -73,42 +71,35 @@ func (o *receiptOptions) seed() (*receipt.Seed, error) {
 	case o.nonce != "" && o.beacon != "":
 		return nil, usageErrorf("--nonce and --beacon exclude each other")
 	case o.nonce != "":
-		nonce, err := parseNonce(o.nonce)
-		if err != nil {
-			return nil, err
-		}
-		s := receipt.NonceSeed(nonce)
-		return &s, nil
+		return parseNonce(o.nonce)
 	case o.beacon != "":
-		s, err := parseBeacon(o.beacon)
-		return &s, err
+		return parseBeacon(o.beacon)
 	}
 	return nil, nil
 }
 
-// Bytes of a nonce; fewer could be tried out beforehand.
-const minNonce, maxNonce = 8, 32
-
-func parseNonce(s string) ([]byte, error) {
-	b, err := hex.DecodeString(s)
-	if err != nil || len(b) < minNonce || len(b) > maxNonce {
-		return nil, usageErrorf("--nonce %q: want %d to %d hexadecimal digits, an even number of them, as \"openssl rand -hex 16\" gives",
-			clip(s), 2*minNonce, 2*maxNonce)
+func parseNonce(s string) (*receipt.Seed, error) {
+	seed, err := issuer.ParseNonce(s)
+	if err != nil {
+		return nil, usageErrorf(`--nonce %q: %w; "openssl rand -hex 16" gives one`, clip(s), err)
 	}
-	return b, nil
+	return seed, nil
 }
 
-func parseBeacon(s string) (receipt.Seed, error) {
+func parseBeacon(s string) (*receipt.Seed, error) {
 	parts := strings.Split(s, ":")
-	if len(parts) != 3 || parts[0] == "" || len(parts[0]) > 32 {
-		return receipt.Seed{}, usageErrorf("--beacon %q: want NAME:ROUND:HEX, the name of at most 32 bytes", clip(s))
+	if len(parts) != 3 {
+		return nil, usageErrorf("--beacon %q: want NAME:ROUND:HEX", clip(s))
 	}
-	round, err1 := strconv.ParseUint(parts[1], 10, 64)
-	value, err2 := hex.DecodeString(parts[2])
-	if err1 != nil || err2 != nil || len(value) != canon.Size {
-		return receipt.Seed{}, usageErrorf("--beacon %q: want NAME:ROUND:HEX, a number and 64 hexadecimal digits", clip(s))
+	round, err := strconv.ParseUint(parts[1], 10, 64)
+	if err != nil {
+		return nil, usageErrorf("--beacon %q: the round is not a number", clip(s))
 	}
-	return receipt.BeaconSeed(parts[0], round, receipt.Hash(value)), nil
+	seed, err := issuer.ParseBeacon(parts[0], round, parts[2])
+	if err != nil {
+		return nil, usageErrorf("--beacon %q: %w", clip(s), err)
+	}
+	return seed, nil
 }
 
 // clip shortens what a person wrote, for an error.

@@ -33,6 +33,14 @@ func (s *Server) writeJSON(w http.ResponseWriter, status int, v any) {
 	_, _ = w.Write(body)
 }
 
+// writeBytes sends a whole answer that is not JSON.
+func (s *Server) writeBytes(w http.ResponseWriter, mediaType string, body []byte) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
+	w.Header().Set("Content-Type", mediaType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	_, _ = w.Write(body)
+}
+
 // stream sends an answer in pieces: server-sent events to OpenAI's clients,
 // lines of JSON to Ollama's. Each piece is flushed. It is not safe for
 // concurrent use.

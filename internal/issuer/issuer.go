@@ -172,6 +172,9 @@ func (d *Draft) File(ctx context.Context) (*receipt.File, error) {
 	return d.file, d.err
 }
 
+// Ready reports whether File would not wait.
+func (d *Draft) Ready() bool { return d.issuer.cfg.Model.Ready() }
+
 // Opening shows all of a finished draft, whatever its file hides.
 func (d *Draft) Opening() (*receipt.Opening, error) {
 	d.mu.Lock()

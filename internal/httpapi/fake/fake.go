@@ -6,6 +6,7 @@ package fake
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,7 +21,9 @@ import (
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/grammar"
 	"github.com/avalnetwork/aval/internal/httpapi"
+	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/internal/sample"
+	"github.com/avalnetwork/aval/receipt"
 )
 
 // Time is when everything happens on a server of [Config].
@@ -39,6 +42,10 @@ type Backend struct {
 	// which goes on when Release sends or is closed.
 	Started chan struct{}
 	Release chan struct{}
+	// Identity is that of the model. Receipts are signed with a key that
+	// everybody knows, and their salts are all the same.
+	Identity *issuer.Identity
+	NoIssuer bool // answers get no receipts
 
 	mu       sync.Mutex
 	loaded   bool
@@ -48,7 +55,7 @@ type Backend struct {
 
 // New returns a backend that has not been used.
 func New() *Backend {
-	return &Backend{Info: httpapi.ModelInfo{
+	return &Backend{Identity: issuer.Known(receipt.Hash{31: 1}), Info: httpapi.ModelInfo{
 		Name: "fake:1b", Digest: strings.Repeat("0123456789abcdef", 4), Size: 1234, Modified: Time,
 		Architecture: "fake", Parameters: "1B", Quantization: "Q8_0", Context: Context, Vocab: 256, Dim: 4,
 		Capabilities: []string{"completion", "tools", "embedding"},
@@ -135,6 +142,19 @@ type model struct{ f *Backend }
 func (m model) Info() httpapi.ModelInfo { return m.f.Info }
 func (m model) Close()                  { m.f.Opened.Add(-1) }
 func (m model) Piece(id int32) []byte   { return []byte{byte(id)} }
+
+// Key signs the receipts of the model.
+var Key = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+
+func (m model) Issuer() *issuer.Issuer {
+	if m.f.NoIssuer {
+		return nil
+	}
+	return issuer.New(issuer.Config{
+		Key: Key, Model: m.f.Identity, Context: Context,
+		Now: func() time.Time { return Time }, Salt: func() receipt.Salt { return receipt.Salt{1} },
+	})
+}
 
 func bytesToIDs(s string) []int32 {
 	ids := make([]int32, len(s))
@@ -251,7 +271,7 @@ func (m model) Generate(ctx context.Context, r engine.Request, on func(engine.Ev
 	m.f.mu.Lock()
 	m.f.requests = append(m.f.requests, r)
 	m.f.mu.Unlock()
-	text, res := answer(r), &engine.Result{Stop: engine.StopEOS, Timings: engine.Timings{Reused: 3}}
+	text, res := answer(r), &engine.Result{PromptIDs: r.Prompt, Stop: engine.StopEOS, EndToken: -1, Timings: engine.Timings{Reused: 3}}
 	switch text {
 	case "panic":
 		panic("fake: internal error: told to")
@@ -260,7 +280,7 @@ func (m model) Generate(ctx context.Context, r engine.Request, on func(engine.Ev
 	}
 	for _, stop := range r.Stop {
 		if before, _, found := strings.Cut(text, stop); found {
-			text, res.Stop = before, engine.StopString
+			text, res.Stop, res.StopText = before, engine.StopString, stop
 		}
 	}
 	limit := Context - len(r.Prompt)
@@ -304,6 +324,9 @@ func (m model) Generate(ctx context.Context, r engine.Request, on func(engine.Ev
 	}
 	if text == "break" {
 		return nil, errors.New("fake: told to break")
+	}
+	if res.Stop == engine.StopEOS {
+		res.EndToken = 0
 	}
 	return res, nil
 }
