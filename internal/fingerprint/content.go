@@ -15,6 +15,9 @@ const (
 	pieceElements = 64   // of a long array, in a piece
 	pieceBytes    = 4096 // of a long string
 	maxDepth      = 4    // of arrays within arrays
+
+	stringHead = 8     // length
+	arrayHead  = 4 + 8 // element kind, count
 )
 
 // long reports whether a value of this many bytes is bound by a root.
@@ -99,7 +102,6 @@ func elementsSize(kind gguf.Kind, n uint64, b []byte, depth int) (int, error) {
 
 // elementSize is the bytes of one string or array.
 func elementSize(kind gguf.Kind, b []byte, depth int) (int, error) {
-	const stringHead, arrayHead = 8, 4 + 8
 	switch {
 	case kind == gguf.KindString && len(b) >= stringHead:
 		if n := binary.LittleEndian.Uint64(b); n <= uint64(len(b)-stringHead) {

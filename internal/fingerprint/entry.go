@@ -79,7 +79,7 @@ func (e *metaEntry) check() error {
 		return fmt.Errorf("key %q: %d bytes are not a value of kind %s with a root of %d bytes", e.Key, e.Size, kind, len(e.Content))
 	case kind != gguf.KindArray && (e.Elem != 0 || e.Count != 0):
 		return fmt.Errorf("key %q: elements in a value of kind %s", e.Key, kind)
-	case long(e.Size) && kind == gguf.KindArray && (e.Count == 0 || e.Elem > uint32(gguf.KindFloat64)):
+	case long(e.Size) && kind == gguf.KindArray && !e.sizeFits():
 		return fmt.Errorf("key %q: %d bytes of %d elements of kind %s", e.Key, e.Size, e.Count, gguf.Kind(e.Elem))
 	}
 	if !long(e.Size) {
@@ -88,6 +88,20 @@ func (e *metaEntry) check() error {
 		}
 	}
 	return nil
+}
+
+// sizeFits reports whether the elements of a long array can have its size.
+func (e *metaEntry) sizeFits() bool {
+	switch kind := gguf.Kind(e.Elem); {
+	case e.Count == 0 || kind > gguf.KindFloat64:
+		return false
+	case kind == gguf.KindString:
+		return e.Size >= e.Count*stringHead
+	case kind == gguf.KindArray:
+		return e.Size >= e.Count*arrayHead
+	default:
+		return e.Size == e.Count*uint64(scalarSize(kind))
+	}
 }
 
 // value makes the entry's value from its bytes.

@@ -146,8 +146,12 @@ func (w *markup) facts(list []Fact) {
 	w.put(`<dl class="facts">`)
 	for _, f := range list {
 		w.put(`<dt>%s</dt><dd>%s`, f.Name, f.Value)
-		if f.Code != "" {
+		switch {
+		case f.Code == "":
+		case strings.Contains(f.Code, " "):
 			w.put(` <code>%s</code>`, f.Code)
+		default:
+			w.put(` <code class="solid">%s</code>`, f.Code)
 		}
 		w.put("</dd>\n")
 	}

@@ -231,7 +231,11 @@ func (r *Report) checks(in *Input, c *receipt.Claims) {
 		case receipt.Unverified:
 			add(&r.Unchecked, r.open(check, w, c))
 		default:
-			add(&r.Checked, Line{Mark: No, Text: w.failed, Note: clean(check.Detail)})
+			l := Line{Mark: No, Text: w.failed}
+			if check.Name == receipt.CheckComputation {
+				l.Note = clean(check.Detail) // where it differs
+			}
+			add(&r.Checked, l)
 		}
 	}
 	slices.SortStableFunc(r.Checked, func(a, b Line) int { return cmp.Compare(rank(a), rank(b)) })

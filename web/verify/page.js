@@ -58,6 +58,7 @@ async function stop() {
 }
 
 // The page.
+const again = $('again');
 let receipt = null, model = null, report = null, turn = 0;
 
 async function take(files) {
@@ -96,11 +97,11 @@ async function check(mine) {
 }
 
 async function compute(mine) {
-  show('again', true); show('offer', false); show('working', true); show('after', false);
+  again.hidden = false; show('offer', false); show('working', true); show('after', false);
   $('phase').textContent = 'Reading the model …';
   $('left').textContent = '';
   $('bar').removeAttribute('value');
-  $('again').scrollIntoView({ block: 'nearest' });
+  again.scrollIntoView({ block: 'nearest' });
   let phase = '', begin = 0, first = 0;
   const result = await ask(receipt, model, (p) => {
     if (mine !== turn) return;
@@ -123,12 +124,17 @@ function leftOver(seconds) {
 
 function present(result) {
   report = result;
+  $('out').after(again); // out of what is replaced
   $('out').innerHTML = result.html;
+  $('out').dataset.turn = turn;
+  document.querySelector('.verdict').after(again);
   document.title = result.title + ' – Aval';
   $('drop').classList.add('done');
   $('what').textContent = 'Choose another receipt';
-  show('working', false); show('offer', true); show('again', result.computable && !result.computed); show('after', true);
-  $('out').focus({ preventScroll: true });
+  show('working', false); show('offer', true); again.hidden = !result.computable || result.computed; show('after', true);
+  const verdict = document.querySelector('.verdict h1');
+  verdict.tabIndex = -1; // so that it is read out
+  verdict.focus({ preventScroll: true });
   $('out').scrollIntoView({ block: 'start' });
 }
 
@@ -139,7 +145,7 @@ function complain(text) {
 
 function broken(e) {
   show('working', false); show('offer', true);
-  show('again', Boolean(report?.computable)); show('after', Boolean(report));
+  again.hidden = !report?.computable; show('after', Boolean(report));
   const memory = /memory|RangeError|unreachable/i.test(e.message);
   complain(memory
     ? 'This browser has not enough memory for that. On a computer, “aval verify” checks the same.'
