@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -31,7 +32,7 @@ Exit codes:
 type verifyOptions struct {
 	modelOptions
 	model, sample, nonce, key, prompt, promptFile string
-	with, html                                    string
+	with, html, challenge, opening, prover        string
 	maxAge                                        time.Duration
 	offline, json, details                        bool
 }
@@ -99,6 +100,10 @@ other answer does not pass, with --key only one of that signer does.
 	}
 	f := c.Flags()
 	f.StringVar(&o.model, "model", "", "MODEL to compute with; it must be the one that the receipt names")
+	f.StringVar(&o.sample, "sample", "", "draw again only a share of the tokens, chosen by chance: "+sampleHelp+" (auto: finds one wrong token in twenty with 99 %)")
+	f.StringVar(&o.challenge, "challenge", "", "the challenge that \"aval audit ask\" wrote")
+	f.StringVar(&o.opening, "opening", "", "what the prover opened for it: check this instead of computing everything")
+	f.StringVar(&o.prover, "prover", "", "URL of the receipt at the server that made it: send it a challenge and check what it opens (with --sample)")
 	f.BoolVar(&o.offline, "offline", false, "do not compute the answer again")
 	f.StringVar(&o.nonce, "nonce", "", "the receipt must be for this nonce, as HEX")
 	f.StringVar(&o.key, "key", "", "the receipt must be signed by this key (\"aval key\" shows one)")
@@ -162,10 +167,17 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, path string) error {
 	if err != nil {
 		return err
 	}
-	if v.file != nil && v.checks.Failed() == nil && !o.offline {
-		if err := a.compute(ctx, o, v); err != nil {
+	prompt, err := o.promptCheck(ctx, v.file)
+	if err != nil {
+		return err
+	}
+	if v.file != nil && v.checks.Failed() == nil && prompt.Verdict != receipt.Invalid && !o.offline {
+		if err := a.compute(ctx, o, opt, v); err != nil {
 			return err
 		}
+	}
+	if prompt.Name != "" {
+		v.checks.Add(prompt)
 	}
 	return a.conclude(o, v)
 }
@@ -181,6 +193,20 @@ func (o *verifyOptions) expect() (receipt.Options, error) {
 	}
 	if o.offline && o.model != "" {
 		return opt, usageErrorf("--offline and --model exclude each other")
+	}
+	if (o.challenge == "") != (o.opening == "") {
+		return opt, usageErrorf("--challenge and --opening go together: the challenge that you sent, and what came back")
+	}
+	if o.prover != "" && o.opening != "" {
+		return opt, usageErrorf("--prover and --opening exclude each other")
+	}
+	if o.offline && (o.opening != "" || o.prover != "" || o.sample != "") {
+		return opt, usageErrorf("--offline computes nothing; it does not go with --sample, --opening and --prover")
+	}
+	if o.sample != "" {
+		if _, err := sampleSize(o.sample, 1); err != nil {
+			return opt, err
+		}
 	}
 	if o.prompt != "" && o.promptFile != "" {
 		return opt, usageErrorf("--prompt and --prompt-file exclude each other")
@@ -221,25 +247,30 @@ func (o *verifyOptions) offlineChecks(ctx context.Context, data []byte, opt rece
 		}
 	}
 	v.checks = f.Check(opt)
-	text := o.prompt
-	if o.promptFile != "" {
-		b, err := readFile(ctx, o.promptFile)
-		if err != nil {
-			return nil, err
-		}
-		text = string(b)
-	}
-	if text != "" && v.checks.Failed() == nil {
-		v.checks.Add(promptCheck(f, text))
-	}
 	return v, nil
 }
 
 // checkPromptText names the check of --prompt.
 const checkPromptText = "prompt"
 
-// promptCheck holds the prompt, or the last message, against a text.
-func promptCheck(f *receipt.File, want string) receipt.Check {
+// promptCheck holds the prompt, or the last message, against the expected text,
+// if there is one.
+func (o *verifyOptions) promptCheck(ctx context.Context, f *receipt.File) (receipt.Check, error) {
+	want := o.prompt
+	if o.promptFile != "" {
+		b, err := readFile(ctx, o.promptFile)
+		if err != nil {
+			return receipt.Check{}, err
+		}
+		want = string(b)
+	}
+	if want == "" || f == nil {
+		return receipt.Check{}, nil
+	}
+	return comparePrompt(f, want), nil
+}
+
+func comparePrompt(f *receipt.File, want string) receipt.Check {
 	if f.Opening == nil || f.Opening.Source == nil {
 		return receipt.Check{Name: checkPromptText, Verdict: receipt.Unverified, Detail: "expected, but the receipt's file does not show it"}
 	}
@@ -277,12 +308,30 @@ func (v *verification) verdict(o *verifyOptions) receipt.Verdict {
 	return receipt.Valid
 }
 
+// checksJSON lists the checks. Where an answer was computed again, its seed was
+// one of the inputs: what is open then is only who chose it, which stays in the
+// detail.
+func (v *verification) checksJSON() []checkJSON {
+	list := checksJSON(&v.checks)
+	i := slices.IndexFunc(list, func(c checkJSON) bool { return c.Name == receipt.CheckSeed && c.Verdict == receipt.Unverified })
+	if i >= 0 && v.computed() {
+		list[i].Verdict, list[i].Passed = receipt.Valid, true
+		list[i].Detail = "the answer was drawn with it; " + list[i].Detail
+	}
+	return list
+}
+
+// computed reports whether the answer was computed again, and is right.
+func (v *verification) computed() bool {
+	return slices.ContainsFunc(v.checks.Checks, func(c receipt.Check) bool { return c.Name == receipt.CheckComputation && c.Passed() })
+}
+
 // conclude tells the verdict.
 func (a *app) conclude(o *verifyOptions, v *verification) error {
 	verdict := v.verdict(o)
 	var err error
 	if o.json {
-		j := verifyJSON{Verdict: verdict, Checks: checksJSON(&v.checks), Model: v.model}
+		j := verifyJSON{Verdict: verdict, Checks: v.checksJSON(), Model: v.model}
 		if v.file != nil {
 			h := v.file.Receipt.Hash()
 			j.ID = h.String()

@@ -62,7 +62,7 @@ func usageErrorf(format string, args ...any) error { return usageError{fmt.Error
 
 // commands lists the subcommands in the order of the help.
 var commands = []func(*app) *cobra.Command{
-	newRunCommand, newVerifyCommand, newReceiptCommand, newKeyCommand,
+	newRunCommand, newVerifyCommand, newReceiptCommand, newAuditCommand, newKeyCommand,
 	newPullCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand,
 	newBenchCommand, newPerplexityCommand, newTokenizeCommand, newQuantizeCommand, newVersionCommand,
 }

@@ -34,6 +34,9 @@ type Auditor struct {
 	Model canon.Hash
 	// Pass is how many positions are computed at one go; 0: 256.
 	Pass int
+	// Progress, if not nil, is told how many positions have been computed out of
+	// how many.
+	Progress func(done, total int)
 }
 
 // Options of an audit. The zero value checks everything that can be checked.

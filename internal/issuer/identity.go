@@ -97,16 +97,23 @@ func (i *Identity) compute(ctx context.Context, cache string, threads int) (rece
 			_ = known.Save(tree) // only saves time
 		}
 	}
-	now, err := statAll(i.file.Paths())
+	return tree.Root(), i.Unchanged()
+}
+
+// Unchanged reports as [ErrChanged] that the file is not what it was when it
+// was identified.
+func (i *Identity) Unchanged() error {
+	paths := i.file.Paths()
+	now, err := statAll(paths)
 	if err != nil {
-		return receipt.Hash{}, fmt.Errorf("%w: %w", ErrChanged, err)
+		return fmt.Errorf("%w: %w", ErrChanged, err)
 	}
 	for k, was := range i.stats {
 		if !os.SameFile(was, now[k]) || was.Size() != now[k].Size() || !was.ModTime().Equal(now[k].ModTime()) {
-			return receipt.Hash{}, fmt.Errorf("%w: %s", ErrChanged, i.file.Paths()[k])
+			return fmt.Errorf("%w: %s", ErrChanged, paths[k])
 		}
 	}
-	return tree.Root(), nil
+	return nil
 }
 
 // Root waits for the fingerprint.

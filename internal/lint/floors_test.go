@@ -18,7 +18,7 @@ var floors = [][]string{
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit"},
 	{"internal/model", "internal/chat", "internal/sample"},
 	{"internal/engine"},
-	{"internal/store", "internal/issuer", "internal/report", "web/verify", "internal/audit"},
+	{"internal/store", "internal/issuer", "internal/audit"},
 	{"internal/hub", "internal/httpapi", "internal/bench", "internal/store/errfs", "internal/report", "web/verify"},
 	{"internal/httpapi/fake", "."}, // . is the package aval
 	{"cmd/aval", "web/verify/build", "web/verify/wasm"},
