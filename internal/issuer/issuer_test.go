@@ -25,7 +25,7 @@ var key = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 
 func newIssuer(id *issuer.Identity) *issuer.Issuer {
 	return issuer.New(issuer.Config{
-		Key: key, Model: id, Context: 100,
+		Key: key, Model: id, Context: 1000,
 		Now: func() time.Time { return time.Unix(1e9, 0) }, Salt: func() receipt.Salt { return receipt.Salt{1} },
 	})
 }
@@ -34,7 +34,7 @@ var known = issuer.Known(receipt.Hash{1})
 
 // TestClaims holds how requests and results become claims.
 func TestClaims(t *testing.T) {
-	greedy := receipt.Params{Context: 100}
+	greedy := receipt.Params{Context: 1000}
 	eos := &engine.Result{PromptIDs: []int32{5, 6}, IDs: []int32{7}, EndToken: 2, Stop: engine.StopEOS, Text: "x"}
 	for _, c := range []struct {
 		name    string
@@ -53,20 +53,20 @@ func TestClaims(t *testing.T) {
 		{
 			"the usual window of a penalty",
 			engine.Request{Params: sample.Params{RepeatPenalty: 1.5, RepeatLastN: sample.DefaultRepeatLastN}},
-			eos, receipt.Params{Context: 100, RepeatPenalty: 1.5}, receipt.StopEOS, []int32{7, 2},
+			eos, receipt.Params{Context: 1000, RepeatPenalty: 1.5}, receipt.StopEOS, []int32{7, 2},
 		},
 		{
 			"a length",
 			engine.Request{Params: sample.Params{Temperature: 0.5, TopK: 3, FrequencyPenalty: 1, RepeatLastN: -1}, MaxTokens: 2, IgnoreEOS: true},
 			&engine.Result{PromptIDs: []int32{5, 6}, IDs: []int32{7, 8}, EndToken: -1, Stop: engine.StopLength},
-			receipt.Params{Context: 100, Temperature: 0.5, TopK: 3, FrequencyPenalty: 1, RepeatLastN: -1, MaxTokens: 2, IgnoreEOS: true},
+			receipt.Params{Context: 1000, Temperature: 0.5, TopK: 3, FrequencyPenalty: 1, RepeatLastN: -1, MaxTokens: 2, IgnoreEOS: true},
 			receipt.StopLength, []int32{7, 8},
 		},
 		{
 			"a stop string that the end of the text completes",
 			engine.Request{Stop: []string{"x"}},
 			&engine.Result{PromptIDs: []int32{5, 6}, IDs: []int32{7}, EndToken: 2, Stop: engine.StopString, StopText: "x"},
-			receipt.Params{Context: 100, Extra: true}, receipt.StopString, []int32{7, 2},
+			receipt.Params{Context: 1000, Extra: true}, receipt.StopString, []int32{7, 2},
 		},
 	} {
 		r := c.request
