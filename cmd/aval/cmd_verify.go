@@ -162,7 +162,7 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, path string) error {
 	}
 	data, err := a.readInput(ctx, path)
 	if err != nil {
-		return err
+		return a.unreadable(o, err)
 	}
 	v, err := o.offlineChecks(ctx, data, opt)
 	if err != nil {
@@ -173,14 +173,29 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, path string) error {
 		return err
 	}
 	if v.file != nil && v.checks.Failed() == nil && prompt.Verdict != receipt.Invalid && !o.offline {
-		if err := a.compute(ctx, o, opt, v); err != nil {
+		var usage usageError
+		switch err := a.compute(ctx, o, opt, v); {
+		case err == nil:
+		case errors.Is(err, context.Canceled), errors.As(err, &usage):
 			return err
+		default: // what was checked until then is still worth telling
+			a.fail(err)
+			v.checks.Add(receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Unverified, Detail: "not computed again: " + err.Error()})
 		}
 	}
 	if prompt.Name != "" {
 		v.checks.Add(prompt)
 	}
 	return a.conclude(o, v)
+}
+
+// unreadable tells, for programs too, that there is nothing to check.
+func (a *app) unreadable(o *verifyOptions, err error) error {
+	if !o.json || errors.Is(err, context.Canceled) {
+		return err
+	}
+	check := checkJSON{Name: receipt.CheckFile, Verdict: receipt.Unverified, Detail: err.Error()}
+	return errors.Join(err, a.printJSON(verifyJSON{Verdict: receipt.Unverified, Checks: []checkJSON{check}}))
 }
 
 // expect turns the flags into what a receipt must say.
