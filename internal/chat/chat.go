@@ -98,7 +98,10 @@ type Input struct {
 type RaisedError = jinja.RaisedError
 
 // Template is a parsed chat template, safe for use by several goroutines.
-type Template struct{ jinja *jinja.Template }
+type Template struct {
+	jinja  *jinja.Template
+	source string
+}
 
 // Parse reads a template.
 func Parse(source string) (*Template, error) {
@@ -106,8 +109,11 @@ func Parse(source string) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Template{t}, nil
+	return &Template{t, source}, nil
 }
+
+// Source is the text that was parsed.
+func (t *Template) Source() string { return t.source }
 
 // Render returns the text of a conversation. A template that refuses it gives
 // a [RaisedError].
