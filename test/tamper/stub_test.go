@@ -1,0 +1,2 @@
+package tamper_test
+var traceLies, openingLies, formLies []lie
