@@ -122,7 +122,7 @@ var modelLies = []lie{
 	}},
 	{name: "keys and values kept in eight bits, with the right text", full: receipt.CheckTrace, sampled: receipt.CheckComputation, forge: func(t *testing.T, w *world) *forged {
 		r := w.answer(t, story())
-		s := statesOf(t, w.engine, r.read())
+		s := w.states(t, r.read())
 		for i := range s.kv {
 			roundHalves(s.kv[i])
 		}

@@ -11,6 +11,7 @@ import (
 
 var (
 	notANumber       = float32(math.NaN())
+	negativeZero     = float32(math.Copysign(0, -1))
 	negativeInfinity = float32(math.Inf(-1))
 )
 

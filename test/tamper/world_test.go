@@ -4,6 +4,7 @@ package tamper_test
 
 import (
 	"crypto/ed25519"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -40,13 +41,16 @@ type world struct {
 	engine  *engine.Engine
 	auditor *audit.Auditor
 
+	// What the honest engine has computed once.
+	answers map[string]*engine.Result
+	runs    map[string]*states
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{file: honestModel(t)}
+	w := &world{file: honestModel(t), answers: map[string]*engine.Result{}, runs: map[string]*states{}}
 	w.path = w.file.write(t)
-	w.engine = open(t, w.path, engine.Options{Threads: 2, Context: room})
+	w.engine = open(t, w.path, engine.Options{Threads: 1, Context: room})
 	w.auditor = &audit.Auditor{Engine: w.engine, Model: rootOf(t, w.path), Pass: 16}
 	return w
 }
@@ -77,7 +81,7 @@ func (w *world) other(t *testing.T, change func(m *modelFile)) *engine.Engine {
 func (w *world) small(t *testing.T, context int) *world {
 	t.Helper()
 	e := open(t, w.path, engine.Options{Threads: 1, Context: context})
-	return &world{file: w.file, path: w.path, engine: e, auditor: &audit.Auditor{Engine: e, Model: w.auditor.Model}}
+	return &world{file: w.file, path: w.path, answers: map[string]*engine.Result{}, runs: map[string]*states{}, engine: e, auditor: &audit.Auditor{Engine: e, Model: w.auditor.Model}}
 }
 
 // ask is a request as a client makes it.
@@ -183,11 +187,18 @@ func (w *world) answer(t testing.TB, q ask) *run { return w.answerBy(t, w.engine
 func (w *world) answerBy(t testing.TB, e *engine.Engine, q ask) *run {
 	t.Helper()
 	ids := idsOf(t, e, &q)
-	res, err := e.Generate(t.Context(), q.request(t, ids), nil)
-	if err != nil {
-		t.Fatal(err)
+	key := fmt.Sprintf("%+v", with(q, func(q *ask) { q.extra.Grammar = nil }))
+	res := w.answers[key]
+	if e != w.engine || q.extra.Grammar != nil || res == nil {
+		var err error
+		if res, err = e.Generate(t.Context(), q.request(t, ids), nil); err != nil {
+			t.Fatal(err)
+		}
+		if e == w.engine && q.extra.Grammar == nil {
+			w.answers[key] = res
+		}
 	}
-	return w.runOf(q, ids, res)
+	return w.runOf(q, slices.Clone(ids), res)
 }
 
 // runOf claims that the honest model answered so.
@@ -228,7 +239,7 @@ func (r *run) commit(t testing.TB) *receipt.Opening {
 		return o
 	}
 	if r.states == nil {
-		r.states = statesOf(t, r.w.engine, r.read())
+		r.states = r.w.states(t, r.read())
 	}
 	if r.claims.Trace.IsZero() {
 		tree := r.states.tree(t)
@@ -334,6 +345,21 @@ func statesOf(t testing.TB, e *engine.Engine, read []int32) *states {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// states are those of the honest model, to be changed.
+func (w *world) states(t testing.TB, read []int32) *states {
+	t.Helper()
+	key := fmt.Sprint(read)
+	if w.runs[key] == nil {
+		w.runs[key] = statesOf(t, w.engine, read)
+	}
+	s := *w.runs[key]
+	s.x, s.kv = slices.Clone(s.x), slices.Clone(s.kv)
+	for i := range s.x {
+		s.x[i], s.kv[i] = slices.Clone(s.x[i]), slices.Clone(s.kv[i])
+	}
+	return &s
 }
 
 func (s *states) tree(t testing.TB) *trace.Tree {

@@ -1,2 +1,0 @@
-package tamper_test
-var traceLies, openingLies, formLies []lie
