@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/avalnetwork/aval/internal/audit"
 	"github.com/avalnetwork/aval/internal/audit/dispute"
@@ -126,7 +127,11 @@ func (f *forged) fails(t *testing.T, how string, r *receipt.Report, check, detai
 
 // options is what the one who checks knows.
 func (f *forged) options() receipt.Options {
-	return receipt.Options{Now: now, MaxAge: f.maxAge, Expect: f.expect}
+	o := receipt.Options{Now: now, MaxAge: f.maxAge, Expect: f.expect}
+	if f.timeless {
+		o.Now = time.Time{}
+	}
+	return o
 }
 
 // offline makes the checks that need no model, also of what is sealed. The file

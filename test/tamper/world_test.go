@@ -48,11 +48,13 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{file: honestModel(t), answers: map[string]*engine.Result{}, runs: map[string]*states{}}
-	w.path = w.file.write(t)
-	w.engine = open(t, w.path, engine.Options{Threads: 1, Context: room})
-	w.auditor = &audit.Auditor{Engine: w.engine, Model: rootOf(t, w.path), Pass: 16}
-	return w
+	return worldOf(t, honestModel(t))
+}
+
+func worldOf(t *testing.T, m *modelFile) *world {
+	t.Helper()
+	path := m.write(t)
+	return (&world{file: m, path: path, auditor: &audit.Auditor{Model: rootOf(t, path), Pass: 16}}).small(t, room)
 }
 
 func open(t testing.TB, path string, opt engine.Options) *engine.Engine {
@@ -81,7 +83,10 @@ func (w *world) other(t *testing.T, change func(m *modelFile)) *engine.Engine {
 func (w *world) small(t *testing.T, context int) *world {
 	t.Helper()
 	e := open(t, w.path, engine.Options{Threads: 1, Context: context})
-	return &world{file: w.file, path: w.path, answers: map[string]*engine.Result{}, runs: map[string]*states{}, engine: e, auditor: &audit.Auditor{Engine: e, Model: w.auditor.Model}}
+	return &world{
+		file: w.file, path: w.path, engine: e, auditor: &audit.Auditor{Engine: e, Model: w.auditor.Model, Pass: w.auditor.Pass},
+		answers: map[string]*engine.Result{}, runs: map[string]*states{},
+	}
 }
 
 // ask is a request as a client makes it.
@@ -282,6 +287,10 @@ type forged struct {
 	data   []byte
 	expect receipt.Expect
 	maxAge time.Duration
+	// timeless checks without a clock.
+	timeless bool
+	// with checks in another world, if it is not nil.
+	with *world
 	// states are what the liar can open for a sampled audit.
 	states *states
 	// detail must be in the detail of the check that fails, and sampled in that
