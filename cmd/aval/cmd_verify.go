@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/avalnetwork/aval/internal/audit"
 	"github.com/avalnetwork/aval/internal/report"
 	"github.com/avalnetwork/aval/receipt"
 )
@@ -161,7 +162,7 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, path string) error {
 	}
 	data, err := a.readInput(ctx, path)
 	if err != nil {
-		return err
+		return a.unreadable(o, err)
 	}
 	v, err := o.offlineChecks(ctx, data, opt)
 	if err != nil {
@@ -172,14 +173,29 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, path string) error {
 		return err
 	}
 	if v.file != nil && v.checks.Failed() == nil && prompt.Verdict != receipt.Invalid && !o.offline {
-		if err := a.compute(ctx, o, opt, v); err != nil {
+		var usage usageError
+		switch err := a.compute(ctx, o, opt, v); {
+		case err == nil:
+		case errors.Is(err, context.Canceled), errors.As(err, &usage):
 			return err
+		default: // what was checked until then is still worth telling
+			a.fail(err)
+			v.checks.Add(receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Unverified, Detail: "not computed again: " + err.Error()})
 		}
 	}
 	if prompt.Name != "" {
 		v.checks.Add(prompt)
 	}
 	return a.conclude(o, v)
+}
+
+// unreadable tells, for programs too, that there is nothing to check.
+func (a *app) unreadable(o *verifyOptions, err error) error {
+	if !o.json || errors.Is(err, context.Canceled) {
+		return err
+	}
+	check := checkJSON{Name: receipt.CheckFile, Verdict: receipt.Unverified, Detail: err.Error()}
+	return errors.Join(err, a.printJSON(verifyJSON{Verdict: receipt.Unverified, Checks: []checkJSON{check}}))
 }
 
 // expect turns the flags into what a receipt must say.
@@ -288,24 +304,17 @@ func comparePrompt(f *receipt.File, want string) receipt.Check {
 	return receipt.Check{Name: checkPromptText, Verdict: receipt.Valid, Detail: "the expected text"}
 }
 
-// verdict is what the checks say together. What nobody asked for is a remark
-// and not a doubt: who chose the seed, and the salt of a trace.
+// verdict is what the checks say together. With --offline nobody asks for the
+// computation.
 func (v *verification) verdict(o *verifyOptions) receipt.Verdict {
-	switch {
-	case v.strange:
+	if v.strange {
 		return receipt.Unverified
-	case v.checks.Failed() != nil:
-		return receipt.Invalid
 	}
-	for _, c := range v.checks.Checks {
-		switch {
-		case c.Verdict != receipt.Unverified, c.Name == receipt.CheckSeed, c.Name == receipt.CheckTrace:
-		case c.Name == receipt.CheckComputation && o.offline:
-		default:
-			return receipt.Unverified
-		}
+	checks := v.checks
+	if o.offline {
+		checks.Checks = slices.DeleteFunc(slices.Clone(checks.Checks), func(c receipt.Check) bool { return c.Name == receipt.CheckComputation })
 	}
-	return receipt.Valid
+	return audit.Verdict(&checks)
 }
 
 // checksJSON lists the checks. Where an answer was computed again, its seed was

@@ -31,8 +31,9 @@ type host struct {
 	files   map[string]string  // models named on the command line
 	key     ed25519.PrivateKey // that signs receipts; nil: there are none
 
-	closing context.Context // ends with the host
-	end     context.CancelFunc
+	closing   context.Context // ends with the host
+	end       context.CancelFunc
+	computing sync.WaitGroup // fingerprints
 
 	mu      sync.Mutex
 	loaded  map[string]*hosted // by name
@@ -337,7 +338,7 @@ func (h *host) load(m *hosted, f found) {
 		m.issuer = issuer.New(issuer.Config{Key: h.key, Model: id, Context: m.engine.Context()})
 		// With one thread, so that the first answers hardly wait for it. It goes
 		// on when the model is unloaded: its receipts need it.
-		go id.Compute(h.closing, identityCache(), 1)
+		h.computing.Go(func() { id.Compute(h.closing, identityCache(), 1) })
 	}
 	c := m.engine.Config()
 	m.info = d.ModelInfo
@@ -438,6 +439,7 @@ func (h *host) Delete(_ context.Context, name string) error {
 // close unloads everything. Requests have ended.
 func (h *host) close() {
 	h.end()
+	h.computing.Wait()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range h.loaded {

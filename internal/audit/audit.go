@@ -34,9 +34,9 @@ type Auditor struct {
 	Model canon.Hash
 	// Pass is how many positions are computed at one go; 0: 256.
 	Pass int
-	// Progress, if not nil, is told how many positions have been computed out of
-	// how many.
-	Progress func(done, total int)
+	// Progress, if not nil, is told after each of them how many positions of
+	// how many are done.
+	Progress func(done, all int)
 }
 
 // Options of an audit. The zero value checks everything that can be checked.

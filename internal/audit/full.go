@@ -138,11 +138,11 @@ func (r *run) passes(ctx context.Context,
 		}); err != nil {
 			return err
 		}
-		if p := r.auditor.Progress; p != nil {
-			p(min(at+pass, len(r.read)), len(r.read))
-		}
 		if goOn, err := after(); err != nil || !goOn {
 			return err
+		}
+		if p := r.auditor.Progress; p != nil {
+			p(min(at+pass, len(r.read)), len(r.read))
 		}
 	}
 	return nil

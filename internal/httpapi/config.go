@@ -21,6 +21,7 @@ const (
 	maxLogitBias = 1024
 	maxNameBytes = 512
 	maxPulls     = 4 // models fetched at the same time; as many may wait
+	maxAudits    = 8 // audits that may wait; one is answered at a time
 )
 
 // Defaults of Config.

@@ -3,11 +3,15 @@ package httpapi
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
+	"github.com/avalnetwork/aval/internal/audit"
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/exhibit"
 	"github.com/avalnetwork/aval/internal/issuer"
@@ -191,7 +195,7 @@ func (s *Server) handleReceipt(w http.ResponseWriter, r *http.Request) error {
 	}
 	f, err := e.draft.File(r.Context())
 	if err != nil {
-		return receiptError(http.StatusNotFound, "receipt_unavailable", "this answer has no receipt: %v", err)
+		return unavailable(err)
 	}
 	data, err := f.Marshal()
 	if err != nil {
@@ -206,6 +210,64 @@ func (s *Server) handleReceipt(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.writeBytes(w, receiptType, data)
 	return nil
+}
+
+// openingType is the media type of an opened trace.
+const openingType = "application/vnd.aval.trace+cbor"
+
+// handleReceiptAudit answers a challenge. It computes the whole answer again,
+// so only one is answered at a time.
+func (s *Server) handleReceiptAudit(w http.ResponseWriter, r *http.Request) error {
+	e, err := s.findReceipt(r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	body, err := io.ReadAll(io.LimitReader(r.Body, audit.MaxChallenge+1))
+	if err != nil {
+		return decodeError(err)
+	}
+	challenge, err := audit.DecodeChallenge(body)
+	if err != nil {
+		return challengeError(err)
+	}
+	f, err := e.draft.Whole(r.Context())
+	if err != nil {
+		return unavailable(err)
+	}
+	if c := f.Receipt.Claims(); c.Trace.IsZero() {
+		return challengeError(fmt.Errorf("the receipt has no trace: ask for one with the answer, by \"receipt\": {\"trace\": true}"))
+	}
+	leave, err := s.audits.enter(r.Context())
+	if err != nil {
+		return err
+	}
+	defer leave()
+	return s.use(r.Context(), recordOf(r), e.model, OpenOptions{}, func(m Model, _ time.Duration) error {
+		o, err := m.OpenTrace(r.Context(), f, challenge)
+		if errors.Is(err, audit.ErrChallenge) {
+			return challengeError(err)
+		}
+		if err != nil {
+			return err
+		}
+		data, err := o.Encode()
+		if err != nil {
+			return err
+		}
+		w.Header().Set("Cache-Control", "private, no-store")
+		s.writeBytes(w, openingType, data)
+		return nil
+	})
+}
+
+func challengeError(err error) error {
+	e := badRequest("", "%v", err)
+	e.code = "bad_challenge"
+	return e
+}
+
+func unavailable(err error) error {
+	return receiptError(http.StatusNotFound, "receipt_unavailable", "this answer has no receipt: %v", err)
 }
 
 // findReceipt finds a receipt that can be made.

@@ -16,10 +16,12 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/avalnetwork/aval/gguf"
+	"github.com/avalnetwork/aval/internal/audit"
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/httpapi"
 	"github.com/avalnetwork/aval/internal/httpapi/fake"
 	"github.com/avalnetwork/aval/internal/issuer"
+	"github.com/avalnetwork/aval/internal/trace"
 	"github.com/avalnetwork/aval/receipt"
 )
 
@@ -399,6 +401,46 @@ func TestNoReceipts(t *testing.T) {
 		}
 		if w := ask(s, "POST", "/v1/chat/completions", chatBody("hello", `,"receipt":{}`)); w.Code != http.StatusBadRequest {
 			t.Errorf("one that asks for a receipt: status %d", w.Code)
+		}
+	}
+}
+
+// TestReceiptAudit asks the server to show parts of a computation.
+func TestReceiptAudit(t *testing.T) {
+	s := newServer(t, fake.Config(fake.New()))
+	w := ask(s, "POST", "/v1/chat/completions", chatBody("hello", `,"receipt":{"trace":true,"privacy":"hidden"}`))
+	id, f := w.Header().Get("Aval-Receipt"), receiptsOf(t, s, w)[0]
+	claims := f.Receipt.Claims()
+	plain := ask(s, "POST", "/v1/chat/completions", chatBody("hello", "")).Header().Get("Aval-Receipt")
+	challenge := func(c audit.Challenge) string {
+		b, err := c.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	right := challenge(audit.Challenge{Receipt: f.Receipt.Hash(), Layers: 3, Outputs: 1})
+	w = ask(s, "POST", "/v1/receipts/"+id+"/audit", right)
+	o, err := trace.Decode(w.Body.Bytes())
+	if w.Code != http.StatusOK || err != nil {
+		t.Fatalf("status %d, %v: %s", w.Code, err, w.Body)
+	}
+	if err := o.Verify(claims.Trace, trace.Shape{X: 1, KV: 1}); err != nil {
+		t.Error(err)
+	}
+	for _, tt := range []struct {
+		name, id, body string
+		status         int
+		says           string
+	}{
+		{"another receipt's", id, challenge(audit.Challenge{Layers: 1}), 400, "another receipt"},
+		{"no trace", plain, right, 400, "no trace"},
+		{"garbage", id, "{}", 400, "challenge"},
+		{"too long", id, strings.Repeat("x", 1000), 400, "bytes"},
+		{"unknown", "rcpt-1", right, 404, "no receipt has this id"},
+	} {
+		if w := ask(s, "POST", "/v1/receipts/"+tt.id+"/audit", tt.body); w.Code != tt.status || !strings.Contains(w.Body.String(), tt.says) {
+			t.Errorf("%s: status %d, %s", tt.name, w.Code, w.Body)
 		}
 	}
 }

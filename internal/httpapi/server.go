@@ -23,6 +23,7 @@ type Server struct {
 	cfg     Config
 	gate    *gate // of requests that compute
 	pulls   *gate
+	audits  *gate
 	metrics *metrics
 	shelf   *shelf // of receipts
 	handler http.Handler
@@ -40,6 +41,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg.withDefaults()}
 	s.gate = newGate(s.cfg.MaxConcurrent, s.cfg.MaxQueue)
 	s.pulls = newGate(maxPulls, maxPulls)
+	s.audits = newGate(1, maxAudits)
 	s.metrics = newMetrics(s.gate)
 	s.shelf = newShelf(s.cfg.MaxReceipts, s.cfg.MaxReceiptBytes)
 	s.stop, s.cancelStop = context.WithCancel(context.Background())
@@ -109,6 +111,7 @@ func (s *Server) table() []route {
 		{"GET /v1/models/{id...}", openAI, s.handleOpenAIModel},
 
 		{"GET /v1/receipts/{id}", openAI, s.handleReceipt},
+		{"POST /v1/receipts/{id}/audit", openAI, s.handleReceiptAudit},
 
 		{"POST /api/chat", ollama, s.handleOllamaChat},
 		{"POST /api/generate", ollama, s.handleOllamaGenerate},

@@ -175,11 +175,19 @@ func (d *Draft) File(ctx context.Context) (*receipt.File, error) {
 // Ready reports whether File would not wait.
 func (d *Draft) Ready() bool { return d.issuer.cfg.Model.Ready() }
 
-// Opening shows all of a finished draft, whatever its file hides.
-func (d *Draft) Opening() (*receipt.Opening, error) {
+// Whole is File, but shows all, whatever the receipt's file hides.
+func (d *Draft) Whole(ctx context.Context) (*receipt.File, error) {
+	f, err := d.File(ctx)
+	if err != nil {
+		return nil, err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return receipt.Commit(d.salt, d.transcript)
+	o, err := receipt.Commit(d.salt, d.transcript)
+	if err != nil {
+		return nil, err
+	}
+	return &receipt.File{Receipt: f.Receipt, Opening: o}, nil
 }
 
 func (d *Draft) make(root receipt.Hash) (*receipt.File, error) {

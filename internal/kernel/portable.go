@@ -145,7 +145,7 @@ func tileF16Portable(t int, out *float32, w *uint16, x *float32, k, cont int) {
 				continue
 			}
 			// The exponent is 112 too small then, also that of the subnormal.
-			dst[i] = math.Float32frombits(uint32(v&0x8000)<<16|uint32(v&0x7fff)<<13) * 0x1p112
+			dst[i] = float32(math.Float32frombits(uint32(v&0x8000)<<16|uint32(v&0x7fff)<<13) * 0x1p112)
 		}
 		tileBlock(t, unsafe.Slice(out, t*Panel), block[:n*Panel], x, c0, n, cont+c0)
 	}

@@ -15,7 +15,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/avalnetwork/aval/receipt"
@@ -50,6 +49,8 @@ type Input struct {
 	// Model is what the model's file calls itself, if one was at hand. It is
 	// shown only if the checks say that it is the receipt's.
 	Model string
+	// Trouble is why the answer could not be computed again, if that was tried.
+	Trouble string
 	// Scope tells how much was computed again; nil: all that the check
 	// "computation" is about.
 	Scope *Scope
@@ -159,7 +160,7 @@ func computable(f *receipt.File, c *receipt.Claims) bool {
 // judge writes the verdict.
 func (r *Report) judge(in *Input, c *receipt.Claims) {
 	r.Computed = verdictOf(&in.Checks, receipt.CheckComputation) == receipt.Valid
-	failed := in.Checks.Failed()
+	failed := worst(&in.Checks)
 	switch {
 	case failed != nil && failed.Name == receipt.CheckModel:
 		r.Status, r.Title = Unchecked, "This is another model"
@@ -173,8 +174,8 @@ func (r *Report) judge(in *Input, c *receipt.Claims) {
 		if failed.Name == receipt.CheckSignature || failed.Name == receipt.CheckKey {
 			r.Summary += " Nothing that it says can be relied upon."
 		}
-		if where := clean(failed.Detail); where != "" && failed.Name == receipt.CheckComputation {
-			r.Summary += " " + sentence(where)
+		if where := where(failed, c); where != "" {
+			r.Summary += " " + where
 		}
 	case len(in.Checks.Checks) == 0 || c == nil:
 		r.Status, r.Title, r.Summary = Unchecked, "Nothing was checked", "There is no receipt to tell of."
@@ -191,6 +192,16 @@ func (r *Report) judge(in *Input, c *receipt.Claims) {
 			r.Summary = "The receipt is signed. It hides what it would take to compute the answer again, so nobody can tell from this file whether the model really gives it."
 		}
 	}
+}
+
+// worst is the failed check that says most: the computation, or else the first.
+func worst(r *receipt.Report) *receipt.Check {
+	for i, c := range r.Checks {
+		if c.Name == receipt.CheckComputation && c.Verdict == receipt.Invalid {
+			return &r.Checks[i]
+		}
+	}
+	return r.Failed()
 }
 
 // all writes "All 5 things", "Its only thing".
@@ -229,13 +240,9 @@ func (r *Report) checks(in *Input, c *receipt.Claims) {
 			}
 			add(&r.Checked, Line{Mark: Yes, Text: w.passed, first: check.Name == receipt.CheckComputation})
 		case receipt.Unverified:
-			add(&r.Unchecked, r.open(check, w, c))
+			add(&r.Unchecked, r.open(check, w, c, in.Trouble))
 		default:
-			l := Line{Mark: No, Text: w.failed}
-			if check.Name == receipt.CheckComputation {
-				l.Note = clean(check.Detail) // where it differs
-			}
-			add(&r.Checked, l)
+			add(&r.Checked, Line{Mark: No, Text: w.failed, Note: where(&check, c)})
 		}
 	}
 	slices.SortStableFunc(r.Checked, func(a, b Line) int { return cmp.Compare(rank(a), rank(b)) })
@@ -262,9 +269,11 @@ func (r *Report) checks(in *Input, c *receipt.Claims) {
 }
 
 // open is the line of a check that could not be made.
-func (r *Report) open(check receipt.Check, w words, c *receipt.Claims) Line {
+func (r *Report) open(check receipt.Check, w words, c *receipt.Claims, trouble string) Line {
 	l := Line{Mark: Open, Text: w.open}
 	switch {
+	case check.Name == receipt.CheckComputation && trouble != "":
+		l.Note = "It was tried: " + clean(trouble)
 	case check.Name == receipt.CheckComputation && r.Computable:
 		l.Note = "For that, the model’s file is needed."
 	case check.Name == receipt.CheckComputation:
@@ -304,14 +313,14 @@ func bounds(*receipt.Claims) []string {
 	}
 }
 
-// sentence makes a sentence of a detail.
-func sentence(s string) string {
-	r := []rune(s)
-	out := strings.ToUpper(string(r[:1])) + string(r[1:])
-	if !strings.HasSuffix(out, ".") {
-		out += "."
+// where says at which word piece a computation went wrong, if its detail does:
+// "token 36: ...", counted from 0.
+func where(check *receipt.Check, c *receipt.Claims) string {
+	var i int
+	if n, _ := fmt.Sscanf(check.Detail, "token %d:", &i); n != 1 || c == nil || check.Name != receipt.CheckComputation {
+		return ""
 	}
-	return out
+	return fmt.Sprintf("It differs first at word piece %d of %d.", i+1, c.OutputTokens)
 }
 
 func date(unix int64) string { return time.Unix(unix, 0).UTC().Format("2 January 2006, 15:04 UTC") }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/avalnetwork/aval/internal/audit"
 	"github.com/avalnetwork/aval/internal/report"
 	"github.com/avalnetwork/aval/receipt"
 )
@@ -71,15 +72,22 @@ var reports = []struct {
 		in := offline(file(t, first(story()), second(story())))
 		in.Model = "stories260K"
 		in.Checks.Add(
-			receipt.Check{Name: receipt.CheckModel, Verdict: receipt.Valid, Detail: "the file at hand"},
-			receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Valid, Detail: "312 tokens"})
+			receipt.Check{Name: receipt.CheckModel, Verdict: receipt.Valid, Detail: "the expected model"},
+			receipt.Check{Name: audit.CheckRendering, Verdict: receipt.Valid, Detail: "the prompt as it was given becomes these 7 tokens"},
+			receipt.Check{Name: audit.CheckAnswer, Verdict: receipt.Valid, Detail: "312 tokens give this text"},
+			receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Valid, Detail: "318 positions computed again"})
 		return in
 	}},
 	{"token", func(t *testing.T) report.Input {
 		in := offline(file(t, first(story()), second(story())))
 		in.Checks.Add(
 			receipt.Check{Name: receipt.CheckModel, Verdict: receipt.Valid},
-			receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Invalid, Detail: "token 37 is 12 in the receipt, but the model gives 15"})
+			receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Invalid, Detail: "token 36: expected id 15, receipt has 12"})
+		return in
+	}},
+	{"trouble", func(t *testing.T) report.Input {
+		in := offline(file(t, first(story()), second(story())))
+		in.Trouble = "the file is no model"
 		return in
 	}},
 	{"self-chosen", func(t *testing.T) report.Input {
@@ -194,7 +202,7 @@ func TestFlags(t *testing.T) {
 		got[tc.name] = flags{r.Computable, r.Computed}
 	}
 	want := map[string]flags{
-		"full": {true, true}, "token": {true, false}, "self-chosen": {true, true}, "nonce": {true, false},
+		"full": {true, true}, "token": {true, false}, "trouble": {true, false}, "self-chosen": {true, true}, "nonce": {true, false},
 		"beacon": {true, false}, "hidden": {}, "hidden-prompt": {}, "sampled": {true, true}, "exchanged": {true, false},
 		"signature": {}, "other-model": {true, false}, "future": {true, false}, "garbage": {}, "nothing": {},
 	}

@@ -160,8 +160,24 @@ var wording = map[string]words{
 		failed: "The sealed copy in the file is damaged, or belongs to another receipt.",
 		open:   "The file has a sealed copy that only its addressee can open.",
 	},
+	// Those of internal/audit.
+	"rendering": {
+		passed: "The model was asked exactly the question shown here.",
+		failed: "The model was asked something else than the question shown here.",
+		open:   "Whether the model was asked exactly the question shown here.",
+	},
+	"context": {
+		passed: "The model was opened as the receipt requires.",
+		failed: "The model was not opened as the receipt requires.",
+		open:   "The model was not opened as the receipt requires.",
+	},
+	"answer": {
+		passed: "Put together, the word pieces give this text, and it ends where the receipt says.",
+		failed: "Put together, the word pieces give another text, or it ends elsewhere.",
+		open:   "Whether the word pieces, put together, give this text.",
+	},
 	receipt.CheckComputation: {
-		passed: "This model, with this question and these settings, gives exactly this answer: it was computed again.",
+		passed: "This model, with this question and these settings, gives exactly this answer: all of it was computed again.",
 		failed: "This model does not give this answer.",
 		open:   "Whether the model really gives this answer: it was not computed again.",
 	},

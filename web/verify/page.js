@@ -113,6 +113,8 @@ async function compute(mine) {
     $('left').textContent = seconds > 2 && p.done > first ? leftOver(seconds * (p.total - p.done) / (p.done - first)) : '';
   });
   if (mine === turn) present(result);
+  // The model's memory goes with the worker.
+  if (mine === turn) { (await worker).terminate(); start(); }
 }
 
 function leftOver(seconds) {

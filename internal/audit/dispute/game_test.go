@@ -136,7 +136,7 @@ func (tab *table) play(r *rand.Rand, prover, challenger player) result {
 	return res
 }
 
-// checkWork holds the referee's work to section 8 of spec/dispute.md: all of it
+// checkWork holds the referee's work to section 7 of spec/dispute.md: all of it
 // is linear in the bytes of the messages that it took.
 func (tab *table) checkWork(res result) {
 	w := res.work

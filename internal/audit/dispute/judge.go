@@ -357,6 +357,9 @@ func (j *judgement) trace() error {
 	}
 	t := j.proof.Trace
 	if t.Positions != j.claim.Positions() {
+		if j.proof.Description != nil {
+			return errors.New("a description that is not needed")
+		}
 		return nil
 	}
 	_, shape, err := j.run.Plan(Cell{}, j.proof.Description)

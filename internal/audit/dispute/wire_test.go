@@ -13,7 +13,7 @@ import (
 	"github.com/avalnetwork/aval/internal/canon"
 )
 
-// wire is a message as section 4 of spec/dispute.md writes it.
+// wire is a message as section 5 of spec/dispute.md writes it.
 type wire struct {
 	_         struct{} `cbor:",toarray"`
 	Dispute   []byte

@@ -194,8 +194,8 @@ func (b *bench) game(c dispute.Cell, name string) (*Game, error) {
 	if err != nil {
 		return nil, err
 	}
-	for i, op := range b.run.opsOf(c) {
-		if op == name {
+	for i, op := range b.run.Operations(c) {
+		if op.Name == name {
 			lie.Op = i
 		}
 	}
@@ -256,31 +256,15 @@ func timed(sum *time.Duration, f func() error) error {
 	return err
 }
 
-// opsOf names the operations of a cell.
-func (r *Run) opsOf(c dispute.Cell) (names []string) {
-	p, err := r.plan(c)
-	if err != nil {
-		return nil
-	}
-	for _, op := range p.Ops() {
-		names = append(names, op.Name)
-	}
-	return names
-}
-
 // weigh makes proofs about some leaves of each operation of a cell.
 func (b *bench) weigh(c dispute.Cell) ([]Leaf, error) {
 	var list []Leaf
-	for op, name := range b.run.opsOf(c) {
-		v, _, err := b.run.Cell(c)
-		if err != nil {
-			return nil, err
-		}
-		n := len(v.Hashes(op))
-		l := Leaf{Cell: c, Name: name, Leaves: n}
+	for i, op := range b.run.Operations(c) {
+		n := op.Leaves
+		l := Leaf{Cell: c, Name: op.Name, Leaves: n}
 		places := []int{0, n / 2, n - 1}
 		for _, leaf := range slices.Compact(places) {
-			p, err := b.accuse(&Liar{b.run, c, op, leaf})
+			p, err := b.accuse(&Liar{b.run, c, i, leaf})
 			if err != nil {
 				return nil, err
 			}
@@ -291,7 +275,7 @@ func (b *bench) weigh(c dispute.Cell) ([]Leaf, error) {
 			took := time.Duration(0)
 			err = timed(&took, func() error { _, err := dispute.Judge(b.claim, data); return err })
 			if err != nil {
-				return nil, fmt.Errorf("%s, leaf %d: %w", name, leaf, err)
+				return nil, fmt.Errorf("%s, leaf %d: %w", op.Name, leaf, err)
 			}
 			p.Trace, p.Cell, p.Description = nil, nil, nil
 			rest, err := p.Encode()

@@ -246,6 +246,15 @@ func (r *Run) plan(c dispute.Cell) (*operation.Plan, error) {
 	return operation.PlanLayer(r.cfg.File, r.limit, operation.LayerCell{Layer: c.Layer, Position: c.Position, Token: r.ids[c.Position]})
 }
 
+// Operations is what a cell computes; nil if there is no such cell.
+func (r *Run) Operations(c dispute.Cell) []operation.Op {
+	p, err := r.plan(c)
+	if err != nil {
+		return nil
+	}
+	return p.Ops()
+}
+
 // State is that of dispute.Witness.
 func (r *Run) State(layer, position int) (x, kv []byte, err error) {
 	if x, err = r.X(layer, position); err != nil {

@@ -113,7 +113,7 @@ func (l *loaded) draw(t testing.TB, a *answer, n int) {
 }
 
 // sign makes the receipt; the run gives its trace, if it is not nil.
-func (a *answer) sign(t testing.TB, r *rerun.Run) (receipt.Receipt, *receipt.Opening) {
+func (a *answer) sign(t testing.TB, r dispute.Source) (receipt.Receipt, *receipt.Opening) {
 	t.Helper()
 	o := a.open(t)
 	c := a.claims
@@ -335,7 +335,7 @@ func TestOtherModel(t *testing.T) {
 				rec, o := a.sign(t, nil)
 				liar := wrong.rerun(t, &rec, o)
 				a.claims.Model = right.print.Root()
-				var of *rerun.Run
+				var of dispute.Source
 				if n%2 == 0 {
 					of = liar
 				}

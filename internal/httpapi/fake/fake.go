@@ -17,12 +17,15 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/avalnetwork/aval/internal/audit"
+	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/chat"
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/grammar"
 	"github.com/avalnetwork/aval/internal/httpapi"
 	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/internal/sample"
+	"github.com/avalnetwork/aval/internal/trace"
 	"github.com/avalnetwork/aval/receipt"
 )
 
@@ -328,7 +331,38 @@ func (m model) Generate(ctx context.Context, r engine.Request, on func(engine.Ev
 	if res.Stop == engine.StopEOS {
 		res.EndToken = 0
 	}
+	if r.Trace {
+		res.Trace = traceOf(append(slices.Clone(r.Prompt), res.Drawn()...))
+	}
 	return res, nil
+}
+
+// layers is how many the model has.
+const layers = 2
+
+// traceOf is the trace of an answer: states that follow from the tokens.
+func traceOf(ids []int32) *trace.Tree {
+	read := ids[:len(ids)-1]
+	var states []receipt.Hash
+	for l := range layers {
+		for p := range read {
+			states = append(states, canon.Leaf(fmt.Append(nil, l, read[:p+1])))
+		}
+	}
+	t, err := trace.NewTree(states, layers, len(read))
+	if err != nil {
+		panic("fake: internal error: " + err.Error())
+	}
+	return t
+}
+
+// OpenTrace shows the roots of the layers, and no state.
+func (m model) OpenTrace(ctx context.Context, f *receipt.File, c *audit.Challenge) (*trace.Opening, error) {
+	if c.Receipt != f.Receipt.Hash() {
+		return nil, fmt.Errorf("%w: it is for another receipt", audit.ErrChallenge)
+	}
+	o := f.Opening
+	return trace.NewOpening(traceOf(append(slices.Clone(o.Prompt.IDs), o.Output.IDs...)), o.Trace[:]), ctx.Err()
 }
 
 func (m model) Embed(ctx context.Context, ids []int32) ([]float32, error) {

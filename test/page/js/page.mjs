@@ -208,5 +208,97 @@ test('a reload forgets', async (t) => {
   assert.deepEqual(await page.evaluate(() => [localStorage.length, document.cookie]), [0, '']);
 });
 
-// pathToFileURL and existsSync serve what follows only when a model is there.
-void existsSync;
+// What follows computes with a model, if there is one.
+const withModel = { skip: existsSync(file('model.gguf')) ? false : 'there is no model' };
+
+test('computed again, and equal', withModel, async (t) => {
+  const page = await visit(t);
+  const first = await give(page, 'story.aval');
+  assert.equal(first.status, 'partly', first.all);
+  const before = await page.locator('#out').getAttribute('data-turn');
+  const begin = performance.now();
+  await page.setInputFiles('#model', file('model.gguf'));
+  await page.locator('#working').waitFor();
+  const got = await verdict(page, before);
+  const seconds = (performance.now() - begin) / 1000;
+  assert.equal(got.status, 'valid', got.all);
+  assert.equal(got.title, 'Valid: computed again, and equal');
+  const [, pieces] = got.why.match(/All (\d+) word pieces were computed again/);
+  assert.match(got.all, /which calls itself “/);
+  assert.match(got.all, /The model was asked exactly the question shown here/);
+  assert.doesNotMatch(got.all, /was not computed again/);
+  assert.equal(got.again, false);
+  await picture(page, 'valid');
+  t.diagnostic(`${pieces} word pieces in ${seconds.toFixed(2)} s, reading the model included`);
+
+  // In the same page, without a pause.
+  assert.equal((await give(page, 'sampled.aval', 'model.gguf')).status, 'partly');
+  await page.locator('.verdict.valid').waitFor();
+  assert.deepEqual(page.wrong, []);
+});
+
+test('both files at once, on a phone', withModel, async (t) => {
+  const page = await visit(t, { width: 360 });
+  await page.setInputFiles('#pick', [file('model.gguf'), file('story.aval')]);
+  await page.locator('.verdict.valid').waitFor();
+  assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page scrolls sideways');
+  await picture(page, 'valid-phone');
+  assert.deepEqual(page.wrong, []);
+});
+
+test('the model first', withModel, async (t) => {
+  const page = await visit(t);
+  await page.setInputFiles('#pick', file('model.gguf'));
+  await page.getByText('Now choose its receipt').waitFor();
+  await picture(page, 'model-first');
+  await page.setInputFiles('#pick', file('story.aval'));
+  await page.locator('.verdict.valid').waitFor();
+  assert.deepEqual(page.wrong, []);
+});
+
+for (const [name, status, why] of [
+  ['lie.aval', 'invalid', /^This model does not give this answer\. It differs first at word piece 38 of \d+\.$/],
+  ['text.aval', 'invalid', /give another text/],
+  ['prompt.aval', 'invalid', /asked something else/],
+]) {
+  test('computed again: ' + name, withModel, async (t) => {
+    const page = await visit(t);
+    await page.setInputFiles('#pick', [file(name), file('model.gguf')]);
+    await page.locator('.verdict.' + status).waitFor();
+    assert.match(await page.locator('.verdict p').textContent(), why);
+    await picture(page, name.replace('.aval', ''));
+    assert.deepEqual(page.wrong, []);
+  });
+}
+
+test('another model', withModel, async (t) => {
+  const page = await visit(t);
+  await page.setInputFiles('#pick', [file('story.aval'), file('other.gguf')]);
+  await page.locator('.verdict.unchecked').waitFor();
+  assert.equal(await page.locator('.verdict h1').textContent(), 'This is another model');
+  await picture(page, 'other-model');
+  assert.deepEqual(page.wrong, []);
+});
+
+test('a damaged model', withModel, async (t) => {
+  const page = await visit(t);
+  await page.setInputFiles('#pick', [file('story.aval'), file('damaged.gguf')]);
+  await page.getByText('It was tried:').waitFor();
+  assert.equal(await page.locator('.verdict.partly').count(), 1);
+  assert.ok(await page.locator('#again').isVisible());
+  await picture(page, 'damaged-model');
+  assert.deepEqual(page.wrong, []);
+});
+
+test('stopped', withModel, async (t) => {
+  const page = await visit(t);
+  await give(page, 'story.aval');
+  await page.setInputFiles('#model', file('model.gguf'));
+  await page.locator('#stop').click();
+  await page.locator('#offer').waitFor();
+  assert.equal(await page.locator('.verdict.partly').count(), 1);
+  // And again, with a worker that is new.
+  await page.setInputFiles('#model', file('model.gguf'));
+  await page.locator('.verdict.valid').waitFor();
+  assert.deepEqual(page.wrong, []);
+});

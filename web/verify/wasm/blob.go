@@ -18,6 +18,8 @@ type blob struct {
 	file  js.Value
 	piece []byte // what was read last, at offset at
 	at    int64
+	// progress, if not nil, is told how far a piece reaches.
+	progress func(done, all int64)
 }
 
 func (b *blob) size() int64 { return int64(b.file.Get("size").Float()) }
@@ -33,6 +35,9 @@ func (b *blob) ReadAt(p []byte, off int64) (n int, err error) {
 				return n, err
 			}
 			b.at = off
+			if b.progress != nil {
+				b.progress(off+int64(len(b.piece)), b.size())
+			}
 		}
 		k := copy(p[n:], b.piece[off-b.at:])
 		n, off = n+k, off+int64(k)
