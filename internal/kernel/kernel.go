@@ -112,11 +112,22 @@ func Named(name string) (*Kernel, error) {
 // element [i][r] is the product of vector i with row 16p+r. The order of every
 // sum is fixed by the columns alone (spec/numerics.md, "matrix product").
 func (k *Kernel) Mul(out []float32, m *Matrix, p int, a *Acts, s *Scratch) {
-	if a.k != m.Cols || len(out) < a.n*Panel {
+	if gemv := k.gemv[m.Format]; gemv != nil && a.n == 1 && a.k == m.Cols {
+		gemv(&out[:Panel][0], &m.panelData(p)[0], &a.q[0], &a.qe[0], m.Cols/Block)
+		return
+	}
+	k.MulColumns(out, m, p, a, 0, m.Cols, s)
+}
+
+// MulColumns is [Kernel.Mul] over the columns from to to-1 alone. Both are
+// multiples of 256, or the end; where from is not 0, the products are added to
+// what out has of the columns before.
+func (k *Kernel) MulColumns(out []float32, m *Matrix, p int, a *Acts, from, to int, s *Scratch) {
+	if a.k != m.Cols || len(out) < a.n*Panel || from%superBlock != 0 || to%superBlock != 0 && to != m.Cols || to > m.Cols {
 		panic("kernel: internal error: shapes of a product do not match")
 	}
 	if m.Format.Float() {
-		k.mulFloat(out, m, p, a, s)
+		k.mulFloat(out, m, p, a, from, to, s)
 		return
 	}
 	l := &layouts[m.Format]
@@ -131,10 +142,6 @@ func (k *Kernel) Mul(out []float32, m *Matrix, p int, a *Acts, s *Scratch) {
 	}
 	nb := m.Cols / Block
 	data := m.panelData(p)
-	if gemv := k.gemv[m.Format]; gemv != nil && a.n == 1 {
-		gemv(&out[0], &data[0], &a.q[0], &a.qe[0], nb)
-		return
-	}
 	bias := byte(128 - l.zero)
 	parts := 1
 	if l.half {
@@ -146,8 +153,8 @@ func (k *Kernel) Mul(out []float32, m *Matrix, p int, a *Acts, s *Scratch) {
 	if inPlace {
 		step = groupBlocks
 	}
-	for b0 := 0; b0 < nb; b0 += step {
-		blocks := min(step, nb-b0)
+	for b0 := from / Block; b0 < to/Block; b0 += step {
+		blocks := min(step, to/Block-b0)
 		unpacked := &s.codes[0]
 		for b := 0; b < blocks; b += groupBlocks {
 			codes, scales, n := l.group(data, (b0+b)/groupBlocks, nb)
@@ -167,12 +174,12 @@ func (k *Kernel) Mul(out []float32, m *Matrix, p int, a *Acts, s *Scratch) {
 	}
 }
 
-func (k *Kernel) mulFloat(out []float32, m *Matrix, p int, a *Acts, s *Scratch) {
+func (k *Kernel) mulFloat(out []float32, m *Matrix, p int, a *Acts, from, to int, s *Scratch) {
 	data := unsafe.Pointer(unsafe.SliceData(m.panelData(p)))
 	kp := (m.Cols + Panel - 1) / Panel * Panel
 	const chunk = chunkBlocks * Block
-	for c0 := 0; c0 < m.Cols; c0 += chunk {
-		n := min(chunk, m.Cols-c0)
+	for c0 := from; c0 < to; c0 += chunk {
+		n := min(chunk, to-c0)
 		if m.Format == BF16 {
 			src := unsafe.Slice((*uint16)(data), m.Cols*Panel)[c0*Panel:]
 			for i := range n * Panel {

@@ -16,11 +16,11 @@ var floors = [][]string{
 	{"internal/canon", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint", "spec/vectors"},
 	{"gguf", "internal/kernel", "receipt", "internal/trace"},
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit"},
-	{"internal/model", "internal/chat", "internal/sample"},
-	{"internal/engine"},
-	{"internal/store", "internal/issuer", "internal/audit"},
-	{"internal/hub", "internal/httpapi", "internal/bench", "internal/store/errfs", "internal/report", "web/verify"},
-	{"internal/httpapi/fake", "."}, // . is the package aval
+	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel"},
+	{"internal/engine", "internal/operation"},
+	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute"},
+	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun"},
+	{"internal/bench", "internal/httpapi/fake", "."}, // . is the package aval
 	{"cmd/aval", "web/verify/build", "web/verify/wasm"},
 }
 
@@ -40,6 +40,7 @@ var owners = map[string]string{
 	"github.com/google/go-cmp":        "tests only",
 	"net/http/httptest":               "tests only",
 	module + "/internal/testdata":     "tests only",
+	module + "/internal/testmodel":    "tests only",
 	module + "/internal/store/errfs":  "tests only",
 	module + "/internal/httpapi/fake": "tests only",
 	"testing":                         "internal/testdata",

@@ -5,6 +5,7 @@ import (
 	"math"
 
 	"github.com/avalnetwork/aval/gguf"
+	"github.com/avalnetwork/aval/internal/kernel"
 )
 
 // Limits of the numbers in a file's metadata.
@@ -47,6 +48,7 @@ type config struct {
 	scoreScale     float32
 	scoreCap       float32 // 0: none
 	logitCap       float32
+	gate           kernel.Gate
 	layers         []layerConfig
 }
 
@@ -60,9 +62,15 @@ type layerConfig struct {
 func (c *config) queryDim() int { return c.Heads * c.HeadDim }
 func (c *config) keyDim() int   { return c.KVHeads * c.HeadDim }
 
+// Metadata hands out the values of a file's metadata: a [gguf.File], or the part
+// of one that someone proved.
+type Metadata interface {
+	Value(key string) (gguf.Value, bool)
+}
+
 // reader reads the metadata of an architecture and keeps the first error.
 type reader struct {
-	f    *gguf.File
+	f    Metadata
 	arch string
 	err  error
 }
@@ -201,7 +209,23 @@ func (r *reader) text(key, missing string) string {
 	return s
 }
 
-func readConfig(f *gguf.File, arch *architecture, context int) (*config, error) {
+// configOf reads the metadata of a model that may have context positions, or 0
+// for what it was trained for.
+func configOf(f Metadata, context int) (*architecture, *config, error) {
+	value, ok := f.Value("general.architecture")
+	name, isText := value.Text()
+	if !ok || !isText {
+		return nil, nil, &FileError{"metadata general.architecture", "is missing, so that the file does not say what model it holds", false}
+	}
+	arch, err := architectureOf(name)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := readConfig(f, arch, context)
+	return arch, c, err
+}
+
+func readConfig(f Metadata, arch *architecture, context int) (*config, error) {
 	r := &reader{f: f, arch: arch.name}
 	c := &config{Config: Config{
 		Arch:    arch.name,
@@ -219,8 +243,10 @@ func readConfig(f *gguf.File, arch *architecture, context int) (*config, error) 
 	if v := r.int("attention.value_length", c.HeadDim); v != c.HeadDim {
 		r.refuse("attention.value_length", "is %d, keys have %d; different lengths are not supported", v, c.HeadDim)
 	}
-	if causal, ok := r.f.Bool(r.arch + ".attention.causal"); ok && !causal {
-		r.refuse("attention.causal", "is false, attention to later positions is not supported")
+	if value, ok := r.f.Value(r.arch + ".attention.causal"); ok {
+		if causal, ok := value.Bool(); ok && !causal {
+			r.refuse("attention.causal", "is false, attention to later positions is not supported")
+		}
 	}
 	if f := r.float("rope.scaling.attn_factor", 1); f != 1 && arch.name != "phi3" && r.text("rope.scaling.type", "linear") != "yarn" {
 		r.refuse("rope.scaling.attn_factor", "is %v, which is supported with yarn and in phi3 only", f)

@@ -47,10 +47,11 @@ func configureGemma3(c *config, r *reader) {
 	}
 }
 
-// gemmaScale sets the scales; the largest model, known by its layers, scales
+// gemmaScale sets the scales and the gate; the largest model, known by its layers, scales
 // scores by the width a head would have if the heads filled the layer.
 func gemmaScale(c *config, largest int) {
 	c.embeddingScale = float32(math.Sqrt(float64(c.Dim)))
+	c.gate = kernel.GateGELU
 	if c.Layers == largest {
 		c.scoreScale = float32(1 / math.Sqrt(float64(c.Dim/c.Heads)))
 	}
@@ -78,7 +79,7 @@ func gemma2Layer(p *pass, l *layer) {
 	p.product(l.wo, l.bo, p.attended) // y = a Wo
 	p.addNormed(l.attnPostNorm)       // x += norm(y)
 	p.norm(l.ffnNorm)
-	p.gated(l, kernel.GateGELU)
+	p.gated(l, p.model.config.gate)
 	p.product(l.down, nil, p.feedForward)
 	p.addNormed(l.ffnPostNorm)
 }

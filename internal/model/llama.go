@@ -1,7 +1,5 @@
 package model
 
-import "github.com/avalnetwork/aval/internal/kernel"
-
 // Llama (Touvron et al. 2023; Llama 3, Dubey et al. 2024), and what shares its
 // layer: Mistral, TinyLlama, SmolLM2, and by the tensors they have Qwen2
 // (biases of q, k, v) and Phi-3 (fused projections).
@@ -44,6 +42,6 @@ func llamaLayer(p *pass, l *layer) {
 	p.attend(l)                              // a = softmax(q kT) v
 	p.addProduct(l.wo, l.bo, p.attended)     // x += a Wo
 	p.norm(l.ffnNorm)                        // h = norm(x)
-	p.gated(l, kernel.GateSiLU)              // g = silu(h Wgate) * (h Wup)
+	p.gated(l, p.model.config.gate)          // g = silu(h Wgate) * (h Wup)
 	p.addProduct(l.down, nil, p.feedForward) // x += g Wdown
 }

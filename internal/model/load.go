@@ -12,12 +12,15 @@ import (
 // loader takes the tensors of a file. It runs twice over the same calls: first
 // it checks types and shapes and adds up the memory, then it packs.
 type loader struct {
-	file    *gguf.File
+	header  Header
+	file    *gguf.File // nil if the weights are only described
 	config  *config
 	threads int
+	parts   map[any]Part // of what was described, by the address of the stand-in
 
 	packing bool
 	arena   *arena
+	packed  map[string][]*kernel.Matrix
 	total   int
 	used    map[string]bool
 	floats  bool
@@ -33,6 +36,7 @@ func (l *loader) fail(name, format string, args ...any) {
 
 // load fills m's weights.
 func (l *loader) load(m *Model) error {
+	l.packed = map[string][]*kernel.Matrix{}
 	for _, l.packing = range []bool{false, true} {
 		if l.packing {
 			var err error
@@ -52,7 +56,7 @@ func (l *loader) load(m *Model) error {
 			}
 		}
 	}
-	m.arena = l.arena
+	m.arena, m.packed = l.arena, l.packed
 	m.weights.floats, m.weights.quantized = l.floats, l.quants
 	return nil
 }
@@ -61,21 +65,10 @@ func (l *loader) load(m *Model) error {
 func (l *loader) walk(m *Model) {
 	c := l.config
 	w := &m.weights
-	e := l.file.Tensor("token_embd.weight")
-	if e == nil || len(e.Shape) != 2 {
-		l.fail("token_embd.weight", "is missing or not a matrix")
+	if l.embedding(w); l.err != nil {
 		return
 	}
-	if c.Vocab = e.Shape[1]; c.Vocab > maxVocab {
-		l.fail(e.Name, "%d tokens are too many, limit %d", c.Vocab, maxVocab)
-		return
-	}
-	w.embedding = l.take("token_embd.weight", 0, c.Vocab, c.Vocab, c.Dim)
-	w.output = w.embedding
-	if l.file.Tensor("output.weight") != nil {
-		w.output = l.take("output.weight", 0, c.Vocab, c.Vocab, c.Dim)
-	}
-	w.norm = l.floatsOf("output_norm.weight", c.Dim)
+	l.output(w)
 	w.layers = w.layers[:0]
 	for i := range c.Layers {
 		if l.err != nil {
@@ -87,13 +80,10 @@ func (l *loader) walk(m *Model) {
 	}
 	for i := range c.ropes {
 		p := &c.ropes[i]
-		var factors []float32
-		if p.factors != "" && l.file.Tensor(p.factors) != nil {
-			factors = l.floatsOf(p.factors, c.rotary/2)
-			for _, f := range factors {
-				if !(f > 0) {
-					l.fail(p.factors, "holds %g, want positive numbers", f)
-				}
+		factors := l.factors(p)
+		for _, f := range factors {
+			if !(f > 0) {
+				l.fail(p.factors, "holds %g, want positive numbers", f)
 			}
 		}
 		if l.packing && l.err == nil {
@@ -106,6 +96,39 @@ func (l *loader) walk(m *Model) {
 		l.used["rope_factors_short.weight"] = true
 		l.used["rope_factors_long.weight"] = true
 	}
+}
+
+// embedding takes the matrix that has a row for every token.
+func (l *loader) embedding(w *weights) {
+	c := l.config
+	e := l.header.Tensor("token_embd.weight")
+	if e == nil || len(e.Shape) != 2 {
+		l.fail("token_embd.weight", "is missing or not a matrix")
+		return
+	}
+	if c.Vocab = e.Shape[1]; c.Vocab > maxVocab {
+		l.fail(e.Name, "%d tokens are too many, limit %d", c.Vocab, maxVocab)
+		return
+	}
+	w.embedding = l.take("token_embd.weight", 0, c.Vocab, c.Vocab, c.Dim)
+}
+
+// output takes what follows the layers, after the embedding.
+func (l *loader) output(w *weights) {
+	c := l.config
+	w.output = w.embedding
+	if l.header.Tensor("output.weight") != nil {
+		w.output = l.take("output.weight", 0, c.Vocab, c.Vocab, c.Dim)
+	}
+	w.norm = l.floatsOf("output_norm.weight", c.Dim)
+}
+
+// factors returns the numbers that divide the frequencies of p, or nil.
+func (l *loader) factors(p *rope) []float32 {
+	if p.factors == "" || l.header.Tensor(p.factors) == nil {
+		return nil
+	}
+	return l.floatsOf(p.factors, l.config.rotary/2)
 }
 
 // failRope says why rotary angles are out of bounds.
@@ -126,7 +149,7 @@ func (l *loader) vector(i int, name string, n int) []float32 {
 
 // optional is vector, or nil if the file has no such tensor.
 func (l *loader) optional(i int, name string, n int) []float32 {
-	if l.file.Tensor(layerName(i, name)) == nil {
+	if l.header.Tensor(layerName(i, name)) == nil {
 		return nil
 	}
 	return l.vector(i, name, n)
@@ -152,7 +175,7 @@ func (l *loader) failMissing(name string) {
 const notFinite = "holds a NaN or an infinity"
 
 func (l *loader) floatsOf(name string, n int) []float32 {
-	t := l.file.Tensor(name)
+	t := l.header.Tensor(name)
 	l.used[name] = true
 	switch {
 	case t == nil:
@@ -164,6 +187,10 @@ func (l *loader) floatsOf(name string, n int) []float32 {
 	case t.Type != gguf.F32 && t.Type != gguf.F16 && t.Type != gguf.BF16:
 		l.fail(name, "has type %v, want F32, F16 or BF16", t.Type)
 		return nil
+	case l.parts != nil:
+		v := make([]float32, n)
+		l.parts[&v[0]] = Part{Tensor: t, Rows: 1, Cols: n}
+		return v
 	case !l.packing:
 		return nil
 	}
@@ -180,7 +207,7 @@ func (l *loader) floatsOf(name string, n int) []float32 {
 
 // take checks a tensor of all rows by cols and packs n of its rows.
 func (l *loader) take(name string, first, n, all, cols int) *kernel.Matrix {
-	t := l.file.Tensor(name)
+	t := l.header.Tensor(name)
 	l.used[name] = true
 	if t == nil {
 		l.failMissing(name)
@@ -199,6 +226,11 @@ func (l *loader) take(name string, first, n, all, cols int) *kernel.Matrix {
 		l.fail(name, "has rows of %d elements, type %v needs a multiple of %d", cols, t.Type, format.Granule())
 		return nil
 	}
+	if l.parts != nil {
+		m := &kernel.Matrix{Rows: n, Cols: cols, Format: format}
+		l.parts[m] = Part{Tensor: t, First: first, Rows: n, Cols: cols}
+		return m
+	}
 	if !l.packing {
 		l.total += arenaSize(kernel.MatrixBytes(format, n, cols))
 		return nil
@@ -214,6 +246,7 @@ func (l *loader) take(name string, first, n, all, cols int) *kernel.Matrix {
 		l.quants = true
 	}
 	l.pack(m, t, first)
+	l.packed[name] = append(l.packed[name], m)
 	return m
 }
 

@@ -37,6 +37,7 @@ type Model struct {
 	kernel  *kernel.Kernel
 	pool    *pool.Pool
 	weights weights
+	packed  map[string][]*kernel.Matrix // the matrices of weights by their tensors, in the order of the rows
 	arena   *arena
 	state   *state
 	cache   cache
@@ -92,16 +93,12 @@ func (e *FileError) Error() string {
 
 // Load reads and packs the weights of f, which may be closed afterwards.
 func Load(f *gguf.File, opt Options) (*Model, error) {
-	name, ok := f.String("general.architecture")
-	if !ok {
-		return nil, &FileError{"metadata general.architecture", "is missing, so that the file does not say what model it holds", false}
-	}
-	arch, err := architectureOf(name)
-	if err != nil {
-		return nil, err
-	}
 	if opt.Threads < 0 || opt.Threads > 1024 || opt.Context < 0 || opt.Context > MaxContext {
 		return nil, fmt.Errorf("threads %d or context %d out of range", opt.Threads, opt.Context)
+	}
+	arch, c, err := configOf(f, opt.Context)
+	if err != nil {
+		return nil, err
 	}
 	if opt.Threads == 0 {
 		opt.Threads = runtime.GOMAXPROCS(0)
@@ -110,12 +107,8 @@ func Load(f *gguf.File, opt Options) (*Model, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := readConfig(f, arch, opt.Context)
-	if err != nil {
-		return nil, err
-	}
 	m := &Model{config: c, arch: arch, kernel: k}
-	l := &loader{file: f, config: c, threads: opt.Threads}
+	l := &loader{header: f, file: f, config: c, threads: opt.Threads}
 	if err := l.load(m); err != nil {
 		l.arena.free()
 		return nil, err

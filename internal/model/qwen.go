@@ -1,7 +1,5 @@
 package model
 
-import "github.com/avalnetwork/aval/internal/kernel"
-
 // Qwen2 (Yang et al. 2024) is Llama with biases of q, k and v. Qwen3 (2025) has
 // none, and norms each head of q and k.
 
@@ -21,6 +19,6 @@ func qwen3Layer(p *pass, l *layer) {
 	p.attend(l)
 	p.addProduct(l.wo, l.bo, p.attended)
 	p.norm(l.ffnNorm)
-	p.gated(l, kernel.GateSiLU)
+	p.gated(l, p.model.config.gate)
 	p.addProduct(l.down, nil, p.feedForward)
 }

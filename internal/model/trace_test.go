@@ -12,6 +12,7 @@ import (
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/kernel"
 	"github.com/avalnetwork/aval/internal/model"
+	"github.com/avalnetwork/aval/internal/testmodel"
 	"github.com/avalnetwork/aval/internal/trace"
 )
 
@@ -257,11 +258,11 @@ func TestTraceNotFinite(t *testing.T) {
 // TestCells computes cells of every architecture alone, from the states of a
 // run, and compares their bits with it.
 func TestCells(t *testing.T) {
-	dir, text := folder(t), synthText()
-	for i := range synths {
-		y := &synths[i]
-		t.Run(y.name, func(t *testing.T) {
-			f, err := gguf.Open(y.write(t, dir, false))
+	dir, text := folder(t), testmodel.Text()
+	for i := range testmodel.Models {
+		y := &testmodel.Models[i]
+		t.Run(y.Name, func(t *testing.T) {
+			f, err := gguf.Open(write(t, y, dir, false))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -273,20 +274,20 @@ func TestCells(t *testing.T) {
 			defer m.Close()
 			s := m.NewSequence()
 			seen, logits := visited(t, m, s, text)
-			for l := range y.layers {
+			for l := range y.Layers {
 				cells(t, m, s, seen, text, l, []int{0, 1, 2, 7, 20, 21, 22, 39})
 				cells(t, m, s, seen, text, l, []int{(l * 11) % 40})
 			}
 			var x []float32
 			for _, p := range []int{3, 30, 39} {
-				x = append(x, seen.x[[2]int{y.layers - 1, p}]...)
+				x = append(x, seen.x[[2]int{y.Layers - 1, p}]...)
 			}
-			got := make([]float32, 3*synthVocab)
+			got := make([]float32, 3*testmodel.Vocab)
 			if err := m.Outputs(got, x); err != nil {
 				t.Fatal(err)
 			}
 			for i, p := range []int{3, 30, 39} {
-				if n := equalBits(got[i*synthVocab:][:synthVocab], logits[p*synthVocab:][:synthVocab]); n != 0 {
+				if n := equalBits(got[i*testmodel.Vocab:][:testmodel.Vocab], logits[p*testmodel.Vocab:][:testmodel.Vocab]); n != 0 {
 					t.Errorf("position %d: %d logits differ", p, n)
 				}
 			}

@@ -153,14 +153,7 @@ func (s *Sampler) adjust(logits []float32, history []int32) ([]float32, error) {
 }
 
 func (s *Sampler) window(history []int32) []int32 {
-	n := s.params.RepeatLastN
-	if n == 0 {
-		n = DefaultRepeatLastN
-	}
-	if n < 0 || n > len(history) {
-		return history
-	}
-	return history[len(history)-n:]
+	return history[len(history)-s.params.Window(len(history)):]
 }
 
 // penalise changes the logit of a token that occurs n > 0 times in the window.

@@ -1,0 +1,294 @@
+package dispute
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/fingerprint"
+	"github.com/avalnetwork/aval/internal/model"
+	"github.com/avalnetwork/aval/internal/operation"
+	"github.com/avalnetwork/aval/internal/sample"
+	"github.com/avalnetwork/aval/internal/trace"
+	"github.com/avalnetwork/aval/receipt"
+)
+
+// receiptRun is the run of a real receipt.
+type receiptRun struct {
+	claim  Claim
+	claims receipt.Claims
+}
+
+// NewRun makes the referee's view of a receipt, whose signature it checks.
+func NewRun(r receipt.Receipt) (Run, error) {
+	if err := r.Verify(); err != nil {
+		return nil, err
+	}
+	c := r.Claims()
+	return &receiptRun{
+		claim:  Claim{Receipt: r.Hash(), Key: c.Key, Prompt: c.PromptTokens, Drawn: c.OutputTokens, Trace: c.Trace},
+		claims: c,
+	}, nil
+}
+
+func (r *receiptRun) Claim() Claim { return r.claim }
+
+// Description is what a cell's plan follows from, with proofs: section 3 of
+// spec/dispute.md.
+type Description struct {
+	_     struct{} `cbor:",toarray"`
+	Model []byte   // the header, by a fingerprint.Proof for HeaderRequest
+	// Opening shows, of a cell of layer 0, the token; of an output cell, the
+	// bias and the extra parameters if the receipt has them, and the prompt if
+	// the seed depends on it. It is nil if it would show nothing.
+	Opening *receipt.Opening
+}
+
+// HeaderRequest is what the proof of a model's header for a cell shows: what
+// [operation.PlanLayer] and [operation.PlanOutput] read.
+func HeaderRequest(arch string, c Cell) fingerprint.Request {
+	q := fingerprint.Request{Keys: []string{"general.architecture"}, KeyPrefixes: []string{arch + "."}}
+	if c.Output {
+		q.Tensors = []string{"output.weight", "output_norm.weight", "token_embd.weight"}
+		return q
+	}
+	q.TensorPrefixes = []string{fmt.Sprintf("blk.%d.", c.Layer)}
+	q.Tensors = []string{"rope_factors_long.weight", "rope_factors_short.weight", "rope_freqs.weight"}
+	if c.Layer == 0 {
+		q.Tensors = append(q.Tensors, "token_embd.weight")
+	}
+	return q
+}
+
+func (r *receiptRun) facts(proof []byte) (*fingerprint.Facts, error) {
+	p, err := fingerprint.Decode(proof)
+	if err != nil {
+		return nil, err
+	}
+	return p.Verify(r.claims.Model)
+}
+
+// minContext is the context of models whose files name less, unless the
+// receipt says otherwise (spec/receipt.md, section 3).
+const minContext = 512
+
+// Context is the number of positions that a sequence of a receipt's run may
+// have, as package model takes it: 0 for what the file names.
+func Context(c *receipt.Claims, h model.Metadata) int {
+	if n := c.Params.Context; n != 0 {
+		return n
+	}
+	var arch string
+	if v, ok := h.Value("general.architecture"); ok {
+		arch, _ = v.Text()
+	}
+	if v, ok := h.Value(arch + ".context_length"); ok {
+		if n, ok := v.Uint(); ok && n < minContext {
+			return minContext
+		}
+	}
+	return 0
+}
+
+// Plan is that of package operation.
+func (r *receiptRun) Plan(c Cell, description []byte) (Plan, Shape, error) {
+	var d Description
+	if err := canon.Unmarshal(description, &d); err != nil {
+		return nil, Shape{}, err
+	}
+	facts, err := r.facts(d.Model)
+	if err != nil {
+		return nil, Shape{}, err
+	}
+	context := Context(&r.claims, facts)
+	m, err := model.Describe(facts, context)
+	if err != nil {
+		return nil, Shape{}, err
+	}
+	if n := r.claim.Positions(); n > m.Limit {
+		return nil, Shape{}, fmt.Errorf("%w: %d positions, the model has at most %d", ErrImpossible, n, m.Limit)
+	}
+	var p *operation.Plan
+	if c.Output {
+		p, err = r.output(c, facts, context, m, &d)
+	} else {
+		p, err = r.layer(c, facts, context, m, &d)
+	}
+	// What the proof leaves open, it says only afterwards.
+	if open := facts.Err(); open != nil {
+		err = open
+	}
+	if err != nil {
+		return nil, Shape{}, err
+	}
+	tiles := func(numbers, size int) int { return (numbers*size + trace.Tile - 1) / trace.Tile }
+	s := m.StateShape()
+	return p, Shape{m.Layers, tiles(s.X, 4), tiles(s.KV, 2)}, nil
+}
+
+func (r *receiptRun) layer(c Cell, h model.Header, context int, m *model.Description, d *Description) (*operation.Plan, error) {
+	cell := operation.LayerCell{Layer: c.Layer, Position: c.Position}
+	if c.Layer == 0 {
+		id, err := r.ids(c.Position, c.Position+1, d.Opening)
+		if err != nil {
+			return nil, err
+		}
+		e, err := m.Embedding()
+		if err != nil {
+			return nil, err
+		}
+		if int(id[0]) >= e.Rows {
+			return nil, fmt.Errorf("%w: token %d is not in the vocabulary of %d", ErrImpossible, id[0], e.Rows)
+		}
+		cell.Token = id[0]
+	} else if d.Opening != nil {
+		return nil, errors.New("an opening that is not needed")
+	}
+	return operation.PlanLayer(h, context, cell)
+}
+
+func (r *receiptRun) output(c Cell, h model.Header, context int, m *model.Description, d *Description) (*operation.Plan, error) {
+	o, err := r.parameters(d.Opening)
+	if err != nil {
+		return nil, err
+	}
+	cell := operation.OutputCell{Index: c.Position, Prompt: r.claim.Prompt, Params: SampleParams(&r.claims, o)}
+	cell.Masked = o.Extra != nil && o.Extra.Extra.Grammar != nil
+	_, matrix, err := m.Output()
+	if err != nil {
+		return nil, err
+	}
+	for id := range cell.Params.LogitBias {
+		if int(id) >= matrix.Rows {
+			return nil, fmt.Errorf("%w: a bias of token %d, the vocabulary has %d", ErrImpossible, id, matrix.Rows)
+		}
+	}
+	return operation.PlanOutput(h, context, cell)
+}
+
+// OutputParts is what the Opening of the [Description] of an output cell shows.
+func OutputParts(c *receipt.Claims) (p receipt.Part) {
+	if c.Params.Bias {
+		p |= receipt.PartBias
+	}
+	if c.Params.Extra {
+		p |= receipt.PartExtra
+	}
+	if !c.Params.Greedy() && c.Seed.Kind != receipt.SeedSelf {
+		p |= receipt.PartPrompt
+	}
+	return p
+}
+
+// parameters checks the opening of an output cell.
+func (r *receiptRun) parameters(o *receipt.Opening) (*receipt.Opening, error) {
+	want := OutputParts(&r.claims)
+	if o == nil {
+		o = &receipt.Opening{}
+		if want != 0 {
+			return nil, errors.New("the opening of the parameters is missing")
+		}
+		return o, nil
+	}
+	if o.Parts() != want || want == 0 || len(o.PromptRanges)+len(o.OutputRanges) > 0 {
+		return nil, errors.New("the opening shows other parts than those that are needed")
+	}
+	return o, r.opened(o)
+}
+
+// opened checks whatever an opening shows against the receipt.
+func (r *receiptRun) opened(o *receipt.Opening) error {
+	for _, c := range o.Check(&r.claims) {
+		if !c.Passed() {
+			return fmt.Errorf("the opening: %s", c)
+		}
+	}
+	return nil
+}
+
+// SampleParams is how a run draws its tokens. The opening shows what
+// [OutputParts] names.
+func SampleParams(c *receipt.Claims, o *receipt.Opening) sample.Params {
+	p := sample.Params{
+		Temperature: c.Params.Temperature, TopK: c.Params.TopK, TopP: c.Params.TopP, MinP: c.Params.MinP,
+		RepeatPenalty: c.Params.RepeatPenalty, FrequencyPenalty: c.Params.FrequencyPenalty,
+		PresencePenalty: c.Params.PresencePenalty, RepeatLastN: c.Params.RepeatLastN,
+	}
+	if o.Bias != nil {
+		p.LogitBias = o.Bias.Bias
+	}
+	if !c.Params.Greedy() {
+		var prompt []int32
+		if o.Prompt != nil {
+			prompt = o.Prompt.IDs
+		}
+		p.Seed = c.Seed.Derive(prompt)
+	}
+	return p
+}
+
+// Tokens opens ids: those asked for, in a range of the prompt, or of the drawn
+// ids, or one of each.
+func (r *receiptRun) Tokens(from, to int, opening []byte) ([]byte, error) {
+	var o receipt.Opening
+	if err := canon.Unmarshal(opening, &o); err != nil {
+		return nil, err
+	}
+	ids, err := r.ids(from, to, &o)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, 0, 4*len(ids))
+	for _, id := range ids {
+		b = binary.LittleEndian.AppendUint32(b, uint32(id))
+	}
+	return b, nil
+}
+
+func (r *receiptRun) ids(from, to int, o *receipt.Opening) ([]int32, error) {
+	if o == nil || o.Parts() != 0 {
+		return nil, errors.New("want an opening of ranges of ids, and of nothing else")
+	}
+	var ids []int32
+	for _, part := range []struct {
+		ranges []receipt.Range
+		from   int
+		to     int
+	}{
+		{o.PromptRanges, from, min(to, r.claim.Prompt)},
+		{o.OutputRanges, max(from-r.claim.Prompt, 0), to - r.claim.Prompt},
+	} {
+		want := 0
+		if part.from < part.to {
+			want = 1
+		}
+		if len(part.ranges) != want {
+			return nil, fmt.Errorf("%d ranges of ids, want %d", len(part.ranges), want)
+		}
+		for _, x := range part.ranges {
+			if x.From != part.from || len(x.IDs) != part.to-part.from {
+				return nil, fmt.Errorf("%d ids from %d on, want %d from %d on", len(x.IDs), x.From, part.to-part.from, part.from)
+			}
+			ids = append(ids, x.IDs...)
+		}
+	}
+	return ids, r.opened(o)
+}
+
+// Tiles opens tiles of the model.
+func (r *receiptRun) Tiles(tensor string, from, to int, proof []byte) ([]byte, error) {
+	facts, err := r.facts(proof)
+	if err != nil {
+		return nil, err
+	}
+	var b []byte
+	for i := from; i < to; i++ {
+		tile, ok := facts.Tile(tensor, i)
+		if !ok {
+			return nil, errors.Join(fmt.Errorf("tile %d is not shown", i), facts.Err())
+		}
+		b = append(b, tile...)
+	}
+	return b, nil
+}
