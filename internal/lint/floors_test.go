@@ -15,7 +15,7 @@ import (
 var floors = [][]string{
 	{"internal/canon", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint", "spec/vectors"},
 	{"gguf", "receipt", "internal/kernel", "internal/trace"},
-	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja"},
+	{"internal/fingerprint", "internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja"},
 	{"internal/model", "internal/chat", "internal/sample"},
 	{"internal/engine"},
 	{"internal/audit", "internal/store"},
