@@ -3,6 +3,7 @@ package engine
 import (
 	"unicode/utf8"
 
+	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/kernel"
 	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/token"
@@ -17,6 +18,7 @@ type words struct {
 func newWords(t *token.Tokenizer, vocab int) *words { return &words{t, make([]string, vocab)} }
 
 func (w *words) endOfGeneration(id int32) bool { return w.EOG(id) }
+func (w *words) again() vocabulary             { return newWords(w.Tokenizer, len(w.texts)) }
 func (w *words) newStream() stream             { return &textStream{words: w, stream: w.NewStream()} }
 
 // textStream is a token.Stream that does not make the same string twice.
@@ -62,11 +64,12 @@ func (m *loadedModel) context() int          { return m.model.Limit() }
 func (m *loadedModel) trained() int          { return m.model.Config().Context }
 func (m *loadedModel) vocab() int            { return m.model.Config().Vocab }
 func (m *loadedModel) dim() int              { return m.model.Config().Dim }
+func (m *loadedModel) layers() int           { return m.model.Config().Layers }
 
 // sequenceBytes counts whole pages, which is how sequences take memory.
-func (m *loadedModel) sequenceBytes(n int) int64 {
-	pages := (n + kernel.PageLen - 1) / kernel.PageLen
-	return int64(pages) * kernel.PageLen * int64(m.model.PositionBytes())
+func (m *loadedModel) sequenceBytes(n, traced int) int64 {
+	pages := func(n int) int64 { return int64((n+kernel.PageLen-1)/kernel.PageLen) * kernel.PageLen }
+	return pages(n)*int64(m.model.PositionBytes()) + pages(traced)*int64(m.layers())*canon.Size
 }
 
 func (m *loadedModel) forward(steps []step) error {
@@ -74,7 +77,7 @@ func (m *loadedModel) forward(steps []step) error {
 	for _, s := range steps {
 		m.steps = append(m.steps, model.Step{
 			Seq: s.seq.(loadedSequence).Sequence, Tokens: s.tokens,
-			Want: s.want, Logits: s.logits, Embedding: s.embedding,
+			Want: s.want, Logits: s.logits, Embedding: s.embedding, Trace: s.trace,
 		})
 	}
 	err := m.model.Forward(m.steps)

@@ -1,6 +1,9 @@
 package engine
 
-import "github.com/avalnetwork/aval/internal/grammar"
+import (
+	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/grammar"
+)
 
 // The machine sees a model through these interfaces, so that scheduling is
 // tested on a model that computes nothing. model.go adapts the real one.
@@ -9,8 +12,10 @@ import "github.com/avalnetwork/aval/internal/grammar"
 // of the positions it has read.
 type sequence interface {
 	Len() int
-	Truncate(n int)      // forget positions n and above
-	Fork(n int) sequence // a new sequence with the first n positions
+	Truncate(n int)       // forget positions n and above
+	Fork(n int) sequence  // a new sequence with the first n positions
+	Traced() int          // positions, from the first on, whose states are hashed
+	States() []canon.Hash // all hashes, [layers][Len()], if all positions have them
 	Close()
 }
 
@@ -21,6 +26,7 @@ type step struct {
 	want      int       // logits wanted: of the last 0 or 1 tokens
 	logits    []float32 // want × vocabulary, filled by forward
 	embedding []float32 // if not nil, filled with the pooled hidden state
+	trace     bool      // hash the states; all positions before must be traced
 }
 
 // backend computes. forward must give each step the bits it would give it
@@ -32,7 +38,10 @@ type backend interface {
 	trained() int // positions the model was trained for
 	vocab() int
 	dim() int
-	sequenceBytes(n int) int64 // memory of a sequence with n positions
+	layers() int
+	// sequenceBytes is the memory of a sequence of n positions, the first of
+	// them traced.
+	sequenceBytes(n, traced int) int64
 }
 
 // stream turns tokens into text, whole UTF-8 characters only.
@@ -45,6 +54,7 @@ type stream interface {
 type vocabulary interface {
 	endOfGeneration(id int32) bool
 	newStream() stream
+	again() vocabulary // the same, for another goroutine
 }
 
 // constraint says which tokens may come next and follows those that do: a

@@ -9,14 +9,27 @@ const minReuse = 4
 type prefixCache struct {
 	limit   int64
 	bytes   int64
-	cost    func(positions int) int64
+	cost    func(positions, traced int) int64
 	entries []*cached // least recently used first
 }
 
 // cached is an idle sequence; its positions are exactly those of ids.
 type cached struct {
-	seq sequence
-	ids []int32
+	seq    sequence
+	ids    []int32
+	traced int // of ids, those whose states are hashed
+	bytes  int64
+}
+
+// usable returns how many tokens of a prompt the entry spares: for a request
+// with a trace, only those that have one.
+func (e *cached) usable(prompt []int32, trace bool) int {
+	// The last token is never shared, as its logits are needed.
+	n := common(e.ids, prompt[:len(prompt)-1])
+	if trace {
+		n = min(n, e.traced)
+	}
+	return n
 }
 
 // common returns the length of the longest common prefix.
@@ -30,12 +43,11 @@ func common(a, b []int32) int {
 	return n
 }
 
-// best returns the entry that shares most of the prompt. The last token of
-// the prompt is never shared, as its logits are needed.
-func (c *prefixCache) best(prompt []int32) (index, n int) {
+// best returns the entry that spares most of the prompt.
+func (c *prefixCache) best(prompt []int32, trace bool) (index, n int) {
 	index = -1
 	for i, e := range c.entries {
-		if k := common(e.ids, prompt[:len(prompt)-1]); k >= minReuse && k >= n {
+		if k := e.usable(prompt, trace); k >= minReuse && k >= n {
 			index, n = i, k
 		}
 	}
@@ -45,15 +57,15 @@ func (c *prefixCache) best(prompt []int32) (index, n int) {
 // take returns a sequence that holds the first n tokens of the prompt, or nil.
 // An entry that is a prefix of the prompt is handed over; of any other a copy
 // is made, and it stays.
-func (c *prefixCache) take(prompt []int32) (sequence, int) {
-	i, n := c.best(prompt)
+func (c *prefixCache) take(prompt []int32, trace bool) (sequence, int) {
+	i, n := c.best(prompt, trace)
 	if i < 0 {
 		return nil, 0
 	}
 	e := c.entries[i]
 	c.entries = append(c.entries[:i], c.entries[i+1:]...)
 	if n == len(e.ids) {
-		c.bytes -= c.cost(n)
+		c.bytes -= e.bytes
 		return e.seq, n
 	}
 	c.entries = append(c.entries, e)
@@ -62,7 +74,9 @@ func (c *prefixCache) take(prompt []int32) (sequence, int) {
 
 // put takes a sequence over.
 func (c *prefixCache) put(seq sequence, ids []int32) {
-	if len(ids) < minReuse || c.cost(len(ids)) > c.limit {
+	n := &cached{seq: seq, ids: ids, traced: seq.Traced()}
+	n.bytes = c.cost(len(ids), n.traced)
+	if len(ids) < minReuse || n.bytes > c.limit {
 		seq.Close()
 		return
 	}
@@ -70,12 +84,12 @@ func (c *prefixCache) put(seq sequence, ids []int32) {
 	for _, e := range c.entries {
 		k := common(e.ids, ids)
 		switch {
-		case k == len(ids) && seq != nil: // e already says it all
+		case k == len(ids) && e.traced >= n.traced && seq != nil: // e already says it all
 			seq.Close()
 			seq = nil
 			kept = append(kept, e)
-		case k == len(e.ids):
-			c.bytes -= c.cost(k)
+		case k == len(e.ids) && n.traced >= e.traced:
+			c.bytes -= e.bytes
 			e.seq.Close()
 		default:
 			kept = append(kept, e)
@@ -86,8 +100,8 @@ func (c *prefixCache) put(seq sequence, ids []int32) {
 	if seq == nil {
 		return
 	}
-	c.entries = append(c.entries, &cached{seq: seq, ids: ids})
-	c.bytes += c.cost(len(ids))
+	c.entries = append(c.entries, n)
+	c.bytes += n.bytes
 	for c.bytes > c.limit {
 		c.evict()
 	}
@@ -97,7 +111,7 @@ func (c *prefixCache) put(seq sequence, ids []int32) {
 func (c *prefixCache) evict() {
 	e := c.entries[0]
 	c.entries = append(c.entries[:0], c.entries[1:]...)
-	c.bytes -= c.cost(len(e.ids))
+	c.bytes -= e.bytes
 	e.seq.Close()
 }
 

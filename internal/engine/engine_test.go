@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/avalnetwork/aval/internal/trace"
 )
 
 func startFake(t *testing.T, m backend, opt Options) *Engine {
@@ -42,6 +45,15 @@ func TestConcurrentRequests(t *testing.T) {
 			}
 			if diff := cmp.Diff(alone(model, r, 60), *got, sameAnswer); diff != "" {
 				t.Errorf("request %d: alone (-) and together (+):\n%s", i, diff)
+			}
+			if r.Trace {
+				read := append(slices.Clone(r.Prompt), got.Drawn()...)
+				want, err := trace.NewTree(fakeStates(read[:len(read)-1]), 2, len(read)-1)
+				if err != nil || !want.Equal(got.Trace) {
+					t.Errorf("request %d: another trace (%v)", i, err)
+				}
+			} else if got.Trace != nil {
+				t.Errorf("request %d: a trace that was not asked for", i)
 			}
 			if text.String() != got.Text {
 				t.Errorf("request %d: events say %q, result %q", i, text.String(), got.Text)

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/grammar"
 	"github.com/avalnetwork/aval/internal/sample"
 )
@@ -31,6 +32,7 @@ type fakeModel struct {
 type fakeSequence struct {
 	model  *fakeModel
 	ids    []int32
+	traced int
 	closed bool
 }
 
@@ -43,12 +45,35 @@ func (m *fakeModel) newSequence() sequence {
 
 func (s *fakeSequence) Len() int { s.live(); return len(s.ids) }
 
-func (s *fakeSequence) Truncate(n int) { s.live(); s.ids = s.ids[:n] }
+func (s *fakeSequence) Truncate(n int) {
+	s.live()
+	s.ids, s.traced = s.ids[:n], min(s.traced, n)
+}
+
+func (s *fakeSequence) Traced() int { s.live(); return s.traced }
+
+// States are functions of layer and tokens.
+func (s *fakeSequence) States() []canon.Hash {
+	if s.traced != len(s.ids) {
+		panic("engine: test: the states of a sequence that is not traced")
+	}
+	return fakeStates(s.ids)
+}
+
+func fakeStates(ids []int32) []canon.Hash {
+	var h []canon.Hash
+	for l := range 2 {
+		for p := range ids {
+			h = append(h, canon.Leaf(fmt.Append(nil, l, ids[:p+1])))
+		}
+	}
+	return h
+}
 
 func (s *fakeSequence) Fork(n int) sequence {
 	s.live()
 	f := s.model.newSequence().(*fakeSequence)
-	f.ids = slices.Clone(s.ids[:n])
+	f.ids, f.traced = slices.Clone(s.ids[:n]), min(s.traced, n)
 	return f
 }
 
@@ -66,11 +91,12 @@ func (s *fakeSequence) live() {
 	}
 }
 
-func (m *fakeModel) context() int              { return m.ctx }
-func (m *fakeModel) trained() int              { return 2 * m.ctx }
-func (m *fakeModel) vocab() int                { return len(fakePieces) }
-func (m *fakeModel) dim() int                  { return 2 }
-func (m *fakeModel) sequenceBytes(n int) int64 { return int64(n) }
+func (m *fakeModel) context() int                      { return m.ctx }
+func (m *fakeModel) trained() int                      { return 2 * m.ctx }
+func (m *fakeModel) vocab() int                        { return len(fakePieces) }
+func (m *fakeModel) dim() int                          { return 2 }
+func (m *fakeModel) layers() int                       { return 2 }
+func (m *fakeModel) sequenceBytes(n, traced int) int64 { return int64(n + traced) }
 
 func (m *fakeModel) forward(steps []step) error {
 	if m.check != nil {
@@ -84,7 +110,13 @@ func (m *fakeModel) forward(steps []step) error {
 			panic("engine: test: bad step")
 		}
 		seen[s] = true
+		if st.trace && s.traced != len(s.ids) {
+			panic("engine: test: a trace that begins in the middle")
+		}
 		s.ids = append(s.ids, st.tokens...)
+		if st.trace {
+			s.traced = len(s.ids)
+		}
 		if m.broken != nil {
 			if err := m.broken(s.ids); err != nil {
 				return err
@@ -131,6 +163,7 @@ type fakeWords struct{}
 
 func (fakeWords) endOfGeneration(id int32) bool { return id == 0 }
 func (fakeWords) newStream() stream             { return &fakeStream{} }
+func (fakeWords) again() vocabulary             { return fakeWords{} }
 
 // fakeStream holds an incomplete character back, and replaces what is none.
 type fakeStream struct{ held string }

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"strings"
+
+	"github.com/avalnetwork/aval/internal/trace"
 )
 
 // Generate answers one request. on, if not nil, is called for each token, in
@@ -78,6 +80,11 @@ func (e *Engine) do(ctx context.Context, r *Request, embed []float32, on func(Ev
 	res, err = &t.mail.result, t.mail.err
 	if onErr != nil {
 		res.Stop, err = StopCancelled, onErr
+	}
+	if states := t.mail.states; states != nil && err == nil {
+		// Here, as the owner has others to serve.
+		layers := e.backend.layers()
+		res.Trace, err = trace.NewTree(states, layers, len(states)/layers)
 	}
 	return res, res.Stop == StopCancelled, err
 }

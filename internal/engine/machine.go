@@ -146,7 +146,7 @@ func (m *machine) plan() {
 
 // part adds the next n tokens of a task to the step at hand.
 func (m *machine) part(t *task, n int) {
-	s := step{seq: t.seq, tokens: t.ids[t.fed : t.fed+n]}
+	s := step{seq: t.seq, tokens: t.ids[t.fed : t.fed+n], trace: t.req.Trace}
 	switch {
 	case t.embed != nil:
 		s.embedding = t.embed
@@ -175,6 +175,9 @@ func (m *machine) advance(t *task, now time.Time) {
 	case err != nil:
 		m.fail(t, err, now)
 	case done:
+		if t.req.Trace {
+			t.states = t.seq.States()
+		}
 		m.retire(t)
 		t.finish(now)
 		m.touched = append(m.touched, t)

@@ -15,7 +15,7 @@ import (
 )
 
 // sameAnswer compares what the user sees, and not where the time went.
-var sameAnswer = cmp.Options{cmpopts.IgnoreFields(Result{}, "Timings"), cmpopts.EquateEmpty()}
+var sameAnswer = cmp.Options{cmpopts.IgnoreFields(Result{}, "Timings", "Trace"), cmpopts.EquateEmpty()}
 
 func randomRequest(rng *rand.Rand, context int) Request {
 	r := Request{
@@ -23,6 +23,7 @@ func randomRequest(rng *rand.Rand, context int) Request {
 		Params:    sample.Params{Seed: rng.Uint64N(4)},
 		User:      string(rune('a' + rng.IntN(3))),
 		IgnoreEOS: rng.IntN(4) == 0,
+		Trace:     rng.IntN(2) == 0,
 	}
 	if rng.IntN(2) == 0 {
 		r.Params.Temperature, r.Params.TopP, r.Params.RepeatPenalty = 1.5, 0.9, 1.1
@@ -87,13 +88,23 @@ func TestAlone(t *testing.T) {
 			if diff := cmp.Diff(want, got, sameAnswer); diff != "" {
 				t.Fatalf("seed %d, request %d: alone (-) and under load (+) differ:\n%s", seed, i, diff)
 			}
+			if n := len(task.ids) - 1; task.req.Trace {
+				if got.EndToken != noToken {
+					n++ // the last token drawn is not read
+				}
+				if diff := cmp.Diff(fakeStates(task.ids[:n]), task.states); diff != "" {
+					t.Fatalf("seed %d, request %d: another trace:\n%s", seed, i, diff)
+				}
+			} else if task.states != nil {
+				t.Fatalf("seed %d, request %d: a trace that was not asked for", seed, i)
+			}
 		}
 		if model.open != len(h.cache.entries) {
 			t.Fatalf("seed %d: %d sequences are open, but %d are cached", seed, model.open, len(h.cache.entries))
 		}
 		total := int64(0)
 		for _, e := range h.cache.entries {
-			total += int64(len(e.ids))
+			total += int64(len(e.ids) + e.traced)
 		}
 		if total != h.cache.bytes || total > h.cache.limit {
 			t.Fatalf("seed %d: the cache holds %d bytes, says %d, limit %d", seed, total, h.cache.bytes, h.cache.limit)
@@ -317,4 +328,31 @@ func (m *quietModel) forward(steps []step) error {
 
 func prefix(whole, start []int32) bool {
 	return len(start) <= len(whole) && slices.Equal(whole[:len(start)], start)
+}
+
+// TestPrefixReuseTraced reuses for a trace only what has one, and keeps it when
+// others read on.
+func TestPrefixReuseTraced(t *testing.T) {
+	model := &fakeModel{ctx: 100}
+	h := newHand(model, Options{})
+	for i, c := range []struct {
+		n, reused int
+		trace     bool
+	}{
+		{40, 0, false},
+		{50, 0, true},   // nothing has a trace yet
+		{60, 50, false}, // takes over what has one
+		{70, 50, true},  // of which the beginning still has
+		{80, 70, true},
+		{30, 29, false},
+	} {
+		task := h.mustAsk(Request{Prompt: prompt(c.n), MaxTokens: 1, IgnoreEOS: true, Trace: c.trace})
+		h.run()
+		if task.err != nil {
+			t.Fatal(task.err)
+		}
+		if got := task.result.Timings.Reused; got != c.reused {
+			t.Errorf("request %d reuses %d tokens, want %d", i, got, c.reused)
+		}
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"sync"
 	"testing"
 
@@ -12,8 +13,10 @@ import (
 
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/grammar"
+	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/sample"
 	"github.com/avalnetwork/aval/internal/testdata"
+	"github.com/avalnetwork/aval/internal/trace"
 )
 
 func openStories(t *testing.T, quant string, opt engine.Options) *engine.Engine {
@@ -164,4 +167,57 @@ func TestDecodeOnModelAllocates(t *testing.T) {
 	if extra := int64(long) - int64(short); extra > 40 {
 		t.Errorf("200 more tokens make %d more allocations; want next to none", extra)
 	}
+}
+
+// TestTraceOnModel holds the trace of an answer to be that of its tokens read
+// in one piece, whoever else is being served and whatever was cached.
+func TestTraceOnModel(t *testing.T) {
+	e := openStories(t, "Q4_K_M", engine.Options{Threads: 2, Slots: 3, Batch: 7, Share: 3})
+	var wg sync.WaitGroup
+	for i := range 12 {
+		wg.Go(func() {
+			text := "Once upon a time there was a little girl"
+			if i%4 == 3 {
+				text = "Once upon a time there was a dog"
+			}
+			ids, err := e.Tokenize(text, true)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			r := engine.Request{
+				Prompt: ids, MaxTokens: 5 + 5*(i%3), Trace: i%3 != 1,
+				Params: sample.Params{Temperature: 1, Seed: uint64(i % 2)},
+			}
+			got, err := e.Generate(t.Context(), r, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if got.Trace == nil != !r.Trace {
+				t.Errorf("request %d: a trace is there: %v", i, got.Trace != nil)
+			}
+			if !r.Trace {
+				return
+			}
+			read := append(slices.Clone(ids), got.Drawn()...)
+			var want *trace.Tree
+			if err := e.Compute(t.Context(), func(m *model.Model) error {
+				s := m.NewSequence()
+				defer s.Close()
+				if err := m.Forward([]model.Step{{Seq: s, Tokens: read[:len(read)-1], Trace: true}}); err != nil {
+					return err
+				}
+				want, err = s.Trace()
+				return err
+			}); err != nil {
+				t.Error(err)
+				return
+			}
+			if !want.Equal(got.Trace) {
+				t.Errorf("request %d: the trace differs from that of one pass", i)
+			}
+		})
+	}
+	wg.Wait()
 }

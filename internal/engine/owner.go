@@ -1,8 +1,11 @@
 package engine
 
 import (
+	"context"
 	"sync"
 	"time"
+
+	"github.com/avalnetwork/aval/internal/canon"
 )
 
 // owner is the one goroutine that may touch a machine, and the door to it.
@@ -18,10 +21,12 @@ type owner struct {
 	abort  error // everything is cancelled with this
 }
 
-// command asks for a task to be added, or, with a reason, to be cancelled.
+// command asks for a task to be added, or, with a reason, to be cancelled; or
+// for a function to be called.
 type command struct {
 	task   *task
 	cancel error
+	call   func()
 }
 
 func newOwner(m *machine, clock func() time.Time) *owner {
@@ -41,6 +46,30 @@ func (o *owner) submit(t *task) error {
 	o.inbox = append(o.inbox, command{task: t})
 	o.cond.Signal()
 	return nil
+}
+
+// call lets f run between two steps, and waits for its end.
+func (o *owner) call(ctx context.Context, f func()) error {
+	done, gone := make(chan struct{}), ctx.Err()
+	o.mu.Lock()
+	if o.closed && gone == nil {
+		gone = ErrClosed
+	}
+	if gone == nil {
+		o.inbox = append(o.inbox, command{call: func() {
+			defer close(done)
+			if ctx.Err() == nil {
+				f()
+			}
+		}})
+		o.cond.Signal()
+	}
+	o.mu.Unlock()
+	if gone != nil {
+		return gone
+	}
+	<-done // f may be under way, so ctx does not end the wait
+	return ctx.Err()
 }
 
 // cancel asks for the end of a task, which its mailbox will report.
@@ -105,6 +134,10 @@ func (o *owner) loop() {
 }
 
 func (o *owner) obey(c command) {
+	if c.call != nil {
+		c.call()
+		return
+	}
 	now := o.clock()
 	if c.cancel != nil {
 		o.machine.cancel(c.task, c.cancel, now)
@@ -136,6 +169,7 @@ type mailbox struct {
 	events []Event
 	done   bool
 	result Result
+	states []canon.Hash // task.states
 	err    error
 }
 
@@ -146,7 +180,7 @@ func (b *mailbox) deliver(t *task) {
 	b.mu.Lock()
 	b.events = append(b.events, t.out...)
 	if t.done {
-		b.done, b.result, b.err = true, t.result, t.err
+		b.done, b.result, b.states, b.err = true, t.result, t.states, t.err
 	}
 	b.mu.Unlock()
 	clear(t.out)

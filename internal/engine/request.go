@@ -1,10 +1,12 @@
 package engine
 
 import (
+	"slices"
 	"time"
 
 	"github.com/avalnetwork/aval/internal/grammar"
 	"github.com/avalnetwork/aval/internal/sample"
+	"github.com/avalnetwork/aval/internal/trace"
 )
 
 // Limits of a request.
@@ -29,6 +31,9 @@ type Request struct {
 	// Logprobs asks for the log probability of each token, and, if more than
 	// 1, for that of the Logprobs-1 most probable ones. 0: none.
 	Logprobs int
+	// Trace asks for the trace of the run, Result.Trace. It changes nothing
+	// else.
+	Trace bool
 	// IgnoreEOS goes on after the model says it is done, for measurements.
 	IgnoreEOS bool
 	// User groups requests for fairness: users take turns in the queue.
@@ -71,7 +76,17 @@ type Result struct {
 	EndToken int32
 	// StopText is the stop string that ended the answer.
 	StopText string
-	Timings  Timings
+	// Trace, if it was asked for, holds the hashes of all states.
+	Trace   *trace.Tree
+	Timings Timings
+}
+
+// Drawn are all tokens drawn, the one that ended the model's turn included.
+func (r *Result) Drawn() []int32 {
+	if r.EndToken == noToken {
+		return r.IDs
+	}
+	return append(slices.Clone(r.IDs), r.EndToken)
 }
 
 // Timings say where the time of a request went.

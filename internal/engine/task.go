@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/sample"
 )
 
@@ -24,6 +25,7 @@ type task struct {
 	// What comes out. The owner empties out after each step.
 	out                     []Event
 	result                  Result
+	states                  []canon.Hash // of the whole run, for its trace
 	err                     error
 	done                    bool
 	arrived, started, first time.Time
@@ -53,16 +55,11 @@ func (t *task) limit(context int) int {
 // start gives the task what it needs to run.
 func (t *task) start(m *machine, now time.Time) error {
 	t.started = now
-	t.ids = make([]int32, len(t.req.Prompt), min(t.limit(m.model.context()), len(t.req.Prompt)+preallocate))
-	copy(t.ids, t.req.Prompt)
+	if err := t.begin(m); err != nil {
+		return err
+	}
 	if t.embed == nil {
-		var err error
-		if t.desk, err = m.newDesk(t.req.Params); err != nil {
-			return err
-		}
-		t.text = m.words.newStream()
-		t.stops.stops = t.req.Stop
-		t.seq, t.fed = m.cache.take(t.ids)
+		t.seq, t.fed = m.cache.take(t.ids, t.req.Trace)
 		t.result.Timings.Reused = t.fed
 	}
 	if t.seq == nil {
@@ -71,27 +68,51 @@ func (t *task) start(m *machine, now time.Time) error {
 	return nil
 }
 
+// begin gives the task what it needs to draw tokens.
+func (t *task) begin(m *machine) error {
+	t.ids = make([]int32, len(t.req.Prompt), min(t.limit(m.model.context()), len(t.req.Prompt)+preallocate))
+	copy(t.ids, t.req.Prompt)
+	if t.embed != nil {
+		return nil
+	}
+	t.text = m.words.newStream()
+	t.stops.stops = t.req.Stop
+	var err error
+	t.desk, err = m.newDesk(t.req.Params)
+	return err
+}
+
 // preallocate is how many answer tokens have room from the start.
 const preallocate = 1024
 
 // draw chooses the next token from the logits and reports whether the task is
 // done.
 func (t *task) draw(m *machine) (bool, error) {
-	if !Finite(t.logits) {
-		return true, ErrNotFinite
+	id, err := t.choose(t.logits)
+	if err != nil {
+		return true, err
+	}
+	return t.accept(m, id)
+}
+
+// choose gives the token that the logits of the last position lead to.
+func (t *task) choose(logits []float32) (int32, error) {
+	if !Finite(logits) {
+		return 0, ErrNotFinite
 	}
 	var allow sample.Mask
 	if t.constraint != nil {
 		var err error
 		if allow, err = t.constraint.Mask(); err != nil {
-			return true, err
+			return 0, err
 		}
 	}
-	i := len(t.ids) - len(t.req.Prompt)
-	id, err := t.sampler.Sample(t.logits, t.ids, i, allow)
-	if err != nil {
-		return true, err
-	}
+	return t.sampler.Sample(logits, t.ids, len(t.ids)-len(t.req.Prompt), allow)
+}
+
+// accept goes on with a token that was chosen and reports whether the task is
+// done.
+func (t *task) accept(m *machine, id int32) (bool, error) {
 	if m.words.endOfGeneration(id) && !t.req.IgnoreEOS {
 		t.result.EndToken = id
 		t.end(StopEOS)

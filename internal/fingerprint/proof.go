@@ -98,7 +98,10 @@ func Decode(data []byte) (*Proof, error) {
 // second way to write an empty list.
 func (w *wireProof) check() error {
 	for _, s := range []*wireSide{&w.Meta, &w.Tensors} {
-		if s.Root == nil || s.Spans == nil || len(s.Spans) > maxSpans {
+		if s.Root == nil || s.Spans == nil {
+			return refuse("a side without root or spans")
+		}
+		if len(s.Spans) > maxSpans {
 			return refuse("%d spans, the limit is %d", len(s.Spans), maxSpans)
 		}
 		for _, x := range s.Spans {

@@ -13,43 +13,53 @@ import (
 // what it shows. Errors are [ErrRoot] for a proof of another model and
 // [ErrProof] for what is no proof.
 func (p *Proof) Verify(root canon.Hash) (*Facts, error) {
-	w := &p.wire
 	f := &Facts{root: root, contents: map[int][]content{}, tiles: map[int][]tiles{}}
-	meta, err := readSide(&f.keys, "metadata", &w.Meta, maxKeys, func(b []byte) (string, metaEntry, error) {
-		var e metaEntry
-		err := canon.Unmarshal(b, &e)
-		if err == nil {
-			err = e.check()
-		}
-		return e.Key, e, err
-	})
+	got, err := p.sides(f)
 	if err != nil {
 		return nil, err
 	}
-	tensors, err := readSide(&f.names, "tensors", &w.Tensors, maxTensors, func(b []byte) (string, tensorFact, error) {
-		var e tensorEntry
-		if err := canon.Unmarshal(b, &e); err != nil {
-			return "", tensorFact{}, err
-		}
-		info, tiling, err := e.tensor()
-		if err != nil {
-			return "", tensorFact{}, err
-		}
-		return e.Name, tensorFact{info, tiling, canon.Hash(e.Root)}, nil
-	})
-	if err != nil {
-		return nil, err
-	}
-	if got := rootOf(meta, f.keys.count, tensors, f.names.count); got != root {
+	if got != root {
 		return nil, fmt.Errorf("fingerprint: %w: its root is %s, want %s", ErrRoot, got, root)
 	}
-	if err := f.readContents(w.Contents); err != nil {
+	if err := f.readContents(p.wire.Contents); err != nil {
 		return nil, err
 	}
-	if err := f.readTiles(w.Tiles); err != nil {
+	if err := f.readTiles(p.wire.Tiles); err != nil {
 		return nil, err
 	}
 	return f, nil
+}
+
+// sides checks the entries of the two trees, and gives the root that they lead
+// to.
+func (p *Proof) sides(f *Facts) (root canon.Hash, err error) {
+	meta, err := readSide(&f.keys, "metadata", &p.wire.Meta, maxKeys, readMeta)
+	if err != nil {
+		return root, err
+	}
+	tensors, err := readSide(&f.names, "tensors", &p.wire.Tensors, maxTensors, readTensor)
+	if err != nil {
+		return root, err
+	}
+	return rootOf(meta, f.keys.count, tensors, f.names.count), nil
+}
+
+func readMeta(b []byte) (key string, e metaEntry, err error) {
+	if err = canon.Unmarshal(b, &e); err == nil {
+		err = e.check()
+	}
+	return e.Key, e, err
+}
+
+func readTensor(b []byte) (name string, t tensorFact, err error) {
+	var e tensorEntry
+	if err := canon.Unmarshal(b, &e); err != nil {
+		return "", t, err
+	}
+	if t.info, t.tiling, err = e.tensor(); err != nil {
+		return "", t, err
+	}
+	return e.Name, tensorFact{t.info, t.tiling, canon.Hash(e.Root)}, nil
 }
 
 // known is what a proof shows of one tree of sorted entries.

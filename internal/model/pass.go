@@ -38,8 +38,8 @@ func (p *pass) forward() {
 	}
 	for i := b.from; i < b.to; i++ {
 		m.arch.layer(p, &m.weights.layers[i])
-		p.watch(i)
 	}
+	p.watchLast()
 	p.logits()
 }
 
@@ -51,28 +51,40 @@ func (p *pass) load() {
 	})
 }
 
-// watch hashes and shows the states after a layer.
-func (p *pass) watch(layer int) {
+// hashState hashes the state of a watched position after a layer.
+func (p *pass) hashState(layer, i int) {
 	c, s, b := p.model.config, p.scratch, p.slot
-	p.worker.Do(len(b.watches), func(i int) {
-		w := &b.watches[i]
-		if w.states == nil {
-			return
-		}
-		at := b.page[w.row]
-		c.exportKV(s.kv, at.data, layer, at.pos)
-		if s.hash = (canon.Hash{}); trace.PutX(s.x, p.state.x[w.row*c.Dim:(w.row+1)*c.Dim]) {
-			s.hash = trace.State(s.x, s.kv)
-		}
-	}, func(i int) {
-		w := &b.watches[i]
-		if w.states != nil {
-			w.states[layer*kernel.PageLen+b.page[w.row].pos] = s.hash
-		}
-		if w.visit != nil {
-			w.visit(layer, w.position, p.state.x[w.row*c.Dim:(w.row+1)*c.Dim])
-		}
-	})
+	w := &b.watches[i]
+	if w.states == nil {
+		return
+	}
+	at := b.page[w.row]
+	c.exportKV(s.kv, at.data, layer, at.pos)
+	if s.hash = (canon.Hash{}); trace.PutX(s.x, p.state.x[w.row*c.Dim:(w.row+1)*c.Dim]) {
+		s.hash = trace.State(s.x, s.kv)
+	}
+}
+
+// commitState keeps the hash and shows the state.
+func (p *pass) commitState(layer, i int) {
+	dim, b := p.model.config.Dim, p.slot
+	w := &b.watches[i]
+	if w.states != nil {
+		w.states[layer*kernel.PageLen+b.page[w.row].pos] = p.scratch.hash
+	}
+	if w.visit != nil {
+		w.visit(layer, w.position, p.state.x[w.row*dim:(w.row+1)*dim])
+	}
+}
+
+// watchLast hashes and shows the states after the last layer of the pass.
+// Those of the others are chunks of the first products of the next layer,
+// which leave x as it is: a stage of their own would be a wait of its own.
+func (p *pass) watchLast() {
+	last := p.slot.to - 1
+	p.worker.Do(len(p.slot.watches),
+		func(i int) { p.hashState(last, i) },
+		func(i int) { p.commitState(last, i) })
 }
 
 // embed sets x to the embeddings of the tokens.
@@ -165,9 +177,17 @@ func (p *pass) panelsPerChunk(m *kernel.Matrix, n int) int {
 }
 
 // products multiplies a batch with up to three matrices in one stage.
-func (p *pass) products(a *kernel.Acts, ds ...destination) {
+func (p *pass) products(a *kernel.Acts, ds ...destination) { p.productsAfter(-1, a, ds...) }
+
+// productsAfter also hashes and shows the states after a layer, unless that is
+// below those of the pass.
+func (p *pass) productsAfter(layer int, a *kernel.Acts, ds ...destination) {
 	var chunks, per [3]int
 	total := 0
+	if layer >= p.slot.from {
+		total = len(p.slot.watches)
+	}
+	states := total // they come first
 	for i, d := range ds {
 		per[i] = p.panelsPerChunk(d.m, a.Len())
 		chunks[i] = (d.m.Panels() + per[i] - 1) / per[i]
@@ -176,6 +196,7 @@ func (p *pass) products(a *kernel.Acts, ds ...destination) {
 	// find returns the matrix of a chunk and its panels.
 	find := func(c int) (d *destination, from, to int) {
 		i := 0
+		c -= states
 		for c >= chunks[i] {
 			c -= chunks[i]
 			i++
@@ -185,11 +206,19 @@ func (p *pass) products(a *kernel.Acts, ds ...destination) {
 	n := a.Len()
 	out := p.scratch.out
 	p.worker.Do(total, func(c int) {
+		if c < states {
+			p.hashState(layer, c)
+			return
+		}
 		d, from, to := find(c)
 		for j := from; j < to; j++ {
 			p.kernel.Mul(out[(j-from)*n*kernel.Panel:], d.m, j, a, p.scratch.kernel)
 		}
 	}, func(c int) {
+		if c < states {
+			p.commitState(layer, c)
+			return
+		}
 		d, from, to := find(c)
 		for j := from; j < to; j++ {
 			d.commit(out[(j-from)*n*kernel.Panel:], j, n)
@@ -227,7 +256,7 @@ func (d *destination) commit(out []float32, j, n int) {
 // projectQKV sets q, k and v.
 func (p *pass) projectQKV(l *layer) {
 	s := p.state
-	p.products(p.slot.norm,
+	p.productsAfter(l.index-1, p.slot.norm,
 		destination{m: l.wq, out: s.q, bias: l.bq},
 		destination{m: l.wk, out: s.k, bias: l.bk},
 		destination{m: l.wv, out: s.v, bias: l.bv})

@@ -2,6 +2,7 @@ package trace
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/avalnetwork/aval/internal/canon"
 )
@@ -80,6 +81,14 @@ func (t *Tree) Commitment(salt []byte) canon.Hash {
 // Range proves the states of positions from to to-1 of a layer ([canon.Range]).
 func (t *Tree) Range(layer, from, to int) []canon.Hash {
 	return canon.Range(t.Layer(layer), from, to)
+}
+
+// Equal reports whether two runs had the same states.
+func (t *Tree) Equal(o *Tree) bool {
+	if t == nil || o == nil {
+		return t == o
+	}
+	return t.layers == o.layers && t.positions == o.positions && slices.Equal(t.roots, o.roots)
 }
 
 // FirstDifference returns the first state, layer by layer, in which two runs
