@@ -159,3 +159,12 @@ func (m *modelFile) constrain(g *grammar.Grammar) (constraint, error) {
 	}
 	return grammar.NewMatcher(g, m.vocabulary).NewState(), nil
 }
+
+// FileContext is the context of an engine that is opened without asking for
+// one.
+func (m *modelFile) FileContext() int {
+	if n := ContextFor(m.file, 0); n != 0 {
+		return n
+	}
+	return min(m.config.Context, model.MaxContext)
+}

@@ -18,7 +18,7 @@ var floors = [][]string{
 	{"internal/fingerprint", "internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja"},
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel"},
 	{"internal/engine", "internal/operation"},
-	{"internal/store", "internal/audit/dispute"},
+	{"internal/audit", "internal/audit/dispute", "internal/store"},
 	{"internal/hub", "internal/httpapi", "internal/bench", "internal/store/errfs", "internal/audit/rerun"},
 	{"internal/httpapi/fake", "."}, // . is the package aval
 	{"cmd/aval"},

@@ -94,3 +94,7 @@ func (m *Model) Outputs(logits, x []float32) error {
 	}
 	return nil
 }
+
+// Window returns how many positions a layer sees from one, that one included;
+// 0 means all.
+func (m *Model) Window(layer int) int { return m.config.layers[layer].window }

@@ -24,7 +24,8 @@ type Source interface {
 	Matrices(name string) []*kernel.Matrix
 }
 
-// Values are the values of all leaves of a cell.
+// Values are the values of all leaves of a cell. What they hash they keep, so
+// one goroutine may use them at a time.
 type Values struct {
 	plan   *Plan
 	ops    [][]byte // the leaves of an operation, one after the other

@@ -1,0 +1,428 @@
+package audit_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/avalnetwork/aval/internal/audit"
+	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/engine"
+	"github.com/avalnetwork/aval/internal/model"
+	"github.com/avalnetwork/aval/internal/trace"
+	"github.com/avalnetwork/aval/receipt"
+)
+
+// states are all states of a run, to be changed by a liar.
+type states struct {
+	layers, positions int
+	x, kv             [][]byte // [layers * positions]
+}
+
+// statesOf computes the states of a run.
+func statesOf(t testing.TB, e *engine.Engine, read []int32) *states {
+	t.Helper()
+	s := &states{layers: e.Config().Layers, positions: len(read)}
+	s.x, s.kv = make([][]byte, s.layers*s.positions), make([][]byte, s.layers*s.positions)
+	var mu sync.Mutex
+	if err := e.Compute(t.Context(), func(m *model.Model) error {
+		seq := m.NewSequence()
+		defer seq.Close()
+		err := m.Forward([]model.Step{{Seq: seq, Tokens: read, Visit: func(l, p int, x []float32) {
+			mu.Lock()
+			defer mu.Unlock()
+			b := make([]byte, 4*len(x))
+			trace.PutX(b, x)
+			s.x[l*s.positions+p] = b
+		}}})
+		for l := range s.layers {
+			for p := range s.positions {
+				s.kv[l*s.positions+p] = seq.KV(nil, l, p, p+1)
+			}
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func (s *states) tree(t testing.TB) *trace.Tree {
+	t.Helper()
+	var hashes []canon.Hash
+	for i := range s.x {
+		hashes = append(hashes, trace.State(s.x[i], s.kv[i]))
+	}
+	tree, err := trace.NewTree(hashes, s.layers, s.positions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tree
+}
+
+// open opens everything.
+func (s *states) open(t testing.TB) *trace.Opening {
+	t.Helper()
+	tree := s.tree(t)
+	salt := master.Trace()
+	o := trace.NewOpening(tree, salt[:])
+	for l := range s.layers {
+		var part []trace.Shown
+		for p := range s.positions {
+			part = append(part, trace.Shown{Whole: trace.WholeX | trace.WholeKV, X: s.x[l*s.positions+p], KV: s.kv[l*s.positions+p]})
+		}
+		o.Add(tree, l, 0, part)
+	}
+	return o
+}
+
+func read(a *answered) []int32 {
+	ids := append(slices.Clone(a.transcript.Prompt), a.transcript.Output...)
+	return ids[:len(ids)-1]
+}
+
+func challenge(f *receipt.File, layers, outputs int, random byte) *audit.Challenge {
+	return &audit.Challenge{Receipt: f.Receipt.Hash(), Random: [32]byte{random}, Layers: layers, Outputs: outputs}
+}
+
+// TestSampled opens random cells of answers of all kinds, and finds them right.
+func TestSampled(t *testing.T) {
+	prover := &audit.Auditor{Engine: open(t, "Q4_K_M", engine.Options{Threads: 1, Batch: 5}), Model: fingerprint, Pass: 9}
+	a := &audit.Auditor{Engine: open(t, "Q4_K_M", engine.Options{Threads: 2}), Model: fingerprint}
+	small := open(t, "Q4_K_M", engine.Options{Threads: 1, Context: 60})
+	for name, q := range requests {
+		t.Run(name, func(t *testing.T) {
+			e, req := prover.Engine, q()
+			req.trace = true
+			if req.params.Context != 0 {
+				e = small
+			}
+			b := answer(t, e, req)
+			f := b.sign(t)
+			for i, n := range []int{0, 1, 10, 1 << 20} {
+				c := challenge(f, n, max(n/2, 1), byte(i))
+				o, err := prover.Open(t.Context(), f, c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				data, err := o.Encode()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if o, err = trace.Decode(data); err != nil {
+					t.Fatal(err)
+				}
+				r, err := a.Sampled(t.Context(), f, c, o, options().Options)
+				if err != nil {
+					t.Fatal(err)
+				}
+				expect(t, &r, receipt.Valid, receipt.CheckComputation, "output cells are right")
+			}
+		})
+	}
+}
+
+// TestSampledFinds challenges liars. All cells are checked, so that the first
+// wrong one is found, and it is one that is wrong by itself.
+func TestSampledFinds(t *testing.T) {
+	e := open(t, "Q4_K_M", engine.Options{Threads: 2})
+	other := open(t, "p192-Q8_0", engine.Options{Threads: 2})
+	a := &audit.Auditor{Engine: e, Model: fingerprint}
+	at := func(s *states, l, p int) int { return l*s.positions + p }
+	for _, c := range []struct {
+		name   string
+		lie    func(t *testing.T, b *answered, s *states)
+		check  string
+		detail string
+	}{
+		{"another x", func(_ *testing.T, _ *answered, s *states) { s.x[at(s, 2, 5)][9] ^= 1 }, receipt.CheckComputation, "layer cell 2, position 5: x is not"},
+		{"another kv", func(_ *testing.T, _ *answered, s *states) { s.kv[at(s, 1, 7)][1] ^= 1 }, receipt.CheckComputation, "layer cell 1, position 7: kv is not"},
+		{"another embedding", func(_ *testing.T, _ *answered, s *states) { s.x[at(s, 0, 0)][2] ^= 4 }, receipt.CheckComputation, "layer cell 0, position 0: x is not"},
+		{"the last state", func(_ *testing.T, _ *answered, s *states) { s.x[at(s, 4, s.positions-1)][2] ^= 4 }, receipt.CheckComputation, "layer cell 4, position 27: x is not"},
+		{"infinite", func(_ *testing.T, _ *answered, s *states) {
+			copy(s.x[at(s, 2, 5)][4:], []byte{0, 0, 0x80, 0x7f})
+		}, receipt.CheckComputation, "layer cell 2, position 5"},
+		{"infinite keys", func(_ *testing.T, _ *answered, s *states) {
+			copy(s.kv[at(s, 2, 5)][4:], []byte{0, 0x7c})
+		}, receipt.CheckComputation, "layer 2, position 5 are not finite"},
+		{"states of another model", func(t *testing.T, b *answered, s *states) { *s = *statesOf(t, other, read(b)) }, receipt.CheckComputation, "layer cell 0, position 0"},
+		{"a text of another model", func(t *testing.T, b *answered, s *states) {
+			o := answer(t, other, story())
+			b.transcript = o.transcript
+			*s = *statesOf(t, e, read(b))
+		}, receipt.CheckComputation, "token "},
+		{"the last token", func(_ *testing.T, b *answered, _ *states) {
+			b.transcript.Output[23] ^= 1
+		}, receipt.CheckComputation, "token 23: expected id "},
+		{"a text that is not the tokens'", func(_ *testing.T, b *answered, _ *states) { b.transcript.Text = "?" }, audit.CheckAnswer, "another text"},
+		{"another prompt", func(_ *testing.T, b *answered, _ *states) { b.transcript.Source.Text = []byte("Once upon a rime") }, audit.CheckRendering, "token "},
+		{"fewer positions", func(_ *testing.T, _ *answered, s *states) {
+			s.layers = 1
+			s.x, s.kv = s.x[:s.positions], s.kv[:s.positions]
+		}, receipt.CheckTrace, "it is of 1 layers"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := answer(t, e, story())
+			s := statesOf(t, e, read(b))
+			c.lie(t, b, s)
+			b.claims.Trace = commitment(s.tree(t))
+			f := b.sign(t)
+			r, err := a.Sampled(t.Context(), f, challenge(f, audit.MaxCells, audit.MaxCells, 0), s.open(t), options().Options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			expect(t, &r, receipt.Invalid, c.check, c.detail)
+		})
+	}
+}
+
+// TestSampledRefuses holds openings to be of the receipt, and complete.
+func TestSampledRefuses(t *testing.T) {
+	e := open(t, "Q4_K_M", engine.Options{Threads: 2})
+	a := &audit.Auditor{Engine: e, Model: fingerprint}
+	b := answer(t, e, story())
+	f := b.sign(t)
+	c := challenge(f, 8, 4, 3)
+	cells, outputs := c.Cells(e.Config().Layers, len(read(b)), len(b.transcript.Output))
+	for _, x := range []struct {
+		name   string
+		change func(o *trace.Opening)
+		check  string
+		detail string
+	}{
+		{"another salt", func(o *trace.Opening) { o.Salt = make([]byte, 16) }, receipt.CheckTrace, "give the commitment"},
+		{"another state", func(o *trace.Opening) { o.Parts[0].States[0].X[3] ^= 1 }, receipt.CheckTrace, "are not those of the layer's root"},
+		{"nothing", func(o *trace.Opening) { o.Parts = nil }, receipt.CheckComputation, "is not opened"},
+		{"no output", func(o *trace.Opening) { hide(o, e.Config().Layers-1, 4+outputs[0], trace.WholeX) }, receipt.CheckComputation, "is not opened"},
+		{"no x of a cell", func(o *trace.Opening) { hide(o, cells[0].Layer, cells[0].Position, trace.WholeX) }, receipt.CheckComputation, "is not opened"},
+		{"no kv", func(o *trace.Opening) { hide(o, cells[7].Layer, cells[7].Position, trace.WholeKV) }, receipt.CheckComputation, "is not opened"},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			o, err := a.Open(t.Context(), f, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x.change(o)
+			r, err := a.Sampled(t.Context(), f, c, o, options().Options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			expect(t, &r, receipt.Invalid, x.check, x.detail)
+		})
+	}
+	other := challenge(f, 8, 4, 3)
+	other.Receipt[0] ^= 1
+	if _, err := a.Open(t.Context(), f, other); !errors.Is(err, audit.ErrChallenge) {
+		t.Errorf("%v, want ErrChallenge", err)
+	}
+	o, err := a.Open(t.Context(), f, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := a.Sampled(t.Context(), f, other, o, options().Options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect(t, &r, receipt.Unverified, receipt.CheckComputation, "it is for the receipt")
+	q := story()
+	q.trace = false
+	f = answer(t, e, q).sign(t)
+	if _, err := a.Open(t.Context(), f, challenge(f, 8, 4, 3)); !errors.Is(err, audit.ErrChallenge) {
+		t.Errorf("%v, want ErrChallenge: there is no trace", err)
+	}
+	b.claims.Trace[0] ^= 1
+	f = b.sign(t)
+	if _, err := a.Open(t.Context(), f, challenge(f, 8, 4, 3)); err == nil {
+		t.Error("a prover opens what it did not compute")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := a.Full(ctx, f, options()); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want Canceled", err)
+	}
+}
+
+// hide replaces a vector by its root.
+func hide(o *trace.Opening, layer, position int, which trace.Whole) {
+	for i := range o.Parts {
+		p := &o.Parts[i]
+		if p.Layer != layer || position < p.From || position >= p.From+len(p.States) {
+			continue
+		}
+		s := &p.States[position-p.From]
+		if s.Whole &^= which; which == trace.WholeX {
+			h := trace.VectorRoot(s.X)
+			s.X = h[:]
+		} else {
+			h := trace.VectorRoot(s.KV)
+			s.KV = h[:]
+		}
+	}
+}
+
+// TestSampledDetects counts how often liars are found, and compares with what
+// Detection promises.
+func TestSampledDetects(t *testing.T) {
+	e := open(t, "Q4_K_M", engine.Options{Threads: 2})
+	a := &audit.Auditor{Engine: e, Model: fingerprint}
+	b := answer(t, e, story())
+	s := statesOf(t, e, read(b))
+	// Seven of 140 layer cells are wrong: their x, which the cells above
+	// take as it is.
+	for i := range 7 {
+		s.x[i*19+3][i] ^= 1
+	}
+	b.claims.Trace = commitment(s.tree(t))
+	f, o := b.sign(t), s.open(t)
+	const rounds, sample = 150, 20
+	found := 0
+	for i := range rounds {
+		r, err := a.Sampled(t.Context(), f, challenge(f, sample, 0, byte(i)), o, options().Options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Verdict() == receipt.Invalid {
+			found++
+		}
+	}
+	// A changed x makes the cells of the layer above wrong too: 14 of 140, less
+	// those beyond the last layer.
+	low, high := audit.Detection(140, 7, sample), audit.Detection(140, 14, sample)
+	// Six standard deviations of a binomial variable; the numbers are fixed.
+	slack := 6 * math.Sqrt(rounds*0.25)
+	if n := float64(found); n < rounds*low-slack || n > rounds*high+slack {
+		t.Errorf("liars were found %d times of %d, want %.0f to %.0f", found, rounds, rounds*low, rounds*high)
+	}
+	if found == rounds {
+		t.Error("a sample finds everything: it is none")
+	}
+}
+
+func TestDetection(t *testing.T) {
+	// Against counting: all samples of 4 of 9, 3 of which are wrong.
+	hit, all := 0, 0
+	for set := range 1 << 9 {
+		n := 0
+		for b := set; b != 0; b &= b - 1 {
+			n++
+		}
+		if n == 4 {
+			all++
+			if set&7 != 0 {
+				hit++
+			}
+		}
+	}
+	if got, want := audit.Detection(9, 3, 4), float64(hit)/float64(all); math.Abs(got-want) > 1e-12 {
+		t.Errorf("Detection(9, 3, 4) = %v, want %v", got, want)
+	}
+	for _, c := range []struct {
+		all, wrong, sample int
+		want               float64
+	}{{10, 0, 5, 0}, {10, 5, 0, 0}, {10, 1, 10, 1}, {10, 5, 6, 1}, {1, 1, 1, 1}} {
+		if got := audit.Detection(c.all, c.wrong, c.sample); got != c.want {
+			t.Errorf("%+v: %v", c, got)
+		}
+	}
+	for _, c := range []struct{ all, want int }{{1, 1}, {2, 2}, {20, 20}, {256, 75}, {7656, 90}, {1 << 20, 90}} {
+		if got := audit.SampleSize(c.all, audit.DefaultShare, audit.DefaultConfidence); got != c.want {
+			t.Errorf("a sample of %d cells has %d, want %d", c.all, got, c.want)
+		}
+	}
+}
+
+// TestCells holds the choice of cells to be the one of the text, and fair.
+func TestCells(t *testing.T) {
+	c := &audit.Challenge{Receipt: canon.Hash{1}, Random: [32]byte{2}, Layers: 5, Outputs: 3}
+	cells, outputs := c.Cells(4, 10, 6)
+	wantCells := []audit.LayerCell{{1, 0}, {2, 2}, {2, 8}, {3, 5}, {3, 7}}
+	if diff := cmp.Diff(wantCells, cells); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]int{1, 2, 5}, outputs); diff != "" {
+		t.Error(diff)
+	}
+	if _, outputs = c.Cells(4, 10, 2); !slices.Equal(outputs, []int{0, 1}) {
+		t.Errorf("of two outputs %v are chosen", outputs)
+	}
+	counts := make([]int, 40)
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 4000 {
+		for i := range c.Random {
+			c.Random[i] = byte(r.Uint32())
+		}
+		cells, _ = c.Cells(4, 10, 6)
+		for _, x := range cells {
+			counts[x.Layer*10+x.Position]++
+		}
+		if len(cells) != 5 {
+			t.Fatalf("%d cells", len(cells))
+		}
+	}
+	for i, n := range counts {
+		if n < 500-126 || n > 500+126 { // six standard deviations; the numbers are fixed
+			t.Errorf("cell %d was chosen %d times of 4000, want about 500", i, n)
+		}
+	}
+}
+
+func TestChallenge(t *testing.T) {
+	c := audit.NewChallenge(canon.Hash{1}, [32]byte{2}, 24, 319, 256)
+	if c.Layers != 90 || c.Outputs != 75 {
+		t.Errorf("%d layer cells and %d output cells, want 90 and 75", c.Layers, c.Outputs)
+	}
+	data, err := c.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := audit.DecodeChallenge(data)
+	if diff := cmp.Diff(c, back); diff != "" || err != nil {
+		t.Errorf("%v\n%s", err, diff)
+	}
+	for name, b := range map[string][]byte{
+		"cut":              data[:len(data)-1],
+		"too long":         make([]byte, audit.MaxChallenge+1),
+		"another protocol": bytes.Replace(data, []byte("audit/1"), []byte("audit/2"), 1),
+	} {
+		if _, err := audit.DecodeChallenge(b); !errors.Is(err, audit.ErrChallenge) {
+			t.Errorf("%s: %v, want ErrChallenge", name, err)
+		}
+	}
+	for _, c := range []audit.Challenge{{}, {Layers: -1, Outputs: 1}, {Layers: audit.MaxCells + 1}, {Outputs: audit.MaxCells + 1}} {
+		data, err := c.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := audit.DecodeChallenge(data); !errors.Is(err, audit.ErrChallenge) {
+			t.Errorf("%+v: %v, want ErrChallenge", c, err)
+		}
+	}
+}
+
+func FuzzDecodeChallenge(f *testing.F) {
+	data, err := audit.NewChallenge(canon.Hash{1}, [32]byte{2}, 24, 319, 256).Encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := audit.DecodeChallenge(b)
+		if err != nil {
+			return
+		}
+		if again, err := c.Encode(); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("encodes to other bytes: %v", err)
+		}
+		cells, outputs := c.Cells(3, 7, 5)
+		if len(cells) != min(c.Layers, 21) || len(outputs) != min(c.Outputs, 5) {
+			t.Errorf("%d and %d cells of %+v", len(cells), len(outputs), c)
+		}
+	})
+}
