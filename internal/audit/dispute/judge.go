@@ -33,8 +33,8 @@ func judge(run Run, data []byte, w *Work) (Finding, error) {
 	}
 	j := judgement{run: run, claim: run.Claim(), proof: p, work: w}
 	f := Finding{Fault: p.Fault, Cell: p.cell()}
-	if err := j.extra(); err != nil {
-		return Finding{}, refuted("%w", err)
+	if !reflect.DeepEqual(*p, p.used()) {
+		return Finding{}, refuted("a proof of %q with fields of another one", p.Fault)
 	}
 	switch p.Fault {
 	case WrongLeaf:
@@ -72,37 +72,31 @@ type judgement struct {
 	work  *Work
 }
 
-// extra refuses fields that the fault does not use, so that there is one way
-// to write a proof.
-func (j *judgement) extra() error {
-	p := *j.proof
-	p.Fault = 0
-	if j.proof.Fault != TwoCells && j.proof.Fault != WrongRun {
-		p.Trace = nil
-	}
-	if j.proof.Fault != TwoTraces && j.proof.Fault != TwoCells {
-		p.Description = nil
-	}
-	if j.proof.Fault != TwoTraces && j.proof.Fault != WrongTrace {
-		p.Output, p.Layer, p.Position = false, 0, 0
-		if j.proof.Fault != WrongRun {
-			p.Cell = nil
-		}
-	}
-	switch j.proof.Fault {
+// used is a proof without the fields that its fault does not use: the table of
+// spec/dispute.md section 4.
+func (p *Proof) used() Proof {
+	cell := Proof{Fault: p.Fault, Output: p.Output, Layer: p.Layer, Position: p.Position}
+	statement := cell
+	statement.Trace, statement.Cell, statement.Description = p.Trace, p.Cell, p.Description
+	switch p.Fault {
 	case WrongLeaf:
-		p.Operation, p.Leaf, p.Hash, p.Path, p.Inputs = 0, 0, nil, nil, nil
+		statement.Operation, statement.Leaf, statement.Hash, statement.Path, statement.Inputs = p.Operation, p.Leaf, p.Hash, p.Path, p.Inputs
+		return statement
 	case WrongClosing:
-		p.State, p.Token = nil, nil
+		statement.State, statement.Token = p.State, p.Token
+		return statement
+	case WrongCell:
+		return statement
+	case WrongTrace:
+		return Proof{Fault: p.Fault, Trace: p.Trace, Description: p.Description}
 	case TwoTraces:
-		p.OtherTrace = nil
+		return Proof{Fault: p.Fault, Trace: p.Trace, OtherTrace: p.OtherTrace}
 	case TwoCells:
-		p.OtherCell = nil
+		cell.Cell, cell.OtherCell = p.Cell, p.OtherCell
+	case WrongRun:
+		cell.Description = p.Description
 	}
-	if !reflect.ValueOf(p).IsZero() {
-		return fmt.Errorf("a proof of %q with fields of another one", j.proof.Fault)
-	}
-	return nil
+	return cell
 }
 
 // committed checks the statement of the trace.
@@ -412,6 +406,9 @@ func (j *judgement) twoCells() error {
 	p, c := j.proof, j.proof.cell()
 	if p.Cell == nil || p.OtherCell == nil {
 		return errors.New("want two statements of the cell")
+	}
+	if err := inside(c, j.claim, maxLayers); err != nil {
+		return err
 	}
 	if err := p.Cell.check(j.claim, c, j.work); err != nil {
 		return err

@@ -343,6 +343,45 @@ func TestEquivocation(t *testing.T) {
 	})
 }
 
+// TestServedOtherwise: what is handed over and is not what the prover signed
+// proves nothing, and is noticed.
+func TestServedOtherwise(t *testing.T) {
+	rec := recordings(t)[0]
+	g := rec.g
+	trace := must(dispute.ServeTrace(g.run, g.proverKey, g.salt, g.prover))
+	at, _, err := dispute.Find(g.run, g.challenger, trace)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cell := must(dispute.ServeCell(g.run, g.proverKey, g.prover, at))
+	for _, c := range []struct {
+		name   string
+		change func(*dispute.ServedTrace, *dispute.ServedCell)
+	}{
+		{"a state", func(x *dispute.ServedTrace, _ *dispute.ServedCell) { x.States[1][2][0] ^= 1 }},
+		{"a state less", func(x *dispute.ServedTrace, _ *dispute.ServedCell) { x.States[1] = x.States[1][1:] }},
+		{"a layer less", func(x *dispute.ServedTrace, _ *dispute.ServedCell) { x.States = x.States[1:] }},
+		{"the root", func(x *dispute.ServedTrace, _ *dispute.ServedCell) { x.Statement.Root[0] ^= 1 }},
+		{"the signature of the trace", func(x *dispute.ServedTrace, _ *dispute.ServedCell) { x.Statement.Signature[0] ^= 1 }},
+		{"a leaf", func(_ *dispute.ServedTrace, x *dispute.ServedCell) { x.Leaves[3][0][0] ^= 1 }},
+		{"a leaf less", func(_ *dispute.ServedTrace, x *dispute.ServedCell) { x.Leaves[0] = x.Leaves[0][1:] }},
+		{"no leaves", func(_ *dispute.ServedTrace, x *dispute.ServedCell) { x.Leaves[0] = nil }},
+		{"an operation less", func(_ *dispute.ServedTrace, x *dispute.ServedCell) { x.Leaves = x.Leaves[1:] }},
+		{"a root of an operation", func(_ *dispute.ServedTrace, x *dispute.ServedCell) { x.Statement.Roots[0][0] ^= 1 }},
+		{"the signature of the cell", func(_ *dispute.ServedTrace, x *dispute.ServedCell) { x.Statement.Signature[0] ^= 1 }},
+	} {
+		a := must(dispute.DecodeServedTrace(must(trace.Encode())))
+		b := must(dispute.DecodeServedCell(must(cell.Encode())))
+		if _, err := dispute.Accuse(g.run, g.challenger, a, b); err != nil {
+			t.Fatal(err)
+		}
+		c.change(a, b)
+		if _, err := dispute.Accuse(g.run, g.challenger, a, b); !errors.Is(err, dispute.ErrServed) {
+			t.Errorf("%s changed: %v, want ErrServed", c.name, err)
+		}
+	}
+}
+
 // TestOtherDispute: proofs and messages of one game are worth nothing in
 // another.
 func TestOtherDispute(t *testing.T) {

@@ -32,6 +32,20 @@ func NewRun(r receipt.Receipt) (Run, error) {
 	}, nil
 }
 
+// JudgeFile is [Judge] of a receipt, or of a file with one: all that a third
+// party needs.
+func JudgeFile(file, proof []byte) (Finding, error) {
+	f, err := receipt.ParseFile(file)
+	if err != nil {
+		return Finding{}, err
+	}
+	run, err := NewRun(f.Receipt)
+	if err != nil {
+		return Finding{}, err
+	}
+	return Judge(run, proof)
+}
+
 func (r *receiptRun) Claim() Claim { return r.claim }
 
 // Description is what a cell's plan follows from, with proofs: section 3 of

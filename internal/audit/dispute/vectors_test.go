@@ -39,13 +39,13 @@ func TestVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range file.Judge {
-		f, err := dispute.Judge(runOf(t, c.Receipt), unhex(t, c.Proof))
+		f, err := dispute.JudgeFile(unhex(t, c.Receipt), unhex(t, c.Proof))
 		if err != nil || f.String() != c.Finding {
 			t.Errorf("%s: %s, %v; want %s", c.Name, f, err, c.Finding)
 		}
 	}
 	for _, c := range file.Refused {
-		f, err := dispute.Judge(runOf(t, c.Receipt), unhex(t, c.Proof))
+		f, err := dispute.JudgeFile(unhex(t, c.Receipt), unhex(t, c.Proof))
 		if !errors.Is(err, dispute.ErrProof) || err.Error() != c.Why {
 			t.Errorf("%s: %s, %v; want %s", c.Name, f, err, c.Why)
 		}
@@ -75,6 +75,11 @@ func TestVectors(t *testing.T) {
 		if o, over := r.Outcome(); !over || o.Winner.String() != g.Winner || o.Reason.String() != g.Reason {
 			t.Errorf("%s: %s, want the %s by %s", g.Name, o, g.Winner, g.Reason)
 		}
+	}
+	forged := unhex(t, file.Judge[0].Receipt)
+	forged[len(forged)-1] ^= 1
+	if _, err := dispute.JudgeFile(forged, unhex(t, file.Judge[0].Proof)); err == nil {
+		t.Error("a receipt with a changed signature was judged")
 	}
 	if len(file.Judge) < 10 || len(file.Refused) < 20 || len(file.Games) < 5 {
 		t.Error("vectors are missing")

@@ -229,6 +229,9 @@ func TestEveryOperation(t *testing.T) {
 		t.Run(s.Name, func(t *testing.T) {
 			l := load(t, write(t, s))
 			for n, a := range requests(l) {
+				if n > 0 && (i+n)%3 != 0 {
+					continue
+				}
 				l.draw(t, a, 4)
 				rec, o := a.sign(t, nil)
 				run, err := dispute.NewRun(rec)

@@ -263,6 +263,7 @@ func (m *maker) proofs(plain, traced, lying *subject, greedy *answer) {
 		{"another cell", func(p *dispute.Proof) { p.Position-- }},
 		{"another value of an input", func(p *dispute.Proof) { p.Inputs[0].Value[5] ^= 1 }},
 		{"a shorter value", func(p *dispute.Proof) { p.Inputs[0].Value = p.Inputs[0].Value[4:] }},
+		{"a longer value", func(p *dispute.Proof) { p.Inputs[0].Value = append(p.Inputs[0].Value, 0) }},
 		{"another state beside an input", func(p *dispute.Proof) { p.Inputs[0].State.Beside[0] ^= 1 }},
 		{"an input too few", func(p *dispute.Proof) { p.Inputs = p.Inputs[1:] }},
 		{"inputs exchanged", func(p *dispute.Proof) { p.Inputs[0], p.Inputs[1] = p.Inputs[1], p.Inputs[0] }},
@@ -288,6 +289,10 @@ func (m *maker) proofs(plain, traced, lying *subject, greedy *answer) {
 		c.change(p)
 		m.refuse(c.name, plain, p)
 	}
+	// Who commits to a trace of another size is to be shown that.
+	long := m.decode(norm)
+	long.Trace = m.serve(plain, &layers{plain.r})
+	m.refuse("a leaf of a trace with a layer too many", plain, long)
 	same := m.decode(closing)
 	same.Trace = one
 	m.refuse("a state of another trace", plain, same)
