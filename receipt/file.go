@@ -58,3 +58,14 @@ func ParseFile(data []byte) (*File, error) {
 	}
 	return &File{r, w.Opening, w.Sealed}, nil
 }
+
+// Unseal decrypts the box of the file that an auditor's key can read. The
+// opening is then still to be checked.
+func (f *File) Unseal(key AuditorSecret) (*Opening, error) {
+	for _, b := range f.Sealed {
+		if key.suite != nil && b.Suite == key.suite.name && b.KeyID == key.Public().ID() {
+			return Unseal(b, f.Receipt.Hash(), key)
+		}
+	}
+	return nil, errorf(CheckSeal, "none of the %d sealed boxes is for this key", len(f.Sealed))
+}

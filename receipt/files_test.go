@@ -252,6 +252,8 @@ func containerVectors(t *testing.T, add func(string, string, optionsVector, []by
 	add("an opening without digests", receipt.CheckFile, now, mapping(entry{1, bstr(raw)}, entry{2, mapping()}))
 	add("an empty list of boxes", receipt.CheckFile, now, mapping(entry{1, bstr(raw)}, entry{3, array()}))
 	add("65 boxes", receipt.CheckFile, now, mapping(entry{1, bstr(raw)}, entry{3, array(slices.Repeat([][]byte{box}, 65)...)}))
+	add("ids that are null", receipt.CheckFile, now, mapping(entry{1, bstr(raw)}, entry{2, append(append(head(5, 2), opening[1:]...),
+		append(num(5), array(bstr(fill(1)[:16]), []byte{0xf6})...)...)}))
 	add("ids of three bytes", receipt.CheckFile, now, mapping(entry{1, bstr(raw)}, entry{2, append(append(head(5, 2), opening[1:]...),
 		append(num(5), array(bstr(fill(1)[:16]), bstr(fill(1)[:3]))...)...)}))
 	add("an id of 2^31", receipt.CheckFile, now, mapping(entry{1, bstr(raw)}, entry{2, append(append(head(5, 2), opening[1:]...),

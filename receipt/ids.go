@@ -18,7 +18,7 @@ type wireIDs struct {
 
 // MarshalCBOR packs the ids.
 func (o OpenedIDs) MarshalCBOR() ([]byte, error) {
-	return canon.Marshal(&wireIDs{Salt: o.Salt, IDs: appendIDs(nil, o.IDs)})
+	return canon.Marshal(&wireIDs{Salt: o.Salt, IDs: appendIDs([]byte{}, o.IDs)})
 }
 
 // UnmarshalCBOR unpacks them.
@@ -186,7 +186,7 @@ func (r Range) MarshalCBOR() ([]byte, error) {
 	if r.From < 0 || r.From > MaxIDs {
 		return nil, errors.New("a range beyond the largest prompt")
 	}
-	w := wireRange{From: uint32(r.From), IDs: appendIDs(nil, r.IDs)}
+	w := wireRange{From: uint32(r.From), IDs: appendIDs([]byte{}, r.IDs)}
 	w.Salts = make([]byte, 0, saltSize*len(r.Salts))
 	for i := range r.Salts {
 		w.Salts = append(w.Salts, r.Salts[i][:]...)

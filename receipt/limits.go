@@ -37,7 +37,7 @@ const (
 	minNonce = 8  // bytes; fewer could be tried out beforehand
 	maxNonce = 32 // bytes
 	maxName  = 32 // bytes of the name of a beacon or a chain
-	maxTime  = 1<<32 - 1
+	maxTime  = int64(1<<32 - 1)
 	maxProof = 2 * 20 // hashes that prove a range of MaxIDs leaves
 	saltSize = 16
 )

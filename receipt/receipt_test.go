@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"math"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -94,6 +96,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 	o.PromptRanges, o.OutputRanges = ranged[:1], ranged[1:]
 	f := receipt.File{Receipt: r, Opening: o}
+	var secrets []receipt.AuditorSecret
 	for _, quantum := range []bool{false, true} {
 		secret, err := receipt.NewAuditorSecret(quantum)
 		if err != nil {
@@ -125,7 +128,7 @@ func TestRoundTrip(t *testing.T) {
 		if _, err := receipt.Unseal(box, hash(9), secret); !errors.As(err, &e) || e.Check != receipt.CheckSeal {
 			t.Errorf("unsealed under another receipt: %v", err)
 		}
-		f.Sealed = append(f.Sealed, box)
+		f.Sealed, secrets = append(f.Sealed, box), append(secrets, secret)
 	}
 	data, err := f.Marshal()
 	if err != nil {
@@ -137,6 +140,20 @@ func TestRoundTrip(t *testing.T) {
 	}
 	if diff := cmp.Diff(f.Opening, read.Opening); diff != "" {
 		t.Error(diff)
+	}
+	for _, secret := range secrets {
+		again, err := read.Unseal(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(o, again); diff != "" {
+			t.Error(diff)
+		}
+	}
+	for _, none := range []receipt.AuditorSecret{{}, stranger(t)} {
+		if _, err := read.Unseal(none); err == nil {
+			t.Error("a stranger opened a box")
+		}
 	}
 	report := receipt.Offline(data, receipt.Options{})
 	t.Logf("\n%v", report.String())
@@ -186,5 +203,59 @@ func TestEveryBit(t *testing.T) {
 	}
 	if got := failedCheck(data); got != "" {
 		t.Errorf("fails at %q", got)
+	}
+}
+
+func stranger(t *testing.T) receipt.AuditorSecret {
+	t.Helper()
+	k, err := receipt.NewAuditorSecret(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func TestSignRefuses(t *testing.T) {
+	good := fullClaims()
+	good.Stop = receipt.StopLength
+	good.OutputTokens = good.Params.MaxTokens
+	for _, c := range []struct {
+		name, want string
+		key        ed25519.PrivateKey
+		change     func(c *receipt.Claims)
+	}{
+		{"a key cut short", "receipt: key: the private key has 63 bytes, want 64", signer[:63], nil},
+		{"another key", "receipt: key: the claims name another key than the one that signs", signer, func(c *receipt.Claims) { c.Key = make([]byte, 32) }},
+		{"a penalty", "receipt: ranges: repeat_penalty is 101, want 0 to 100", signer, func(c *receipt.Claims) { c.Params.RepeatPenalty = 101 }},
+		{"a seed", "receipt: ranges: seed of kind 9, want 0 (self), 1 (nonce) or 2 (beacon)", signer, func(c *receipt.Claims) { c.Seed.Kind = 9 }},
+		{"no answer", "receipt: ranges: 0 output tokens, want 1 to 1048576", signer, func(c *receipt.Claims) { c.OutputTokens = 0 }},
+		{"nothing", "", signer, nil},
+	} {
+		claims := good
+		if c.change != nil {
+			c.change(&claims)
+		}
+		_, err := receipt.Sign(claims, c.key)
+		if got := fmt.Sprint(err); got != c.want && (c.want != "" || err != nil) {
+			t.Errorf("%s: %v, want %s", c.name, err, c.want)
+		}
+	}
+	var none receipt.Receipt
+	if err := none.Verify(); err == nil {
+		t.Error("there is no receipt, and it is verified")
+	}
+}
+
+// TestManyItems: a file of many small items is refused before it is decoded,
+// since it would take much more memory than it has bytes.
+func TestManyItems(t *testing.T) {
+	r := sign(t, fullClaims())
+	calls := array(slices.Repeat([][]byte{mapping(entry{2, text("")})}, 1<<17)...)
+	source := mapping(entry{1, num(1)}, entry{5, array(mapping(entry{1, text("")}, entry{5, calls}))})
+	digests := array(slices.Repeat([][]byte{bstr(fill(1))}, 6)...)
+	opening := mapping(entry{1, digests}, entry{2, array(bstr(fill(1)[:16]), source)})
+	_, err := receipt.ParseFile(mapping(entry{1, bstr(r.Bytes())}, entry{2, opening}))
+	if want := "receipt: file: not a file of a receipt: more than 262144 data items"; fmt.Sprint(err) != want {
+		t.Errorf("%v, want %s", err, want)
 	}
 }

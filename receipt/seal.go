@@ -130,6 +130,9 @@ func sealInfo(s *sealSuite, receipt Hash) []byte {
 // Seal encrypts an opening of the receipt with this hash, so that only the
 // holder of an auditor's private key can read it.
 func Seal(o *Opening, receipt Hash, to AuditorKey) (Box, error) {
+	if to.suite == nil {
+		return Box{}, errorf(CheckSeal, "there is no key to seal with")
+	}
 	plain, err := canon.Marshal(o)
 	if err != nil {
 		return Box{}, &Error{CheckSeal, "encode", err}
@@ -145,6 +148,8 @@ func Seal(o *Opening, receipt Hash, to AuditorKey) (Box, error) {
 // opening is then still to be checked, as any other.
 func Unseal(b Box, receipt Hash, key AuditorSecret) (*Opening, error) {
 	switch {
+	case key.suite == nil:
+		return nil, errorf(CheckSeal, "there is no key to unseal with")
 	case b.Suite != key.suite.name:
 		return nil, errorf(CheckSeal, "sealed by %.40q, the key is of %q", b.Suite, key.suite.name)
 	case b.KeyID != key.Public().ID():

@@ -9,6 +9,7 @@ import (
 	"flag"
 	"io/fs"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"testing"
@@ -275,6 +276,20 @@ func TestVectors(t *testing.T) {
 	if negatives < 25 {
 		t.Errorf("%d negative vectors", negatives)
 	}
+}
+
+// TestSecond lets the second implementation, written from the text alone,
+// judge the vectors.
+func TestSecond(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("no python3")
+	}
+	out, err := exec.Command(python, "../spec/second/receipt.py", vectorFile).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
 }
 
 func (v *boxVector) open() (*receipt.Opening, error) {

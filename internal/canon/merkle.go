@@ -153,7 +153,7 @@ func RangeLen(n, from, to int) int {
 // with the root that it trusts.
 func RangeRoot(n, from int, leaves, proof []Hash) (Hash, error) {
 	to := from + len(leaves)
-	if n < 1 || n > MaxLeaves || from < 0 || len(leaves) == 0 || to > n || to < from {
+	if n < 1 || int64(n) > MaxLeaves || from < 0 || len(leaves) == 0 || to > n || to < from {
 		return Hash{}, fmt.Errorf("%w: leaves %d to %d of %d", ErrProof, from, to, n)
 	}
 	// The leaves bound the recursion: it opens only what overlaps their edges.

@@ -16,8 +16,9 @@ const (
 	tileRows   = 16   // and up to this number
 	// maxTile is the most bytes of a tile: one row of 6144 Q8_0 elements has
 	// 6528, two of 4096 bytes have 8192.
-	maxTile = tileBytes
-	maxDims = 4
+	maxTile    = tileBytes
+	maxDims    = 4
+	maxElement = 4 // the most bytes that an element takes
 )
 
 // Tiling says how the data of a tensor is cut into tiles. Tiles lie in the
@@ -45,25 +46,28 @@ type Tile struct {
 func TilingOf(typ gguf.Type, shape []int) (Tiling, error) {
 	elems, bytes := typ.Block()
 	if elems == 0 {
-		return Tiling{}, fmt.Errorf("fingerprint: type %s: %w", typ, gguf.ErrUnsupportedType)
+		return Tiling{}, fmt.Errorf("type %s: %w", typ, gguf.ErrUnsupportedType)
 	}
 	bad := func(why string) (Tiling, error) {
-		return Tiling{}, fmt.Errorf("fingerprint: a tensor of type %s has shape %v: %s", typ, shape, why)
+		return Tiling{}, fmt.Errorf("a tensor of type %s has shape %v: %s", typ, shape, why)
 	}
 	if len(shape) < 1 || len(shape) > maxDims {
 		return bad("want 1 to 4 dimensions")
 	}
-	n := 1
+	n := int64(1)
 	for _, d := range shape {
-		if d < 1 || d > canon.MaxLeaves/n {
+		if d < 1 || int64(d) > canon.MaxLeaves/n {
 			return bad("too large, or a dimension that is not positive")
 		}
-		n *= d
+		n *= int64(d)
 	}
 	if shape[0]%elems != 0 {
 		return bad(fmt.Sprintf("rows are no multiple of %d", elems))
 	}
-	t := Tiling{Rows: n / shape[0], Cols: shape[0], RowBytes: shape[0] / elems * bytes, TileRows: 1, TileCols: shape[0]}
+	if n > math.MaxInt/maxElement {
+		return bad("too large for this machine")
+	}
+	t := Tiling{Rows: int(n) / shape[0], Cols: shape[0], RowBytes: shape[0] / elems * bytes, TileRows: 1, TileCols: shape[0]}
 	chunk := blockChunk
 	if elems == 1 {
 		chunk = floatChunk

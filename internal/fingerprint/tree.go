@@ -88,7 +88,7 @@ func newTree(f *gguf.File, threads int) (*Tree, error) {
 	for _, info := range t.infos {
 		tiling, err := TilingOf(info.Type, info.Shape)
 		if err != nil {
-			return nil, fmt.Errorf("tensor %q: %w", info.Name, err)
+			return nil, fmt.Errorf("fingerprint: tensor %q: %w", info.Name, err)
 		}
 		t.tilings = append(t.tilings, tiling)
 	}
