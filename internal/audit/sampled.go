@@ -110,7 +110,7 @@ func (s *sampled) checkLayer(ctx context.Context, layer int, n *need) (bool, err
 			return false, nil
 		}
 	}
-	var kv []byte
+	kv := make([]byte, 0, (n.to-n.from)*2*s.auditor.Engine.Config().StateShape().KV)
 	for p := n.from; p < n.to; p++ {
 		b := s.opening.KV(layer, p)
 		if b == nil {

@@ -200,11 +200,8 @@ func (s *Sequence) SetKV(layer, from int, kv []byte) error {
 	case n > c.limit-from:
 		return &ContextError{from, n, c.limit}
 	}
-	for i := 0; i < len(kv); i += 2 {
-		const exponent = 0x7c00 // all ones in NaN and infinities only
-		if binary.LittleEndian.Uint16(kv[i:])&exponent == exponent {
-			return fmt.Errorf("keys and values of layer %d, position %d are not finite", layer, from+i/size)
-		}
+	if i := firstNotFinite(kv); i < len(kv) {
+		return fmt.Errorf("keys and values of layer %d, position %d are not finite", layer, from+i/size)
 	}
 	s.rewrite(from, n)
 	for j := range n {
@@ -212,6 +209,25 @@ func (s *Sequence) SetKV(layer, from int, kv []byte) error {
 		c.importKV(s.pages[pos/kernel.PageLen].Data, layer, pos%kernel.PageLen, kv[j*size:][:size])
 	}
 	return nil
+}
+
+// firstNotFinite returns where the first f16 number stands that is NaN or infinite,
+// or len(b).
+func firstNotFinite(b []byte) int {
+	// Only these have an exponent of all ones: one more is a carry.
+	const exponents, one, carries = 0x7c00_7c00_7c00_7c00, 0x0400_0400_0400_0400, 0x8000_8000_8000_8000
+	i := 0
+	for ; i+8 <= len(b); i += 8 {
+		if (binary.LittleEndian.Uint64(b[i:])&exponents+one)&carries != 0 {
+			break
+		}
+	}
+	for ; i+2 <= len(b); i += 2 {
+		if b[i+1]&0x7c == 0x7c {
+			return i
+		}
+	}
+	return len(b)
 }
 
 // exportKV writes the keys, then the values of a position in a page.

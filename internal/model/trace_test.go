@@ -384,8 +384,18 @@ func TestCellsRefuse(t *testing.T) {
 	}
 	size := 2 * c.StateShape().KV
 	for name, f := range map[string]func(s *model.Sequence) error{
-		"infinite":      func(s *model.Sequence) error { return s.SetKV(0, 0, slices.Repeat([]byte{0, 0x7c}, size/2)) },
-		"not a number":  func(s *model.Sequence) error { return s.SetKV(0, 0, slices.Repeat([]byte{1, 0xfc}, size/2)) },
+		"infinite":     func(s *model.Sequence) error { return s.SetKV(0, 0, slices.Repeat([]byte{0, 0x7c}, size/2)) },
+		"not a number": func(s *model.Sequence) error { return s.SetKV(0, 0, slices.Repeat([]byte{1, 0xfc}, size/2)) },
+		"one infinite": func(s *model.Sequence) error {
+			kv := make([]byte, 3*size)
+			copy(kv[size+6:], []byte{0xff, 0xfb, 0x00, 0xfc}) // the lowest finite number before it
+			return s.SetKV(0, 0, kv)
+		},
+		"the last one infinite": func(s *model.Sequence) error {
+			kv := make([]byte, 3*size)
+			copy(kv[3*size-2:], []byte{0x00, 0x7c})
+			return s.SetKV(0, 0, kv)
+		},
 		"short":         func(s *model.Sequence) error { return s.SetKV(0, 0, make([]byte, size-1)) },
 		"too long":      func(s *model.Sequence) error { return s.SetKV(0, 99, make([]byte, 2*size)) },
 		"unknown layer": func(s *model.Sequence) error { return s.SetKV(-1, 0, nil) },

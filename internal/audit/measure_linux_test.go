@@ -1,0 +1,147 @@
+package audit_test
+
+import (
+	"flag"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/avalnetwork/aval/internal/audit"
+	"github.com/avalnetwork/aval/internal/engine"
+	"github.com/avalnetwork/aval/internal/sample"
+	"github.com/avalnetwork/aval/internal/trace"
+	"github.com/avalnetwork/aval/receipt"
+)
+
+var (
+	measure       = flag.String("measure", "", "measure with these models: a pattern of files, such as 'synthetic-*-Q8_0.gguf'")
+	measureRounds = flag.Int("rounds", 3, "how many times; medians are reported")
+	measureTokens = flag.Int("tokens", 256, "tokens of the answer")
+	measurePrompt = flag.Int("prompt", 64, "tokens of the prompt")
+	measureHot    = flag.Float64("temperature", 0, "of the answer")
+	measureKernel = flag.String("kernel", "", "implementation of the arithmetic")
+)
+
+// cost is what something took.
+type cost struct{ cpu, wall time.Duration }
+
+// costOf measures the processor time of the whole process.
+func costOf(f func()) cost {
+	var a, b syscall.Rusage
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &a)
+	start := time.Now()
+	f()
+	wall := time.Since(start)
+	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &b)
+	return cost{time.Duration(b.Utime.Nano() + b.Stime.Nano() - a.Utime.Nano() - a.Stime.Nano()), wall}
+}
+
+// median by processor time, and by wall time.
+func median(list []cost) cost {
+	s := slices.Clone(list)
+	slices.SortFunc(s, func(a, b cost) int { return int(a.cpu - b.cpu) })
+	cpu := s[len(s)/2].cpu
+	slices.SortFunc(s, func(a, b cost) int { return int(a.wall - b.wall) })
+	return cost{cpu, s[len(s)/2].wall}
+}
+
+// TestMeasure compares what an answer, its trace and its audits cost, on two
+// threads, in turns.
+func TestMeasure(t *testing.T) {
+	if *measure == "" {
+		t.Skip("measures only with -measure")
+	}
+	files, err := filepath.Glob(*measure)
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files are %q (%v)", *measure, err)
+	}
+	for _, path := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(path), ".gguf"), func(t *testing.T) { measureModel(t, path) })
+	}
+}
+
+func measureModel(t *testing.T, path string) {
+	e, err := engine.Open(path, engine.Options{Threads: 2, CacheBytes: -1, Kernel: *measureKernel})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	a := &audit.Auditor{Engine: e, Model: fingerprint}
+	prompt := make([]int32, *measurePrompt)
+	for i := range prompt {
+		prompt[i] = int32(i*7919%20000 + 10)
+	}
+	params := receipt.Params{MaxTokens: *measureTokens, IgnoreEOS: true, Temperature: float32(*measureHot), TopP: 0.95}
+	seed := receipt.SelfSeed(1)
+	generate := func(traced bool, n int) *engine.Result {
+		res, err := e.Generate(t.Context(), engine.Request{
+			Prompt: prompt, MaxTokens: n, IgnoreEOS: true, Trace: traced,
+			Params: sample.Params{Temperature: params.Temperature, TopP: params.TopP, Seed: 1},
+		}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return res
+	}
+	generate(true, 16) // warm-up
+	var plain, traced, full, partly, opened, sampled []cost
+	var bytes int
+	for range *measureRounds {
+		var res *engine.Result
+		plain = append(plain, costOf(func() { generate(false, *measureTokens) }))
+		traced = append(traced, costOf(func() { res = generate(true, *measureTokens) }))
+		b := &answered{result: res, claims: receipt.Claims{
+			Model: fingerprint, Params: params, Seed: seed, Time: now.Unix(), Stop: receipt.StopLength, Trace: commitment(res.Trace),
+		}}
+		b.transcript = receipt.Transcript{
+			Source: receipt.Source{Kind: receipt.SourceIDs}, Prompt: prompt, Output: res.Drawn(), Text: res.Text,
+		}
+		f := b.sign(t)
+		o := audit.Options{Options: receipt.Options{Now: now}}
+		check := func(r receipt.Report, err error) {
+			t.Helper()
+			if err != nil || r.Failed() != nil {
+				t.Fatalf("%v\n%s", err, &r)
+			}
+		}
+		full = append(full, costOf(func() { check(a.Full(t.Context(), f, o)) }))
+		c := audit.NewChallenge(f.Receipt.Hash(), [32]byte{5}, e.Config().Layers, len(prompt)+*measureTokens-1, *measureTokens)
+		o.Outputs = c.Outputs
+		partly = append(partly, costOf(func() { check(a.Full(t.Context(), f, o)) }))
+		var data []byte
+		opened = append(opened, costOf(func() {
+			opening, err := a.Open(t.Context(), f, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if data, err = opening.Encode(); err != nil {
+				t.Fatal(err)
+			}
+		}))
+		bytes = len(data)
+		sampled = append(sampled, costOf(func() {
+			opening, err := trace.Decode(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(a.Sampled(t.Context(), f, c, opening, o.Options))
+		}))
+	}
+	base := median(plain)
+	row := func(name string, list []cost) {
+		m := median(list)
+		t.Logf("%-22s cpu %8.3f s %6.2f %%   wall %8.3f s %6.2f %%", name, m.cpu.Seconds(), 100*m.cpu.Seconds()/base.cpu.Seconds(),
+			m.wall.Seconds(), 100*m.wall.Seconds()/base.wall.Seconds())
+	}
+	t.Logf("kernel %q, %d threads, prompt %d, answer %d, temperature %v, median of %d", *measureKernel, 2, *measurePrompt, *measureTokens, *measureHot, *measureRounds)
+	row("answer", plain)
+	row("answer with trace", traced)
+	row("full check", full)
+	row("full, some outputs", partly)
+	row("prover opens", opened)
+	row("sampled check", sampled)
+	t.Logf("opened %d bytes", bytes)
+}
