@@ -9,7 +9,7 @@ import { chromium } from 'playwright-core';
 
 const [, , executablePath, url, dir, pictures] = process.argv;
 const file = (name) => join(dir, name);
-const patience = 30000; // ms; a loaded machine with two cores
+const patience = 60000; // ms; a loaded machine with two cores
 
 let browser;
 before(async () => {

@@ -97,7 +97,7 @@ func (c *computation) run(b *blob) error {
 	ctx := context.Background()
 	f, err := gguf.Parse(b, b.size())
 	if err != nil {
-		return err
+		return fmt.Errorf("the model’s file cannot be read (%w)", err)
 	}
 	c.phase = "Finding out which model this is …"
 	tree, err := fingerprint.Of(ctx, f, 1)
