@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -32,10 +33,11 @@ Exit codes:
 
 type verifyOptions struct {
 	modelOptions
-	model, sample, nonce, key, prompt, promptFile string
-	with, html, challenge, opening, prover        string
-	maxAge                                        time.Duration
-	offline, json, details                        bool
+	model, sample, nonce, beacon, key      string
+	prompt, promptFile                     string
+	with, html, challenge, opening, prover string
+	maxAge                                 time.Duration
+	offline, json, details                 bool
 }
 
 // verifyJSON is what "aval verify --json" prints.
@@ -107,6 +109,7 @@ other answer does not pass, with --key only one of that signer does.
 	f.StringVar(&o.prover, "prover", "", "URL of the receipt at the server that made it: send it a challenge and check what it opens (with --sample)")
 	f.BoolVar(&o.offline, "offline", false, "do not compute the answer again")
 	f.StringVar(&o.nonce, "nonce", "", "the receipt must be for this nonce, as HEX")
+	f.StringVar(&o.beacon, "beacon", "", "the receipt must be for this value, as NAME:ROUND:HEX")
 	f.StringVar(&o.key, "key", "", "the receipt must be signed by this key (\"aval key\" shows one)")
 	f.StringVar(&o.prompt, "prompt", "", "the prompt, or the last message, must be this text")
 	f.StringVar(&o.promptFile, "prompt-file", "", "the same, in a file")
@@ -168,11 +171,11 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, path string) error {
 	if err != nil {
 		return err
 	}
-	prompt, err := o.promptCheck(ctx, v.file)
+	own, err := o.ownChecks(ctx, v.file)
 	if err != nil {
 		return err
 	}
-	if v.file != nil && v.checks.Failed() == nil && prompt.Verdict != receipt.Invalid && !o.offline {
+	if v.file != nil && v.checks.Failed() == nil && own.Failed() == nil && !o.offline {
 		var usage usageError
 		switch err := a.compute(ctx, o, opt, v); {
 		case err == nil:
@@ -183,9 +186,7 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, path string) error {
 			v.checks.Add(receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Unverified, Detail: "not computed again: " + err.Error()})
 		}
 	}
-	if prompt.Name != "" {
-		v.checks.Add(prompt)
-	}
+	v.checks.Add(own.Checks...)
 	return a.conclude(o, v)
 }
 
@@ -235,6 +236,9 @@ func (o *verifyOptions) expect() (receipt.Options, error) {
 		}
 		opt.Expect.Nonce = seed.Nonce
 	}
+	if o.beacon != "" && o.nonce != "" {
+		return opt, usageErrorf("--beacon and --nonce exclude each other")
+	}
 	if o.key != "" {
 		if opt.Expect.Key, err = receipt.ParseNodeKey(o.key); err != nil {
 			return opt, usageErrorf("--key: %w", err)
@@ -269,23 +273,43 @@ func (o *verifyOptions) offlineChecks(ctx context.Context, data []byte, opt rece
 // checkPromptText names the check of --prompt.
 const checkPromptText = "prompt"
 
-// promptCheck holds the prompt, or the last message, against the expected text,
-// if there is one.
-func (o *verifyOptions) promptCheck(ctx context.Context, f *receipt.File) (receipt.Check, error) {
+// ownChecks are those of flags that the package receipt does not know.
+func (o *verifyOptions) ownChecks(ctx context.Context, f *receipt.File) (r receipt.Report, err error) {
 	want := o.prompt
 	if o.promptFile != "" {
 		b, err := readFile(ctx, o.promptFile)
 		if err != nil {
-			return receipt.Check{}, err
+			return r, err
 		}
 		want = string(b)
 	}
-	if want == "" || f == nil {
-		return receipt.Check{}, nil
+	if want != "" && f != nil {
+		r.Add(comparePrompt(f, want))
 	}
-	return comparePrompt(f, want), nil
+	if o.beacon != "" {
+		beacon, err := parseBeacon(o.beacon)
+		if err != nil {
+			return r, err
+		}
+		if f != nil {
+			r.Add(compareBeacon(f, beacon))
+		}
+	}
+	return r, nil
 }
 
+func compareBeacon(f *receipt.File, want *receipt.Seed) receipt.Check {
+	got := f.Receipt.Claims().Seed
+	if got.Kind != want.Kind || got.Beacon != want.Beacon {
+		return receipt.Check{Name: receipt.CheckSeed, Verdict: receipt.Invalid, Detail: "not from the expected value of the beacon: a replayed or other receipt"}
+	}
+	return receipt.Check{
+		Name: receipt.CheckSeed, Verdict: receipt.Valid,
+		Detail: fmt.Sprintf("from the expected value of round %d of %q and the prompt", want.Beacon.Round, want.Beacon.Name),
+	}
+}
+
+// comparePrompt holds the prompt, or the last message, against a text.
 func comparePrompt(f *receipt.File, want string) receipt.Check {
 	if f.Opening == nil || f.Opening.Source == nil {
 		return receipt.Check{Name: checkPromptText, Verdict: receipt.Unverified, Detail: "expected, but the receipt's file does not show it"}

@@ -52,14 +52,29 @@ func fetchReceipt(t *testing.T, url, path, body string) (id, file string) {
 	}
 }
 
+// decodeInto reads the JSON that a command printed.
+func decodeInto(t *testing.T, out, said string, into any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(out), into); err != nil {
+		t.Fatalf("%v in %q; says %q", err, out, said)
+	}
+}
+
+// age makes a file old.
+func age(t *testing.T, path string) {
+	t.Helper()
+	then := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(path, then, then); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // verified runs verify and returns its verdict, and the check that failed.
 func verified(t *testing.T, args ...string) (verdict receipt.Verdict, failed string) {
 	t.Helper()
 	code, out, said := invoke(t, "", nil, append([]string{"verify", "--json"}, args...)...)
 	var j verifyJSON
-	if err := json.Unmarshal([]byte(out), &j); err != nil {
-		t.Fatalf("%q: exit code %d, %v, says %q", args, code, err, said)
-	}
+	decodeInto(t, out, said, &j)
 	if want := map[receipt.Verdict]int{receipt.Valid: exitValid, receipt.Invalid: exitInvalid, receipt.Unverified: exitUnverified}[j.Verdict]; code != want {
 		t.Errorf("%q: %s, exit code %d", args, j.Verdict, code)
 	}

@@ -267,6 +267,9 @@ func challengeError(err error) error {
 }
 
 func unavailable(err error) error {
+	if errors.Is(err, issuer.ErrChanged) {
+		err = issuer.ErrChanged // the file is nobody's business
+	}
 	return receiptError(http.StatusNotFound, "receipt_unavailable", "this answer has no receipt: %v", err)
 }
 

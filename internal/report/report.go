@@ -97,18 +97,20 @@ type Line struct {
 	Text string
 	Note string // where it failed, or what it would take
 
-	first bool // of those that passed
+	first bool // of those with its mark
 }
 
 // rank puts first what a person must see.
 func rank(l Line) int {
 	switch {
-	case l.Mark == No:
+	case l.Mark == No && l.first:
 		return 0
-	case l.first:
+	case l.Mark == No:
 		return 1
+	case l.first:
+		return 2
 	}
-	return 2
+	return 3
 }
 
 // Passage is a part of the conversation.
@@ -242,7 +244,7 @@ func (r *Report) checks(in *Input, c *receipt.Claims) {
 		case receipt.Unverified:
 			add(&r.Unchecked, r.open(check, w, c, in.Trouble))
 		default:
-			add(&r.Checked, Line{Mark: No, Text: w.failed, Note: where(&check, c)})
+			add(&r.Checked, Line{Mark: No, Text: w.failed, Note: where(&check, c), first: check.Name == receipt.CheckComputation})
 		}
 	}
 	slices.SortStableFunc(r.Checked, func(a, b Line) int { return cmp.Compare(rank(a), rank(b)) })
@@ -274,6 +276,8 @@ func (r *Report) open(check receipt.Check, w words, c *receipt.Claims, trouble s
 	switch {
 	case check.Name == receipt.CheckComputation && trouble != "":
 		l.Note = "It was tried: " + clean(trouble)
+	case check.Name == receipt.CheckComputation && r.Status == Unchecked:
+		l.Note = "For that, the right model’s file is needed."
 	case check.Name == receipt.CheckComputation && r.Computable:
 		l.Note = "For that, the model’s file is needed."
 	case check.Name == receipt.CheckComputation:

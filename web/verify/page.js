@@ -79,7 +79,7 @@ async function take(files) {
   await stop();
   try {
     if (fresh) await check(mine);
-    if (mine === turn && model && report?.computable) await compute(mine);
+    if (mine === turn && model && report?.open) await compute(mine);
   } catch (e) {
     if (mine === turn) broken(e);
   }
@@ -113,6 +113,7 @@ async function compute(mine) {
     $('left').textContent = seconds > 2 && p.done > first ? leftOver(seconds * (p.total - p.done) / (p.done - first)) : '';
   });
   if (mine === turn) present(result);
+  if (mine === turn && result.trouble) complain('The answer could not be computed again: ' + result.trouble);
   // The model's memory goes with the worker.
   if (mine === turn) { (await worker).terminate(); start(); }
 }
@@ -133,7 +134,7 @@ function present(result) {
   document.title = result.title + ' – Aval';
   $('drop').classList.add('done');
   $('what').textContent = 'Choose another receipt';
-  show('working', false); show('offer', true); again.hidden = !result.computable || result.computed; show('after', true);
+  show('working', false); show('offer', true); again.hidden = !result.open; show('after', true);
   const verdict = document.querySelector('.verdict h1');
   verdict.tabIndex = -1; // so that it is read out
   verdict.focus({ preventScroll: true });
@@ -147,7 +148,7 @@ function complain(text) {
 
 function broken(e) {
   show('working', false); show('offer', true);
-  again.hidden = !report?.computable; show('after', Boolean(report));
+  again.hidden = !report?.open; show('after', Boolean(report));
   const memory = /memory|RangeError|unreachable/i.test(e.message);
   complain(memory
     ? 'This browser has not enough memory for that. On a computer, “aval verify” checks the same.'

@@ -256,34 +256,28 @@ test('the model first', withModel, async (t) => {
   assert.deepEqual(page.wrong, []);
 });
 
-for (const [name, status, why] of [
-  ['lie.aval', 'invalid', /^This model does not give this answer\. It differs first at word piece 38 of \d+\.$/],
-  ['text.aval', 'invalid', /give another text/],
-  ['prompt.aval', 'invalid', /asked something else/],
-]) {
-  test('computed again: ' + name, withModel, async (t) => {
-    const page = await visit(t);
-    await page.setInputFiles('#pick', [file(name), file('model.gguf')]);
+test('computed again, and not equal', withModel, async (t) => {
+  const page = await visit(t);
+  for (const [name, model, status, title, why] of [
+    ['lie.aval', 'model.gguf', 'invalid', /^Not valid$/, /^This model does not give this answer\. It differs first at word piece 38 of \d+\.$/],
+    ['text.aval', 'model.gguf', 'invalid', /^Not valid$/, /give another text/],
+    ['prompt.aval', 'model.gguf', 'invalid', /^Not valid$/, /asked something else/],
+    ['story.aval', 'other.gguf', 'unchecked', /^This is another model$/, /take the right one/],
+  ]) {
+    await page.setInputFiles('#pick', [file(name), file(model)]);
+    await page.locator('.verdict.partly').waitFor();
     await page.locator('.verdict.' + status).waitFor();
-    assert.match(await page.locator('.verdict p').textContent(), why);
-    await picture(page, name.replace('.aval', ''));
-    assert.deepEqual(page.wrong, []);
-  });
-}
-
-test('another model', withModel, async (t) => {
-  const page = await visit(t);
-  await page.setInputFiles('#pick', [file('story.aval'), file('other.gguf')]);
-  await page.locator('.verdict.unchecked').waitFor();
-  assert.equal(await page.locator('.verdict h1').textContent(), 'This is another model');
-  await picture(page, 'other-model');
-  assert.deepEqual(page.wrong, []);
-});
-
-test('a damaged model', withModel, async (t) => {
-  const page = await visit(t);
+    assert.match(await page.locator('.verdict h1').textContent(), title, name);
+    assert.match(await page.locator('.verdict p').textContent(), why, name);
+    assert.equal(await page.locator('#again').isVisible(), status === 'unchecked', name + ': whether the page takes another model');
+    await picture(page, model === 'other.gguf' ? 'other-model' : name.replace('.aval', ''));
+  }
+  // The right model after the wrong one; then one that is damaged.
+  await page.setInputFiles('#model', file('model.gguf'));
+  await page.locator('.verdict.valid').waitFor();
   await page.setInputFiles('#pick', [file('story.aval'), file('damaged.gguf')]);
   await page.getByText('It was tried:').waitFor();
+  assert.match(await page.locator('#problem').textContent(), /could not be computed again: .*incomplete/);
   assert.equal(await page.locator('.verdict.partly').count(), 1);
   assert.ok(await page.locator('#again').isVisible());
   await picture(page, 'damaged-model');

@@ -47,16 +47,18 @@ func main() {
 func answer(file, model, progress js.Value) map[string]any {
 	now := time.Now()
 	in := check(&blob{file: file}, now)
-	if !model.IsNull() && in.File != nil {
-		c := computation{in: &in, now: now, progress: progress}
+	sound := in.Checks.Failed() == nil
+	if !model.IsNull() && in.File != nil && sound {
+		c := computation{in: &in, now: now, progress: progress, phase: "Reading the model …"}
 		if err := c.run(&blob{file: model, progress: c.reading}); err != nil {
 			in.Trouble = err.Error()
 		}
 	}
 	r := report.New(in)
 	return map[string]any{
-		"title": r.Title, "html": r.Fragment(), "page": r.Page(),
-		"computable": r.Computable && in.Checks.Failed() == nil, "computed": r.Computed,
+		"title": r.Title, "html": r.Fragment(), "page": r.Page(), "trouble": in.Trouble,
+		// Worth it, as it never was or was with a wrong model.
+		"open": r.Computable && sound && r.Status != report.Valid && r.Status != report.Invalid,
 	}
 }
 
@@ -83,7 +85,9 @@ type computation struct {
 	phase    string
 }
 
-func (c *computation) reading(done, all int64) { c.progress.Invoke(c.phase, float64(done), float64(all)) }
+func (c *computation) reading(done, all int64) {
+	c.progress.Invoke(c.phase, float64(done), float64(all))
+}
 
 // run adds its checks to the report, or says why there are none.
 func (c *computation) run(b *blob) error {
@@ -93,7 +97,7 @@ func (c *computation) run(b *blob) error {
 	ctx := context.Background()
 	f, err := gguf.Parse(b, b.size())
 	if err != nil {
-		return err
+		return fmt.Errorf("the model’s file cannot be read (%w)", err)
 	}
 	c.phase = "Finding out which model this is …"
 	tree, err := fingerprint.Of(ctx, f, 1)
