@@ -44,6 +44,7 @@ func classes() []class {
 		{"Another trace", traceLies},
 		{"Openings and boxes", openingLies},
 		{"Another signer, another form", formLies},
+		{"What fits together, and should not", attackLies},
 	}
 }
 
