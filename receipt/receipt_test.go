@@ -150,6 +150,15 @@ func TestRoundTrip(t *testing.T) {
 			t.Error(diff)
 		}
 	}
+	// Whoever passes the file on can put boxes before the real ones.
+	for i, secret := range secrets {
+		id := secret.Public().ID()
+		junk := receipt.Box{Suite: f.Sealed[i].Suite, KeyID: id, Data: make([]byte, 2000)}
+		spoiled := receipt.File{Receipt: r, Sealed: append([]receipt.Box{junk}, f.Sealed...)}
+		if _, err := spoiled.Unseal(secret); err != nil {
+			t.Errorf("behind a box that nobody can open: %v", err)
+		}
+	}
 	for _, none := range []receipt.AuditorSecret{{}, stranger(t)} {
 		if _, err := read.Unseal(none); err == nil {
 			t.Error("a stranger opened a box")

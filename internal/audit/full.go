@@ -163,6 +163,9 @@ func (r *run) drawAll(ctx context.Context, outputs []int, x []float32, draw func
 			return false, err
 		}
 		for i := range n {
+			if err := ctx.Err(); err != nil { // a grammar may take long for each
+				return false, err
+			}
 			if !draw(outputs[at+i], logits[i*c.Vocab:(i+1)*c.Vocab]) {
 				return false, nil
 			}

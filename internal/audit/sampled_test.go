@@ -249,6 +249,30 @@ func TestSampledRefuses(t *testing.T) {
 	}
 }
 
+// fickle is a context that ends after some looks at it.
+type fickle struct {
+	context.Context
+	left *int
+}
+
+func (f fickle) Err() error {
+	if *f.left--; *f.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestFullStops looks at the context for every token: a grammar may make each
+// one slow.
+func TestFullStops(t *testing.T) {
+	a := &audit.Auditor{Engine: open(t, "Q4_K_M", engine.Options{Threads: 2}), Model: fingerprint}
+	f := answer(t, a.Engine, story()).sign(t)
+	left := 20 // of 24 tokens
+	if _, err := a.Full(fickle{t.Context(), &left}, f, options()); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want Canceled", err)
+	}
+}
+
 // hide replaces a vector by its root.
 func hide(o *trace.Opening, layer, position int, which trace.Whole) {
 	for i := range o.Parts {

@@ -128,9 +128,7 @@ func passages(in *Input) []Passage {
 		for _, m := range s.Source.Messages {
 			q.Parts = append(q.Parts, Part{speaker(m.Role), passage(speech(&m))})
 		}
-		if n := len(s.Source.Tools); n > 0 {
-			q.Note = fmt.Sprintf("The model was also told of %s that it may use.", count(n, "tool"))
-		}
+		q.Note = aside(o)
 	case s.Source.Kind == receipt.SourceText:
 		q.Parts = []Part{{"", passage(string(s.Source.Text))}}
 	default:
@@ -154,6 +152,22 @@ func passages(in *Input) []Passage {
 		}
 	}
 	return []Passage{q, a}
+}
+
+// aside says what the model read beside the messages of a conversation, or in
+// their place.
+func aside(o *receipt.Opening) string {
+	var list []string
+	if n := len(o.Source.Source.Tools); n > 0 {
+		list = append(list, fmt.Sprintf("The model was also told of %s that it may use.", count(n, "tool")))
+	}
+	if n := len(o.Source.Source.Variables); n > 0 {
+		list = append(list, fmt.Sprintf("%s of the form in which the model reads conversations came with it.", count(n, "further setting")))
+	}
+	if o.Extra != nil && o.Extra.Extra.Template != "" {
+		list = append(list, "Careful: it was put to the model in a form of its own, not in the model’s. That form decides which of these words the model read, and which others.")
+	}
+	return strings.Join(list, " ")
 }
 
 // speech is all that a message says.

@@ -97,6 +97,14 @@ var reports = []struct {
 		in.Checks.Add(receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Valid, Detail: "312 tokens"})
 		return in
 	}},
+	{"template", func(t *testing.T) report.Input {
+		c, s := story()
+		s.Extra.Template = "tell a story"
+		s.Source.Tools, s.Source.Variables = []string{"{}"}, map[string]string{"enable_thinking": "false"}
+		in := offline(file(t, c, s))
+		in.Checks.Add(receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Valid, Detail: "312 tokens"})
+		return in
+	}},
 	{"nonce", func(t *testing.T) report.Input {
 		c, s := story()
 		c.Params.Temperature, c.Seed = 1, receipt.NonceSeed([]byte("from the asker"))
@@ -204,7 +212,8 @@ func TestFlags(t *testing.T) {
 	want := map[string]flags{
 		"full": {true, true}, "token": {true, false}, "trouble": {true, false}, "self-chosen": {true, true}, "nonce": {true, false},
 		"beacon": {true, false}, "hidden": {}, "hidden-prompt": {}, "sampled": {true, true}, "exchanged": {true, false},
-		"signature": {}, "other-model": {true, false}, "future": {true, false}, "garbage": {}, "nothing": {},
+		"signature": {},
+		"template":  {true, true}, "other-model": {true, false}, "future": {true, false}, "garbage": {}, "nothing": {},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

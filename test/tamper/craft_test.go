@@ -3,7 +3,9 @@ package tamper_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"encoding/base32"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/avalnetwork/aval/gguf"
@@ -53,22 +55,39 @@ func head(b []byte) []byte {
 func craftedClaims(q func() ask, change func(c map[uint64]any), detail string) forger {
 	return func(t *testing.T, w *world) *forged {
 		f := w.answer(t, q()).sign(t)
-		var claims map[uint64]any
-		if err := canon.Unmarshal(payloadOf(t, &f.Receipt), &claims); err != nil {
-			t.Fatal(err)
-		}
-		params := map[uint64]any{}
-		for k, v := range claims[3].(map[any]any) {
-			params[k.(uint64)] = v
-		}
-		claims[3] = params
-		change(claims)
-		payload, err := canon.Marshal(claims)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return fileOf(t, message(payload, liar), f.Opening).at(detail)
+		return fileOf(t, recraft(t, f, change), f.Opening).at(detail)
 	}
+}
+
+// recraft changes the claims of a receipt and signs them again.
+func recraft(t *testing.T, f *receipt.File, change func(c map[uint64]any)) []byte {
+	t.Helper()
+	var claims map[uint64]any
+	if err := canon.Unmarshal(payloadOf(t, &f.Receipt), &claims); err != nil {
+		t.Fatal(err)
+	}
+	params := map[uint64]any{}
+	for k, v := range claims[3].(map[any]any) {
+		params[k.(uint64)] = v
+	}
+	claims[3] = params
+	change(claims)
+	payload, err := canon.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return message(payload, liar)
+}
+
+// publicBytes takes an auditor's public key out of its text.
+func publicBytes(t *testing.T, key receipt.AuditorKey) []byte {
+	t.Helper()
+	text := strings.ToUpper(strings.TrimPrefix(key.String(), "aval-auditor-1"))
+	b, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b[:32]
 }
 
 // keyOf is the key of anybody.

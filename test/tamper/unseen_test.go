@@ -78,6 +78,15 @@ var unseens = []unseen{
 		},
 	},
 	{
+		name: "a beacon that was made up, at temperature 0", full: receipt.Valid, check: receipt.CheckSeed, detail: "without effect: the temperature is 0",
+		helps: "Nothing need: there is one answer. But such a beacon says nothing about the time.",
+		forge: func(t *testing.T, w *world) *forged {
+			f := w.answer(t, with(greedy(), func(q *ask) { q.seed = receipt.BeaconSeed("my own", 1, receipt.Hash{1}) })).forged(t)
+			f.expect.Beacon = rounds
+			return f
+		},
+	},
+	{
 		name: "the better answer of those of two rounds of a beacon", full: receipt.Valid, check: receipt.CheckSeed, detail: "from round 99",
 		helps: "A window no longer than the time between two rounds, and a greatest age.",
 		forge: func(t *testing.T, w *world) *forged {
@@ -157,6 +166,17 @@ var unseens = []unseen{
 		},
 	},
 	{
+		name: "an answer cut short by a limit that nobody asked for, admitted", full: receipt.Valid, check: audit.CheckAnswer, detail: `ended by "length"`,
+		helps: "Expect the parameters: a context of just so many tokens ends an answer anywhere.",
+		forge: func(t *testing.T, w *world) *forged {
+			r := w.answer(t, story())
+			r.transcript.Output = r.transcript.Output[:10]
+			r.claims.Params.Context = len(r.transcript.Prompt) + 10
+			r.transcript.Text = textOf(t, w, r)
+			return r.forged(t)
+		},
+	},
+	{
 		name: "a template that drops the question, admitted, where none was expected", full: receipt.Valid, check: audit.CheckRendering, detail: "becomes these",
 		helps: "Expect the extra parameters to be empty: the messages alone do not say what the model read.",
 		forge: func(t *testing.T, w *world) *forged {
@@ -225,6 +245,13 @@ var unseens = []unseen{
 			f.file.Opening = f.file.Opening.Select(receipt.WholePrompt | receipt.PartText)
 			return f
 		},
+	},
+	{
+		name: "anything, where the auditor's box shows nothing", full: receipt.Unverified, check: receipt.CheckComputation, detail: "does not show the tokens of the prompt",
+		helps: "Ask for a box that shows what you need, before you rely on it.",
+		forge: boxed("", func(t *testing.T, _ *world, f *receipt.File, key receipt.AuditorKey) {
+			f.Sealed = []receipt.Box{seal(t, f.Opening.Select(0), f.Receipt.Hash(), key)}
+		}),
 	},
 	{
 		name: "a prompt that is expected and not shown", full: receipt.Unverified, check: receipt.CheckSource, detail: "expected, but the receipt's file does not show it",
