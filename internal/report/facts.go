@@ -128,9 +128,7 @@ func passages(in *Input) []Passage {
 		for _, m := range s.Source.Messages {
 			q.Parts = append(q.Parts, Part{speaker(m.Role), passage(speech(&m))})
 		}
-		if n := len(s.Source.Tools); n > 0 {
-			q.Note = fmt.Sprintf("The model was also told of %s that it may use.", count(n, "tool"))
-		}
+		q.Note = besides(&s.Source, o.Extra)
 	case s.Source.Kind == receipt.SourceText:
 		q.Parts = []Part{{"", passage(string(s.Source.Text))}}
 	default:
@@ -156,9 +154,31 @@ func passages(in *Input) []Passage {
 	return []Passage{q, a}
 }
 
+// besides tells of what the model read with the messages, and what is too long
+// or too strange to be shown. It may say anything.
+func besides(s *receipt.Source, extra *receipt.OpenedExtra) string {
+	var list []string
+	if n := len(s.Tools); n > 0 {
+		list = append(list, fmt.Sprintf("The model was also told of %s that it may use.", count(n, "tool")))
+	}
+	if n := len(s.Variables); n > 0 {
+		list = append(list, fmt.Sprintf("It was also given %s, which may have changed what it read.", count(n, "setting")))
+	}
+	if extra != nil && extra.Extra.Template != "" {
+		list = append(list, "The model’s own form for a conversation was replaced by another one, which may have added words that are not shown here.")
+	}
+	return strings.Join(list, " ")
+}
+
 // speech is all that a message says.
 func speech(m *receipt.Message) string {
 	parts := []string{}
+	if m.Name != "" {
+		parts = append(parts, fmt.Sprintf("[name %s]", m.Name))
+	}
+	if m.Reasoning != "" {
+		parts = append(parts, fmt.Sprintf("[thought %s]", m.Reasoning))
+	}
 	if m.Content != "" {
 		parts = append(parts, m.Content)
 	}
