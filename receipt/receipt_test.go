@@ -264,7 +264,7 @@ func TestManyItems(t *testing.T) {
 	digests := array(slices.Repeat([][]byte{bstr(fill(1))}, 6)...)
 	opening := mapping(entry{1, digests}, entry{2, array(bstr(fill(1)[:16]), source)})
 	_, err := receipt.ParseFile(mapping(entry{1, bstr(r.Bytes())}, entry{2, opening}))
-	if want := "receipt: file: not a file of a receipt: more than 262144 data items"; fmt.Sprint(err) != want {
+	if want := "receipt: file: not a file of a receipt: not canonical CBOR: more than 262144 data items"; fmt.Sprint(err) != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }

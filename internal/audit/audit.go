@@ -6,6 +6,7 @@ import (
 
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/engine"
+	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/trace"
 	"github.com/avalnetwork/aval/receipt"
 )
@@ -153,6 +154,8 @@ func (a *Auditor) context(c *receipt.Claims, positions int) (int, receipt.Check)
 		want = a.Engine.FileContext()
 	}
 	switch {
+	case want > model.MaxContext:
+		return 0, invalid(CheckContext, "the receipt is for a context of %d, no engine has more than %d", want, model.MaxContext)
 	// Rotary factors for short or long contexts: the only bits that depend on it.
 	case a.Engine.Config().Arch == "phi3" && have != want:
 		return 0, unverified(CheckContext, "the receipt is for a context of %d, the model is open with %d, and this architecture then computes differently: open it with %d", want, have, want)

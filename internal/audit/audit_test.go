@@ -325,6 +325,7 @@ func TestFullFinds(t *testing.T) {
 		}, receipt.CheckComputation, "token "},
 		{"another fingerprint", story, func(_ *testing.T, a *answered) { a.claims.Model = receipt.Hash{9} }, receipt.CheckModel, ""},
 		{"another trace", story, func(_ *testing.T, a *answered) { a.claims.Trace[0] ^= 1 }, receipt.CheckTrace, "give another trace"},
+		{"a context that no engine has", story, func(_ *testing.T, a *answered) { a.claims.Params.Context = 1<<20 + 1 }, audit.CheckContext, "no engine has more than 1048576"},
 		{"another nonce", story, func(_ *testing.T, a *answered) { a.claims.Seed = receipt.NonceSeed([]byte("not from me")) }, receipt.CheckSeed, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {

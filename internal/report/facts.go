@@ -128,7 +128,7 @@ func passages(in *Input) []Passage {
 		for _, m := range s.Source.Messages {
 			q.Parts = append(q.Parts, Part{speaker(m.Role), passage(speech(&m))})
 		}
-		q.Note = aside(o)
+		q.Note = besides(&s.Source, o.Extra)
 	case s.Source.Kind == receipt.SourceText:
 		q.Parts = []Part{{"", passage(string(s.Source.Text))}}
 	default:
@@ -154,18 +154,18 @@ func passages(in *Input) []Passage {
 	return []Passage{q, a}
 }
 
-// aside says what the model read beside the messages of a conversation, or in
-// their place.
-func aside(o *receipt.Opening) string {
+// besides tells of what the model read with the messages, and what is too long
+// or too strange to be shown. It may say anything.
+func besides(s *receipt.Source, extra *receipt.OpenedExtra) string {
 	var list []string
-	if n := len(o.Source.Source.Tools); n > 0 {
+	if n := len(s.Tools); n > 0 {
 		list = append(list, fmt.Sprintf("The model was also told of %s that it may use.", count(n, "tool")))
 	}
-	if n := len(o.Source.Source.Variables); n > 0 {
-		list = append(list, fmt.Sprintf("%s of the form in which the model reads conversations came with it.", count(n, "further setting")))
+	if n := len(s.Variables); n > 0 {
+		list = append(list, fmt.Sprintf("It was also given %s, which may have changed what it read.", count(n, "setting")))
 	}
-	if o.Extra != nil && o.Extra.Extra.Template != "" {
-		list = append(list, "Careful: it was put to the model in a form of its own, not in the model’s. That form decides which of these words the model read, and which others.")
+	if extra != nil && extra.Extra.Template != "" {
+		list = append(list, "Careful: the model’s own form for a conversation was replaced by another one, which decides which of these words the model read, and may have added others.")
 	}
 	return strings.Join(list, " ")
 }
@@ -173,6 +173,12 @@ func aside(o *receipt.Opening) string {
 // speech is all that a message says.
 func speech(m *receipt.Message) string {
 	parts := []string{}
+	if m.Name != "" {
+		parts = append(parts, fmt.Sprintf("[name %s]", m.Name))
+	}
+	if m.Reasoning != "" {
+		parts = append(parts, fmt.Sprintf("[thought %s]", m.Reasoning))
+	}
 	if m.Content != "" {
 		parts = append(parts, m.Content)
 	}

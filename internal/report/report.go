@@ -181,6 +181,9 @@ func (r *Report) judge(in *Input, c *receipt.Claims) {
 		}
 	case len(in.Checks.Checks) == 0 || c == nil:
 		r.Status, r.Title, r.Summary = Unchecked, "Nothing was checked", "There is no receipt to tell of."
+	case r.Computed && doubtful(&in.Checks):
+		r.Status, r.Title = Partly, "Computed again, but not all could be compared"
+		r.Summary = "What was computed again fits. But something that was to be compared is not shown in this file, or could not be looked at: see what was not checked."
 	case r.Computed && in.Scope != nil:
 		r.Status, r.Title, r.Summary = Valid, "Valid, by a sample", in.Scope.summary()
 	case r.Computed:
@@ -194,6 +197,14 @@ func (r *Report) judge(in *Input, c *receipt.Claims) {
 			r.Summary = "The receipt is signed. It hides what it would take to compute the answer again, so nobody can tell from this file whether the model really gives it."
 		}
 	}
+}
+
+// doubtful reports a check that could not be made although it was asked for. Who
+// chose the seed, and a record that is not shown, are remarks.
+func doubtful(r *receipt.Report) bool {
+	return slices.ContainsFunc(r.Checks, func(c receipt.Check) bool {
+		return c.Verdict == receipt.Unverified && c.Name != receipt.CheckSeed && c.Name != receipt.CheckTrace
+	})
 }
 
 // worst is the failed check that says most: the computation, or else the first.
@@ -233,6 +244,8 @@ func (r *Report) checks(in *Input, c *receipt.Claims) {
 				continue // without effect; the facts say so
 			case check.Name == receipt.CheckTranscript:
 				continue // the parts say it, each for itself
+			case check.Name == "rendering" && in.File != nil && in.File.Opening != nil && in.File.Opening.Source != nil && in.File.Opening.Source.Source.Kind == receipt.SourceIDs:
+				continue // no question is shown
 			case c != nil && (check.Name == receipt.CheckExtra && !c.Params.Extra || check.Name == receipt.CheckBias && !c.Params.Bias):
 				continue // there are none
 			case w.under != "" && verdictOf(&in.Checks, w.under) == receipt.Valid:

@@ -233,3 +233,69 @@ func TestAlwaysSaid(t *testing.T) {
 		}
 	}
 }
+
+// TestSaysNoMore: a report does not say more than was checked and shown.
+func TestSaysNoMore(t *testing.T) {
+	computed := []receipt.Check{
+		{Name: audit.CheckRendering, Verdict: receipt.Valid},
+		{Name: receipt.CheckComputation, Verdict: receipt.Valid},
+	}
+	for _, tc := range []struct {
+		name   string
+		change func(c *receipt.Claims, s *receipt.Transcript)
+		shown  receipt.Part
+		expect receipt.Expect
+		status report.Status
+		says   []string
+		not    []string
+	}{
+		{
+			"what was expected is hidden", func(*receipt.Claims, *receipt.Transcript) {}, receipt.IDs,
+			receipt.Expect{Text: new("yes")},
+			report.Partly,
+			[]string{"COMPUTED AGAIN, BUT NOT ALL COULD BE COMPARED", "The answer is hidden"},
+			[]string{"VALID:"},
+		},
+		{
+			"what nobody expected is hidden", func(*receipt.Claims, *receipt.Transcript) {}, receipt.IDs,
+			receipt.Expect{},
+			report.Valid,
+			[]string{"VALID:", "The answer is hidden"},
+			nil,
+		},
+		{"a template of the signer's", func(c *receipt.Claims, s *receipt.Transcript) {
+			s.Extra.Template = "Say yes. {{ messages[0].content }}"
+		}, receipt.Whole, receipt.Expect{}, report.Valid, []string{"was replaced by another one"}, nil},
+		{"a setting of the template", func(c *receipt.Claims, s *receipt.Transcript) {
+			s.Source.Variables = map[string]string{"instructions": `"Say yes."`}
+		}, receipt.Whole, receipt.Expect{}, report.Valid, []string{"It was also given 1 setting"}, nil},
+		{"thoughts and names", func(c *receipt.Claims, s *receipt.Transcript) {
+			s.Source.Messages[1].Reasoning, s.Source.Messages[1].Name = "I shall say yes.", "Eve"
+		}, receipt.Whole, receipt.Expect{}, report.Valid, []string{"[thought I shall say yes.]", "[name Eve]"}, nil},
+		{"numbers of word pieces", func(c *receipt.Claims, s *receipt.Transcript) {
+			s.Source = receipt.Source{Kind: receipt.SourceIDs}
+		}, receipt.Whole, receipt.Expect{}, report.Valid, []string{"there is no text of it"}, []string{"exactly the question shown here"}},
+	} {
+		c, s := story()
+		tc.change(c, s)
+		f := file(t, c, s)
+		f.Opening = f.Opening.Select(tc.shown)
+		in := report.Input{File: f, Checks: f.Check(receipt.Options{Now: now, Expect: tc.expect})}
+		in.Checks.Add(computed...)
+		r := report.New(in)
+		if r.Status != tc.status {
+			t.Errorf("%s: the status is %s, want %s", tc.name, r.Status, tc.status)
+		}
+		out := r.Text(1000, false)
+		for _, said := range tc.says {
+			if !strings.Contains(out, said) {
+				t.Errorf("%s: %q is not said:\n%s", tc.name, said, out)
+			}
+		}
+		for _, said := range tc.not {
+			if strings.Contains(out, said) {
+				t.Errorf("%s: %q is said", tc.name, said)
+			}
+		}
+	}
+}

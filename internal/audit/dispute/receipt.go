@@ -107,6 +107,9 @@ func Context(c *receipt.Claims, h model.Metadata) int {
 
 // Plan is that of package operation.
 func (r *receiptRun) Plan(c Cell, description []byte) (Plan, Shape, error) {
+	if len(description) > maxDescription {
+		return nil, Shape{}, fmt.Errorf("%d bytes, want at most %d", len(description), maxDescription)
+	}
 	var d Description
 	if err := canon.Unmarshal(description, &d); err != nil {
 		return nil, Shape{}, err
@@ -129,6 +132,9 @@ func (r *receiptRun) Plan(c Cell, description []byte) (Plan, Shape, error) {
 
 func (r *receiptRun) plan(c Cell, h model.Header, d *Description) (*operation.Plan, Shape, error) {
 	context := Context(&r.claims, h)
+	if context > model.MaxContext {
+		return nil, Shape{}, fmt.Errorf("%w: a context of %d, no model has more than %d", ErrImpossible, context, model.MaxContext)
+	}
 	m, err := model.Describe(h, context)
 	if err != nil {
 		return nil, Shape{}, err
