@@ -285,6 +285,10 @@ func TestFullFinds(t *testing.T) {
 		{"another prompt", story, func(_ *testing.T, a *answered) { a.transcript.Source.Text = []byte("Once upon a rime") }, audit.CheckRendering, "token "},
 		{"a longer prompt", story, func(_ *testing.T, a *answered) { a.transcript.Source.Text = []byte("Once upon a time,") }, audit.CheckRendering, "has 6 tokens, receipt has 5"},
 		{"another conversation", requests["chat"], func(_ *testing.T, a *answered) { a.transcript.Source.Messages[0].Content = "Tell me of Tom." }, audit.CheckRendering, "token "},
+		{"a conversation behind the one that is shown", requests["chat"], func(t *testing.T, a *answered) {
+			a.transcript.Source.Variables = map[string]string{"messages": `[{"role": "user", "content": "Tell me of Lily."}]`}
+			a.transcript.Source.Messages[0].Content = "Tell me of Tom."
+		}, audit.CheckRendering, "the conversation itself sets it"},
 		{"a prompt that no template takes", requests["template"], func(_ *testing.T, a *answered) { a.transcript.Extra.Template = "{% if %}" }, audit.CheckRendering, "cannot be made tokens"},
 		{"another template", requests["template"], func(_ *testing.T, a *answered) { a.transcript.Extra.Template = "{{ messages[0].content }}" }, audit.CheckRendering, "token "},
 		{"another text", story, func(_ *testing.T, a *answered) { a.transcript.Text += "!" }, audit.CheckAnswer, "another text"},
