@@ -158,6 +158,13 @@ var endLies = []lie{
 	{name: "text beyond the context", offline: receipt.CheckRanges, forge: craftedClaims(story, func(c map[uint64]any) {
 		c[3].(map[uint64]any)[10] = uint64(30)
 	}, "but the context is 30")},
+	{name: "text beyond the model's own context", full: audit.CheckContext, forge: func(t *testing.T, w *world) *forged {
+		r := w.answer(t, noContext())
+		r.trace = false
+		r.transcript.Output = slices.Repeat(r.transcript.Output, 21)
+		r.claims.Params.MaxTokens = len(r.transcript.Output)
+		return r.forged(t).at("23 prompt and 504 output tokens, but the context is 512")
+	}},
 	{name: "a stop string missed", full: audit.CheckAnswer, sampled: audit.CheckAnswer, forge: func(t *testing.T, w *world) *forged {
 		right := w.answer(t, stopped())
 		r := w.answer(t, story())
