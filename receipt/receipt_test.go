@@ -25,11 +25,11 @@ func fullClaims() receipt.Claims {
 		Model: hash(1),
 		Params: receipt.Params{
 			Temperature: 0.7, TopK: 1 << 22, TopP: 0.9, MinP: 0.05, RepeatPenalty: 1.1, FrequencyPenalty: 0.1,
-			PresencePenalty: -0.3, RepeatLastN: 1 << 20, MaxTokens: 1<<20 - 1, Context: 1 << 24, IgnoreEOS: true, Bias: true, Extra: true,
+			PresencePenalty: -0.3, RepeatLastN: 1 << 20, MaxTokens: 1<<19 - 1, Context: 1 << 20, IgnoreEOS: true, Bias: true, Extra: true,
 		},
 		Seed:         receipt.NonceSeed(bytes.Repeat([]byte{0xff}, 32)),
 		Transcript:   hash(2),
-		PromptTokens: 1<<20 - 2, OutputTokens: 1<<20 - 2, Stop: receipt.StopString, Time: 1_800_000_000,
+		PromptTokens: 1 << 19, OutputTokens: 1<<19 - 2, Stop: receipt.StopString, Time: 1_800_000_000,
 	}
 }
 

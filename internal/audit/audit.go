@@ -156,6 +156,8 @@ func (a *Auditor) context(c *receipt.Claims, positions int) (int, receipt.Check)
 	switch {
 	case want > model.MaxContext:
 		return 0, invalid(CheckContext, "the receipt is for a context of %d, no engine has more than %d", want, model.MaxContext)
+	case positions+1 > want: // the last token has no position
+		return 0, invalid(CheckContext, "%d prompt and %d output tokens, but the context is %d", c.PromptTokens, c.OutputTokens, want)
 	// Rotary factors for short or long contexts: the only bits that depend on it.
 	case a.Engine.Config().Arch == "phi3" && have != want:
 		return 0, unverified(CheckContext, "the receipt is for a context of %d, the model is open with %d, and this architecture then computes differently: open it with %d", want, have, want)

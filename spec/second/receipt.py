@@ -225,7 +225,7 @@ PARAMS = {  # key: name, lowest, highest
     7: ("presence_penalty", -100, 100),
     8: ("repeat_last_n", -1, 2**31 - 1),
     9: ("max_tokens", 0, 2**31 - 1),
-    10: ("context", 0, 2**31 - 1),
+    10: ("context", 0, 2**20),
 }
 FLAGS = {11: "ignore_eos", 12: "bias", 13: "extra"}
 FLOATS = (1, 3, 4, 5, 6, 7)

@@ -100,10 +100,13 @@ var attackLies = []lie{
 		f.open = func(o *trace.Opening) { *o = *s.open(t) }
 		return f
 	}},
+	{name: "a context that no model has, so that nobody can compute", offline: receipt.CheckRanges, forge: craftedClaims(story, func(c map[uint64]any) {
+		c[3].(map[uint64]any)[10] = uint64(1 << 24)
+	}, "context is 16777216, want 0 to 1048576")},
 	{name: "the whole context claimed to be used", offline: receipt.CheckRanges, forge: craftedClaims(story, func(c map[uint64]any) {
 		delete(c[3].(map[uint64]any), 9)
-		c[3].(map[uint64]any)[10] = uint64(1<<31 - 1)
-	}, "47 positions of 2147483647 are used")},
+		c[3].(map[uint64]any)[10] = uint64(1 << 20)
+	}, "47 positions of 1048576 are used")},
 	{name: "counts whose sum is beyond the context", offline: receipt.CheckRanges, forge: craftedClaims(story, func(c map[uint64]any) {
 		c[6], c[7] = uint64(1<<20), uint64(1<<20)
 		delete(c[3].(map[uint64]any), 9)

@@ -95,32 +95,32 @@ var modelLies = []lie{
 		r.trace = false
 		return r.forged(t).at(changed(t, right.transcript.Output, r.transcript.Output))
 	}},
-	{name: "the states of another model under the right text", full: receipt.CheckTrace, sampled: receipt.CheckComputation, forge: traced(0, 0, otherWeights)},
-	{name: "another quantisation of the same model (Q8_0)", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: wrote(func(t *testing.T, m *modelFile) { m.retype(t, gguf.Q8_0) })},
-	{name: "a smaller quantisation of the same model (Q4_0)", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: wrote(func(t *testing.T, m *modelFile) { m.retype(t, gguf.Q4_0) })},
-	{name: "float weights instead of the quantised ones, of the same values", full: receipt.CheckTrace, sampled: receipt.CheckComputation, forge: traced(0, 0, func(t *testing.T, m *modelFile) { m.retype(t, gguf.F32) })},
-	{name: "one weight changed, so that the text changes", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: wrote(oneWeight(-40))},
-	{name: "one bit of one weight changed, with the same text", full: receipt.CheckTrace, sampled: receipt.CheckComputation, forge: traced(1, 0, oneBit)},
-	{name: "another base of the rotary angles", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: wrote(setMeta("llama.rope.freq_base", gguf.ValueOf(float32(5e5))))},
-	{name: "another scaling of the rotary angles", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: wrote(setMeta("llama.rope.scale_linear", gguf.ValueOf(float32(2))))},
-	{name: "another epsilon of the norms", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: wrote(setMeta("llama.attention.layer_norm_rms_epsilon", gguf.ValueOf(float32(1e-2))))},
-	{name: "another epsilon of the norms, with the same text", full: receipt.CheckTrace, sampled: receipt.CheckComputation, forge: traced(0, 0, setMeta("llama.attention.layer_norm_rms_epsilon", gguf.ValueOf(float32(2e-6))))},
-	{name: "a layer skipped", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: wrote(func(t *testing.T, m *modelFile) { m.skip(t, 1) })},
-	{name: "a layer skipped in the trace, with the right text", full: receipt.CheckTrace, sampled: receipt.CheckComputation, forge: traced(1, 0, func(t *testing.T, m *modelFile) { m.skip(t, 1) })},
-	{name: "a layer computed twice", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: wrote(func(_ *testing.T, m *modelFile) { m.repeat(1, 3) })},
-	{name: "a layer computed twice, and all four of them in the trace", full: receipt.CheckTrace, sampled: receipt.CheckTrace, forge: func(t *testing.T, w *world) *forged {
+	{name: "the states of another model under the right text", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: traced(0, 0, otherWeights)},
+	{name: "another quantisation of the same model (Q8_0)", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: wrote(func(t *testing.T, m *modelFile) { m.retype(t, gguf.Q8_0) })},
+	{name: "a smaller quantisation of the same model (Q4_0)", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: wrote(func(t *testing.T, m *modelFile) { m.retype(t, gguf.Q4_0) })},
+	{name: "float weights instead of the quantised ones, of the same values", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: traced(0, 0, func(t *testing.T, m *modelFile) { m.retype(t, gguf.F32) })},
+	{name: "one weight changed, so that the text changes", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: wrote(oneWeight(-40))},
+	{name: "one bit of one weight changed, with the same text", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: traced(1, 0, oneBit)},
+	{name: "another base of the rotary angles", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: wrote(setMeta("llama.rope.freq_base", gguf.ValueOf(float32(5e5))))},
+	{name: "another scaling of the rotary angles", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: wrote(setMeta("llama.rope.scale_linear", gguf.ValueOf(float32(2))))},
+	{name: "another epsilon of the norms", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: wrote(setMeta("llama.attention.layer_norm_rms_epsilon", gguf.ValueOf(float32(1e-2))))},
+	{name: "another epsilon of the norms, with the same text", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: traced(0, 0, setMeta("llama.attention.layer_norm_rms_epsilon", gguf.ValueOf(float32(2e-6))))},
+	{name: "a layer skipped", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: wrote(func(t *testing.T, m *modelFile) { m.skip(t, 1) })},
+	{name: "a layer skipped in the trace, with the right text", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: traced(1, 0, func(t *testing.T, m *modelFile) { m.skip(t, 1) })},
+	{name: "a layer computed twice", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: wrote(func(_ *testing.T, m *modelFile) { m.repeat(1, 3) })},
+	{name: "a layer computed twice, and all four of them in the trace", full: receipt.CheckTrace, sampled: receipt.CheckTrace, dispute: dispute.WrongTrace, forge: func(t *testing.T, w *world) *forged {
 		r := w.answer(t, story())
 		r.states = statesOf(t, w.other(t, func(m *modelFile) { m.repeat(1, 3) }), r.read())
 		return r.forged(t).at("layer 2, position 0").in("it is of 4 layers")
 	}},
-	{name: "two layers swapped", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: wrote(func(_ *testing.T, m *modelFile) { m.swap(0, 2) })},
-	{name: "keys and values kept in eight bits", full: receipt.CheckTrace, sampled: receipt.CheckComputation, forge: func(t *testing.T, w *world) *forged {
+	{name: "two layers swapped", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: wrote(func(_ *testing.T, m *modelFile) { m.swap(0, 2) })},
+	{name: "keys and values kept in eight bits", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: func(t *testing.T, w *world) *forged {
 		r := w.answer(t, story())
 		r.states = r.cheapRun(t, story(), cheap{kv: true})
 		r.transcript.Text = textOf(t, w, r)
 		return r.forged(t).at("layer 0, position 0").in("layer cell 0, position 0: kv")
 	}},
-	{name: "keys and values kept in eight bits, with the right text", full: receipt.CheckTrace, sampled: receipt.CheckComputation, forge: func(t *testing.T, w *world) *forged {
+	{name: "keys and values kept in eight bits, with the right text", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: func(t *testing.T, w *world) *forged {
 		r := w.answer(t, story())
 		s := w.states(t, r.read())
 		for i := range s.kv {
@@ -136,7 +136,7 @@ var modelLies = []lie{
 		r.transcript.Text = textOf(t, w, r)
 		return r.forged(t).at(changed(t, right, r.transcript.Output))
 	}},
-	{name: "one layer computed with fewer bits", full: receipt.CheckTrace, sampled: receipt.CheckComputation, forge: func(t *testing.T, w *world) *forged {
+	{name: "one layer computed with fewer bits", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: func(t *testing.T, w *world) *forged {
 		r := w.answer(t, story())
 		r.states = r.cheapRun(t, story(), cheap{x: true})
 		r.transcript.Text = textOf(t, w, r)

@@ -38,14 +38,14 @@ func told(q func() ask, edit func(text string) string, detail string) forger {
 
 var outputLies = []lie{
 	{name: "one token edited", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: edited(story, func(_ *testing.T, ids []int32) []int32 { ids[7] = 9; return ids })},
-	{name: "the first token edited", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: edited(story, func(_ *testing.T, ids []int32) []int32 { ids[0] = 9; return ids })},
+	{name: "the first token edited", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: edited(story, func(_ *testing.T, ids []int32) []int32 { ids[0] = 9; return ids })},
 	{name: "the last token edited, which the model never reads", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: edited(story, func(_ *testing.T, ids []int32) []int32 { ids[23] = 9; return ids })},
 	{name: "one token edited, at temperature 0", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: edited(greedy, func(_ *testing.T, ids []int32) []int32 { ids[7] = 9; return ids })},
-	{name: "two tokens exchanged", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: edited(story, func(_ *testing.T, ids []int32) []int32 { ids[3], ids[12] = ids[12], ids[3]; return ids })},
-	{name: "the tokens in reverse", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: edited(story, func(_ *testing.T, ids []int32) []int32 { slices.Reverse(ids); return ids })},
-	{name: "a token put in, the last one dropped", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: edited(story, func(_ *testing.T, ids []int32) []int32 { return slices.Insert(ids, 5, 9)[:24] })},
-	{name: "a token taken out, another one added", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: edited(story, func(_ *testing.T, ids []int32) []int32 { return append(slices.Delete(ids, 5, 6), 9) })},
-	{name: "other tokens that spell the same text", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: edited(func() ask {
+	{name: "two tokens exchanged", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: edited(story, func(_ *testing.T, ids []int32) []int32 { ids[3], ids[12] = ids[12], ids[3]; return ids })},
+	{name: "the tokens in reverse", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: edited(story, func(_ *testing.T, ids []int32) []int32 { slices.Reverse(ids); return ids })},
+	{name: "a token put in, the last one dropped", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: edited(story, func(_ *testing.T, ids []int32) []int32 { return slices.Insert(ids, 5, 9)[:24] })},
+	{name: "a token taken out, another one added", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: edited(story, func(_ *testing.T, ids []int32) []int32 { return append(slices.Delete(ids, 5, 6), 9) })},
+	{name: "other tokens that spell the same text", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: edited(func() ask {
 		return with(story(), func(q *ask) { q.params.MaxTokens = 10 })
 	}, func(t *testing.T, ids []int32) []int32 {
 		i := slices.Index(ids, word("in"))
@@ -54,24 +54,24 @@ var outputLies = []lie{
 		}
 		return slices.Replace(ids, i, i+1, word("i"), word("n"))[:10]
 	})},
-	{name: "a token beyond the vocabulary", full: receipt.CheckComputation, forge: func(t *testing.T, w *world) *forged {
+	{name: "a token beyond the vocabulary", full: receipt.CheckComputation, dispute: dispute.WrongRun, forge: func(t *testing.T, w *world) *forged {
 		r := w.answer(t, story())
 		r.trace = false // no model has such states
 		r.transcript.Output[7] = 64
 		return r.forged(t).at("token 7: id 64 is not in the vocabulary of 64")
 	}},
-	{name: "a last token beyond the vocabulary", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: func(t *testing.T, w *world) *forged {
+	{name: "a last token beyond the vocabulary", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: func(t *testing.T, w *world) *forged {
 		r := w.answer(t, story())
 		r.transcript.Output[23] = 1<<31 - 1
 		return r.forged(t).at("token 23: id 2147483647 is not in the vocabulary of 64")
 	}},
-	{name: "the answer of another seed", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: func(t *testing.T, w *world) *forged {
+	{name: "the answer of another seed", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: func(t *testing.T, w *world) *forged {
 		right := w.answer(t, story())
 		r := w.answer(t, with(story(), func(q *ask) { q.seed = receipt.NonceSeed([]byte("another nonce")) }))
 		r.claims.Seed = right.claims.Seed
 		return r.forged(t).at(changed(t, right.transcript.Output, r.transcript.Output))
 	}},
-	{name: "the answer to another prompt under this prompt", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: func(t *testing.T, w *world) *forged {
+	{name: "the answer to another prompt under this prompt", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: func(t *testing.T, w *world) *forged {
 		r, other := w.answer(t, story()), w.answer(t, with(story(), say("the boat is on the sea.")))
 		right := r.transcript.Output
 		r.transcript.Output, r.transcript.Text = other.transcript.Output, other.transcript.Text
@@ -158,6 +158,13 @@ var endLies = []lie{
 	{name: "text beyond the context", offline: receipt.CheckRanges, forge: craftedClaims(story, func(c map[uint64]any) {
 		c[3].(map[uint64]any)[10] = uint64(30)
 	}, "but the context is 30")},
+	{name: "text beyond the model's own context", full: audit.CheckContext, forge: func(t *testing.T, w *world) *forged {
+		r := w.answer(t, noContext())
+		r.trace = false
+		r.transcript.Output = slices.Repeat(r.transcript.Output, 21)
+		r.claims.Params.MaxTokens = len(r.transcript.Output)
+		return r.forged(t).at("23 prompt and 504 output tokens, but the context is 512")
+	}},
 	{name: "a stop string missed", full: audit.CheckAnswer, sampled: audit.CheckAnswer, forge: func(t *testing.T, w *world) *forged {
 		right := w.answer(t, stopped())
 		r := w.answer(t, story())

@@ -36,21 +36,21 @@ func gbnf(text string) *receipt.Grammar {
 
 var parameterLies = []lie{
 	{name: "another temperature", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: drew(story, func(q *ask) { q.params.Temperature = 0.7 })},
-	{name: "temperature 0 instead of chance", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: drew(story, func(q *ask) { q.params.Temperature = 0 })},
+	{name: "temperature 0 instead of chance", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: drew(story, func(q *ask) { q.params.Temperature = 0 })},
 	{name: "chance instead of temperature 0", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: drew(greedy, func(q *ask) { q.params.Temperature = 1.5 })},
-	{name: "another top_k", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: drew(story, func(q *ask) { q.params.TopK = 3 })},
-	{name: "another top_p", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: drew(story, func(q *ask) { q.params.TopP = 0.5 })},
-	{name: "another min_p", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: drew(story, func(q *ask) { q.params.MinP = 0.3 })},
+	{name: "another top_k", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: drew(story, func(q *ask) { q.params.TopK = 3 })},
+	{name: "another top_p", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: drew(story, func(q *ask) { q.params.TopP = 0.5 })},
+	{name: "another min_p", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: drew(story, func(q *ask) { q.params.MinP = 0.3 })},
 	{name: "another repeat penalty", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: drew(story, func(q *ask) { q.params.RepeatPenalty = 2 })},
-	{name: "another frequency penalty", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: drew(story, func(q *ask) { q.params.FrequencyPenalty = 3 })},
-	{name: "another presence penalty", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: drew(story, func(q *ask) { q.params.PresencePenalty = 3 })},
-	{name: "another number of tokens that penalties look at", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: drew(func() ask {
+	{name: "another frequency penalty", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: drew(story, func(q *ask) { q.params.FrequencyPenalty = 3 })},
+	{name: "another presence penalty", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: drew(story, func(q *ask) { q.params.PresencePenalty = 3 })},
+	{name: "another number of tokens that penalties look at", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: drew(func() ask {
 		return with(story(), func(q *ask) { q.params.RepeatPenalty = 3 })
 	}, func(q *ask) { q.params.RepeatLastN = 2 })},
 	{name: "a logit bias that is denied", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: drew(story, func(q *ask) { q.bias = biased().bias })},
 	{name: "a logit bias that was not obeyed", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: drew(biased, func(q *ask) { q.bias = nil })},
-	{name: "another logit bias", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: drew(biased, func(q *ask) { q.bias = receipt.Bias{46: -100, 7: -3} })},
-	{name: "a grammar that is denied", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: drew(story, func(q *ask) { q.extra = bounded().extra })},
+	{name: "another logit bias", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: drew(biased, func(q *ask) { q.bias = receipt.Bias{46: -100, 7: -3} })},
+	{name: "a grammar that is denied", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: drew(story, func(q *ask) { q.extra = bounded().extra })},
 	{name: "a grammar that was not obeyed", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: func(t *testing.T, w *world) *forged {
 		r := w.answer(t, story())
 		r.transcript.Extra = bounded().extra
@@ -67,7 +67,7 @@ var parameterLies = []lie{
 		r.transcript.Extra.Grammar = gbnf(`root ::= "Z"`)
 		return r.forged(t).at("token 0")
 	}},
-	{name: "a bias that leaves no token", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: func(t *testing.T, w *world) *forged {
+	{name: "a bias that leaves no token", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: func(t *testing.T, w *world) *forged {
 		r := w.answer(t, story())
 		r.transcript.Bias = receipt.Bias{}
 		for i := range words {
@@ -75,12 +75,12 @@ var parameterLies = []lie{
 		}
 		return r.forged(t).at("token 0: nothing can be drawn")
 	}},
-	{name: "a bias of a token beyond the vocabulary", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: func(t *testing.T, w *world) *forged {
+	{name: "a bias of a token beyond the vocabulary", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongRun, forge: func(t *testing.T, w *world) *forged {
 		r := w.answer(t, story())
 		r.transcript.Bias = receipt.Bias{1<<31 - 1: 1}
 		return r.forged(t).at("logit_bias of token 2147483647, but the vocabulary has 64")
 	}},
-	{name: "another max_tokens", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: func(t *testing.T, w *world) *forged {
+	{name: "another max_tokens", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: func(t *testing.T, w *world) *forged {
 		// Twelve tokens were asked for. The liar wrote twenty, and drops some
 		// in the middle.
 		right := w.answer(t, with(story(), func(q *ask) { q.params.MaxTokens = 12 }))
@@ -94,7 +94,7 @@ var parameterLies = []lie{
 	{name: "a larger max_tokens than the one that ended the answer", offline: receipt.CheckRanges, forge: craftedClaims(story, func(c map[uint64]any) {
 		c[3].(map[uint64]any)[9] = uint64(30)
 	}, "the answer ended for its length at 24 tokens, but max_tokens is 30")},
-	{name: "a smaller context than the one that ended the answer", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: func(t *testing.T, w *world) *forged {
+	{name: "a smaller context than the one that ended the answer", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: func(t *testing.T, w *world) *forged {
 		// 40 positions were asked for; the liar leaves tokens out to fit in.
 		q := with(story(), func(q *ask) { q.params.MaxTokens, q.params.Context = 0, 40 })
 		right := w.small(t, 40).answer(t, q)

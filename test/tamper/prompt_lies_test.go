@@ -8,6 +8,7 @@ import (
 
 	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/audit"
+	"github.com/avalnetwork/aval/internal/audit/dispute"
 	"github.com/avalnetwork/aval/receipt"
 )
 
@@ -168,7 +169,7 @@ var promptLies = []lie{
 		f.expect = receipt.Expect{Nonce: nonce, Source: ptr(story().source)}
 		return f
 	}},
-	{name: "a token of the prompt beyond the vocabulary", full: receipt.CheckComputation, forge: func(t *testing.T, w *world) *forged {
+	{name: "a token of the prompt beyond the vocabulary", full: receipt.CheckComputation, dispute: dispute.WrongRun, forge: func(t *testing.T, w *world) *forged {
 		r := w.answer(t, byIDs())
 		r.trace = false // no model has such states
 		r.transcript.Prompt[2] = 1 << 30

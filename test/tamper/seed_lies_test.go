@@ -77,11 +77,11 @@ var seedLies = []lie{
 		q.seed = receipt.NonceSeed([]byte("an older nonce 16"))
 	}), "not the expected nonce").mine()},
 	{name: "my nonce claimed, another seed used", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: drawnWith(story(), receipt.SelfSeed(5))},
-	{name: "the best of many seeds, under my nonce", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: ground},
+	{name: "the best of many seeds, under my nonce", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: ground},
 	{name: "a seed of the signer's own claimed, another one used", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: drawnWith(with(story(), func(q *ask) {
 		q.seed = receipt.SelfSeed(5)
 	}), receipt.SelfSeed(6))},
-	{name: "a round of the beacon claimed, another one used", full: receipt.CheckComputation, sampled: receipt.CheckComputation, forge: drawnWith(drawnBy("drand", 100, receipt.Hash{100, 7}), receipt.BeaconSeed("drand", 99, receipt.Hash{99, 7}))},
+	{name: "a round of the beacon claimed, another one used", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: drawnWith(drawnBy("drand", 100, receipt.Hash{100, 7}), receipt.BeaconSeed("drand", 99, receipt.Hash{99, 7}))},
 	{name: "the value of another round", offline: receipt.CheckSeed, forge: seeded(drawnBy("drand", 100, receipt.Hash{99, 7}), `round 100 of "drand" has another value`)},
 	{name: "a value that the beacon never had", offline: receipt.CheckSeed, forge: seeded(drawnBy("drand", 100, receipt.Hash{1, 2, 3}), "has another value")},
 	{name: "a round that is not there yet", offline: receipt.CheckSeed, forge: seeded(drawnBy("drand", 103, receipt.Hash{103, 7}), "has no round 103")},

@@ -38,43 +38,43 @@ var traceLies = []lie{
 	{name: "one bit of one key", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: state(2, 7, "kv", func(s *states) { s.kv[s.at(2, 7)][1] ^= 1 })},
 	{name: "the first state", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: state(0, 0, "x", func(s *states) { s.x[s.at(0, 0)][2] ^= 4 })},
 	{name: "the last state", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: state(2, 45, "x", func(s *states) { s.x[s.at(2, 45)][2] ^= 4 })},
-	{name: "all states of a layer", full: receipt.CheckTrace, sampled: receipt.CheckComputation, forge: state(1, 0, "x", func(s *states) {
+	{name: "all states of a layer", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: state(1, 0, "x", func(s *states) {
 		for p := range s.positions {
 			s.x[s.at(1, p)][0] ^= 1
 		}
 	})},
-	{name: "all states of a layer, those of the layer below", full: receipt.CheckTrace, sampled: receipt.CheckComputation, forge: state(1, 0, "kv", func(s *states) {
+	{name: "all states of a layer, those of the layer below", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: state(1, 0, "kv", func(s *states) {
 		for p := range s.positions {
 			s.x[s.at(1, p)], s.kv[s.at(1, p)] = s.x[s.at(0, p)], s.kv[s.at(0, p)]
 		}
 	})},
-	{name: "two positions exchanged", full: receipt.CheckTrace, sampled: receipt.CheckComputation, forge: state(0, 3, "kv", func(s *states) {
+	{name: "two positions exchanged", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: state(0, 3, "kv", func(s *states) {
 		for l := range s.layers {
 			a, b := s.at(l, 3), s.at(l, 4)
 			s.x[a], s.x[b], s.kv[a], s.kv[b] = s.x[b], s.x[a], s.kv[b], s.kv[a]
 		}
 	})},
-	{name: "states of zeros", full: receipt.CheckTrace, sampled: receipt.CheckComputation, forge: state(0, 0, "kv", func(s *states) {
+	{name: "states of zeros", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: state(0, 0, "kv", func(s *states) {
 		for i := range s.x {
 			s.x[i], s.kv[i] = make([]byte, len(s.x[i])), make([]byte, len(s.kv[i]))
 		}
 	})},
-	{name: "a state that is infinite", full: receipt.CheckTrace, sampled: receipt.CheckComputation, forge: func(t *testing.T, w *world) *forged {
+	{name: "a state that is infinite", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: func(t *testing.T, w *world) *forged {
 		f := state(1, 5, "x", func(s *states) { copy(s.x[s.at(1, 5)][4:], []byte{0, 0, 0x80, 0x7f}) })(t, w)
 		return f.in("layer cell 1, position 5: x")
 	}},
-	{name: "keys that are infinite", full: receipt.CheckTrace, sampled: receipt.CheckComputation, forge: func(t *testing.T, w *world) *forged {
+	{name: "keys that are infinite", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: func(t *testing.T, w *world) *forged {
 		f := state(1, 5, "kv", func(s *states) { copy(s.kv[s.at(1, 5)][4:], []byte{0, 0x7c}) })(t, w)
 		return f.in("layer 1, position 5 are not finite")
 	}},
-	{name: "the trace of another prompt", full: receipt.CheckTrace, sampled: receipt.CheckComputation, forge: func(t *testing.T, w *world) *forged {
+	{name: "the trace of another prompt", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: func(t *testing.T, w *world) *forged {
 		r := w.answer(t, story())
 		ids := r.read()
 		ids[5] = 9
 		r.states = w.states(t, ids)
 		return r.forged(t).at("layer 0, position 5").in("layer cell 0, position 5")
 	}},
-	{name: "the trace of another answer", full: receipt.CheckTrace, sampled: receipt.CheckComputation, forge: func(t *testing.T, w *world) *forged {
+	{name: "the trace of another answer", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: func(t *testing.T, w *world) *forged {
 		r := w.answer(t, story())
 		ids := r.read()
 		ids[30] = 9

@@ -41,6 +41,9 @@ type world struct {
 	engine  *engine.Engine
 	auditor *audit.Auditor
 
+	// loaded is the same model, for disputes.
+	loaded *loaded
+
 	// What the honest engine has computed once.
 	answers map[string]*engine.Result
 	runs    map[string]*states
@@ -54,7 +57,8 @@ func newWorld(t *testing.T) *world {
 func worldOf(t *testing.T, m *modelFile) *world {
 	t.Helper()
 	path := m.write(t)
-	return (&world{file: m, path: path, auditor: &audit.Auditor{Model: rootOf(t, path), Pass: 16}}).small(t, room)
+	l := load(t, path)
+	return (&world{file: m, path: path, loaded: l, auditor: &audit.Auditor{Model: l.print.Root(), Pass: 16}}).small(t, room)
 }
 
 func open(t testing.TB, path string, opt engine.Options) *engine.Engine {
@@ -84,7 +88,7 @@ func (w *world) small(t *testing.T, context int) *world {
 	t.Helper()
 	e := open(t, w.path, engine.Options{Threads: 1, Context: context})
 	return &world{
-		file: w.file, path: w.path, engine: e, auditor: &audit.Auditor{Engine: e, Model: w.auditor.Model, Pass: w.auditor.Pass},
+		file: w.file, path: w.path, engine: e, loaded: w.loaded, auditor: &audit.Auditor{Engine: e, Model: w.auditor.Model, Pass: w.auditor.Pass},
 		answers: map[string]*engine.Result{}, runs: map[string]*states{},
 	}
 }
