@@ -6,7 +6,6 @@ import (
 
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/engine"
-	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/trace"
 	"github.com/avalnetwork/aval/receipt"
 )
@@ -154,8 +153,6 @@ func (a *Auditor) context(c *receipt.Claims, positions int) (int, receipt.Check)
 		want = a.Engine.FileContext()
 	}
 	switch {
-	case want > model.MaxContext:
-		return 0, invalid(CheckContext, "the receipt is for a context of %d, no engine has more than %d", want, model.MaxContext)
 	case positions+1 > want: // the last token has no position
 		return 0, invalid(CheckContext, "%d prompt and %d output tokens, but the context is %d", c.PromptTokens, c.OutputTokens, want)
 	// Rotary factors for short or long contexts: the only bits that depend on it.

@@ -132,9 +132,6 @@ func (r *receiptRun) Plan(c Cell, description []byte) (Plan, Shape, error) {
 
 func (r *receiptRun) plan(c Cell, h model.Header, d *Description) (*operation.Plan, Shape, error) {
 	context := Context(&r.claims, h)
-	if context > model.MaxContext {
-		return nil, Shape{}, fmt.Errorf("%w: a context of %d, no model has more than %d", ErrImpossible, context, model.MaxContext)
-	}
 	m, err := model.Describe(h, context)
 	if err != nil {
 		return nil, Shape{}, err

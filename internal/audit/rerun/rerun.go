@@ -110,9 +110,6 @@ func (r *Run) positions() int { return len(r.ids) - 1 }
 
 // possible says whether the model can do at all what the receipt says.
 func (r *Run) possible() error {
-	if n := r.cfg.Claims.Params.Context; n > model.MaxContext {
-		return &ImpossibleError{dispute.Cell{}, fmt.Sprintf("a context of %d, no model has more than %d", n, model.MaxContext)}
-	}
 	vocab, limit := r.cfg.Model.Config().Vocab, r.cfg.Model.Limit()
 	if n := r.positions(); n > limit {
 		return &ImpossibleError{dispute.Cell{}, fmt.Sprintf("%d positions, the model has at most %d", n, limit)}

@@ -440,7 +440,6 @@ func TestImpossible(t *testing.T) {
 		{"a drawn token", func(a *answer) { a.output[1] = testmodel.Vocab + 7 }, dispute.Cell{Position: 6}},
 		{"a bias", func(a *answer) { a.bias = receipt.Bias{testmodel.Vocab: 1} }, dispute.Cell{Output: true}},
 		{"more positions", func(a *answer) { a.prompt = make([]int32, 520) }, dispute.Cell{}},
-		{"a context that no model has", func(a *answer) { a.claims.Params.Context = model.MaxContext + 1 }, dispute.Cell{}},
 	} {
 		a := good
 		a.prompt, a.output = slices.Clone(good.prompt), slices.Clone(good.output)
