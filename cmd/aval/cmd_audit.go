@@ -273,7 +273,9 @@ func (a *app) auditOpened(ctx context.Context, o *verifyOptions, opt receipt.Opt
 		return checks, nil, nil
 	}
 	checks, err := auditor.Sampled(ctx, f, ch, opening, opt)
-	return checks, scopeOfChallenge(ch, layers, &claims), err
+	scope := scopeOfChallenge(ch, layers, &claims)
+	scope.Given = o.prover == ""
+	return checks, scope, err
 }
 
 // readOpening reads a file that may be larger than a text.

@@ -136,6 +136,12 @@ var reports = []struct {
 		in.Checks.Add(receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Valid, Detail: "40 of 1595 cells"})
 		return in
 	}},
+	{"given-challenge", func(t *testing.T) report.Input {
+		in := offline(file(t, first(story()), second(story())))
+		in.Scope = &report.Scope{Places: 40, Of: 1595, Share: 0.1, Chance: 0.985, Given: true}
+		in.Checks.Add(receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Valid, Detail: "40 of 1595 cells"})
+		return in
+	}},
 	{"exchanged", func(t *testing.T) report.Input {
 		f := file(t, first(story()), second(story()))
 		changed := *f.Opening.Text
