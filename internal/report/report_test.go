@@ -217,7 +217,7 @@ func TestFlags(t *testing.T) {
 	}
 	want := map[string]flags{
 		"full": {true, true}, "token": {true, false}, "trouble": {true, false}, "self-chosen": {true, true}, "nonce": {true, false},
-		"beacon": {true, false}, "hidden": {}, "hidden-prompt": {}, "sampled": {true, true}, "exchanged": {true, false},
+		"beacon": {true, false}, "hidden": {}, "hidden-prompt": {}, "sampled": {true, true}, "given-challenge": {true, true}, "exchanged": {true, false},
 		"signature": {},
 		"template":  {true, true}, "other-model": {true, false}, "future": {true, false}, "garbage": {}, "nothing": {},
 	}
