@@ -48,25 +48,32 @@ func TestClaims(t *testing.T) {
 		{
 			"what changes nothing is left out",
 			engine.Request{Params: sample.Params{TopP: 1, RepeatPenalty: 1, RepeatLastN: 7, Temperature: float32(negativeZero())}, MaxTokens: -1},
-			eos, greedy, receipt.StopEOS, []int32{7, 2},
+			eos, greedy, receipt.StopEOS,
+			[]int32{7, 2},
 		},
 		{
 			"the usual window of a penalty",
 			engine.Request{Params: sample.Params{RepeatPenalty: 1.5, RepeatLastN: sample.DefaultRepeatLastN}},
-			eos, receipt.Params{Context: 1000, RepeatPenalty: 1.5}, receipt.StopEOS, []int32{7, 2},
+			eos,
+			receipt.Params{Context: 1000, RepeatPenalty: 1.5},
+			receipt.StopEOS,
+			[]int32{7, 2},
 		},
 		{
 			"a length",
 			engine.Request{Params: sample.Params{Temperature: 0.5, TopK: 3, FrequencyPenalty: 1, RepeatLastN: -1}, MaxTokens: 2, IgnoreEOS: true},
 			&engine.Result{PromptIDs: []int32{5, 6}, IDs: []int32{7, 8}, EndToken: -1, Stop: engine.StopLength},
 			receipt.Params{Context: 1000, Temperature: 0.5, TopK: 3, FrequencyPenalty: 1, RepeatLastN: -1, MaxTokens: 2, IgnoreEOS: true},
-			receipt.StopLength, []int32{7, 8},
+			receipt.StopLength,
+			[]int32{7, 8},
 		},
 		{
 			"a stop string that the end of the text completes",
 			engine.Request{Stop: []string{"x"}},
 			&engine.Result{PromptIDs: []int32{5, 6}, IDs: []int32{7}, EndToken: 2, Stop: engine.StopString, StopText: "x"},
-			receipt.Params{Context: 1000, Extra: true}, receipt.StopString, []int32{7, 2},
+			receipt.Params{Context: 1000, Extra: true},
+			receipt.StopString,
+			[]int32{7, 2},
 		},
 	} {
 		r := c.request

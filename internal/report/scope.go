@@ -1,6 +1,10 @@
 package report
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+	"strconv"
+)
 
 // Scope tells of a computation of a part, chosen by chance.
 type Scope struct {
@@ -11,10 +15,13 @@ type Scope struct {
 }
 
 func (s *Scope) summary() string {
-	return fmt.Sprintf("%d of the %d places of this answer, chosen by chance, were computed again and fit. Had one place in %.0f been forged, this would have shown it with a probability of %.0f %%.",
-		s.Places, s.Of, 1/s.Share, 100*s.Chance)
+	return fmt.Sprintf("%d of the %d places of this answer, chosen by chance, were computed again and fit. Had one place in %.0f been forged, this would have shown it with a probability of %s %%.",
+		s.Places, s.Of, 1/s.Share, percent(s.Chance))
 }
 
 func (s *Scope) line() string {
 	return fmt.Sprintf("Of the %d places of the answer, %d were chosen by chance and computed again; all of them fit.", s.Of, s.Places)
 }
+
+// percent never says more than it knows: not 100 for 99.99.
+func percent(p float64) string { return strconv.FormatFloat(math.Floor(1000*p)/10, 'f', -1, 64) }
