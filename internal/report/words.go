@@ -168,7 +168,7 @@ var wording = map[string]words{
 	},
 	"context": {
 		passed: "The model was opened as the receipt requires.",
-		failed: "The model was not opened as the receipt requires.",
+		failed: "There are more word pieces than the model was set up to take.",
 		open:   "The model was not opened as the receipt requires.",
 	},
 	"answer": {

@@ -83,11 +83,19 @@ func lyingTables() string {
 
 func unseenTable() string {
 	var b strings.Builder
-	b.WriteString("| what is not as it seems | verdict | what helps |\n| --- | --- | --- |\n")
+	b.WriteString("| what is not as it seems | verdict | what the report says | what helps |\n| --- | --- | --- | --- |\n")
 	for _, u := range unseens {
-		fmt.Fprintf(&b, "| %s | %s | %s |\n", escape(u.name), code(string(u.full)), u.helps)
+		fmt.Fprintf(&b, "| %s | %s | %s %s: %s | %s |\n", escape(u.name), code(string(u.full)), code(u.check), u.says, said(u.detail), u.helps)
 	}
 	return b.String()
+}
+
+// said is the part of a check's detail that a test looks for.
+func said(detail string) string {
+	if detail == "" {
+		return "…"
+	}
+	return "“… " + detail + " …”"
 }
 
 func code(s string) string {

@@ -1,6 +1,7 @@
 package tamper_test
 
 import (
+	"bytes"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -133,4 +134,30 @@ func (m *modelFile) split(t testing.TB) string {
 		}
 	}
 	return first
+}
+
+// TestEveryByte changes each byte of a file that shows everything. The offline
+// check finds all of it but the salt of the trace, which only the trace confirms.
+func TestEveryByte(t *testing.T) {
+	w := newWorld(t)
+	f := w.answer(t, with(stopped(), func(q *ask) { q.bias = biased().bias })).forged(t)
+	data := f.bytes(t)
+	later := 0
+	for i := range data {
+		for _, bit := range []byte{1, 1 << (i % 8)} {
+			b := bytes.Clone(data)
+			b[i] ^= bit
+			file, r := f.offline(b)
+			if r.Failed() != nil {
+				continue
+			}
+			later++
+			if r = f.full(t, w, file); r.Failed() == nil || r.Failed().Name != receipt.CheckTrace {
+				t.Errorf("byte %d of %d can be changed: %s\n%s", i, len(data), r.Verdict(), &r)
+			}
+		}
+	}
+	if later != 2*16 {
+		t.Errorf("%d changes are found by the full verification only, want those of the salt's 16 bytes", later)
+	}
 }

@@ -3,6 +3,7 @@ package tamper_test
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -137,7 +138,7 @@ var traceLies = []lie{
 		o.Parts[2].States = o.Parts[1].States
 	})},
 	{name: "when asked: more positions than there are", sampled: receipt.CheckTrace, forge: opened("the roots of its layers give the commitment", func(o *trace.Opening) { o.Positions = 47 })},
-	{name: "when asked: more positions than can be", sampled: receipt.CheckTrace, forge: opened("3 layers and 4611686018427387904 positions, want 1 to 1024", func(o *trace.Opening) { o.Positions = 1 << 62 })},
+	{name: "when asked: more positions than can be", sampled: receipt.CheckTrace, forge: opened("positions, want 1 to 1024 and 1 to 1048576", func(o *trace.Opening) { o.Positions = math.MaxInt })},
 	{name: "when asked: a proof with a hash too many", sampled: receipt.CheckTrace, forge: opened("layer 0: the Merkle proof does not have the right form", func(o *trace.Opening) {
 		o.Parts[0].Proof = append(o.Parts[0].Proof, o.Roots[0])
 	})},

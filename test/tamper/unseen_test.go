@@ -16,15 +16,17 @@ import (
 type unseen struct {
 	name  string
 	forge forger
-	full  receipt.Verdict // of the full verification
-	// check says so, with this detail, in the report of the full verification.
-	check, detail string
-	helps         string // what does help, for the document
+	full  receipt.Verdict // of the full verification, as audit.Verdict has it
+	// check speaks of it in the report, with its own verdict and this detail.
+	check  string
+	says   receipt.Verdict
+	detail string
+	helps  string // what does help, for the document
 }
 
 var unseens = []unseen{
 	{
-		name: "the answer was copied from an honest receipt, and signed by another key", full: receipt.Valid, check: receipt.CheckComputation, detail: "all 24 tokens are right",
+		name: "the answer was copied from an honest receipt, and signed by another key", full: receipt.Valid, check: receipt.CheckComputation, says: receipt.Valid, detail: "all 24 tokens are right",
 		helps: "A nonce of your own: then it is a copy of an answer to you. Who computed it cannot be told; expect the key that you asked.",
 		forge: func(t *testing.T, w *world) *forged {
 			honest := w.answer(t, story())
@@ -41,28 +43,36 @@ var unseens = []unseen{
 		},
 	},
 	{
-		name: "two receipts of one answer, which look like two answers", full: receipt.Valid, check: receipt.CheckSignature, detail: "by aval-node-1",
-		helps: "Count transcripts (claim 5), and nonces that are yours.",
+		name: "two receipts of one answer, which look like two answers", full: receipt.Valid, check: receipt.CheckSignature, says: receipt.Valid, detail: "by aval-node-1",
+		helps: "Count the nonces that you gave: another salt makes another transcript, too.",
 		forge: func(t *testing.T, w *world) *forged {
 			r := w.answer(t, story())
-			first := r.sign(t)
-			r.claims.Time++
-			second := r.forged(t)
-			if first.Receipt.Hash() == second.file.Receipt.Hash() || first.Receipt.Claims().Transcript != second.file.Receipt.Claims().Transcript {
-				t.Error("the receipts should be two, of one transcript")
+			first := r.sign(t).Receipt.Claims()
+			o, err := receipt.Commit(receipt.Salt{7, 7}, &r.transcript)
+			if err != nil {
+				t.Fatal(err)
 			}
-			return second
+			o.Fill(&r.claims)
+			r.claims.Trace, o.Trace = receipt.Hash{}, nil
+			s, err := receipt.Sign(r.claims, liar)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Claims().Transcript == first.Transcript {
+				t.Error("the transcripts should be two, of one answer")
+			}
+			return &forged{file: &receipt.File{Receipt: s, Opening: o}, expect: expect(r.claims.Seed)}
 		},
 	},
 	{
-		name: "a second sampling, hidden: the signer chose the seed", full: receipt.Unverified, check: receipt.CheckSeed, detail: "chosen by the signer, who may have tried several",
+		name: "a second sampling, hidden: the signer chose the seed", full: receipt.Valid, check: receipt.CheckSeed, says: receipt.Unverified, detail: "chosen by the signer, who may have tried several",
 		helps: "A nonce, or a beacon. The report says who chose.",
 		forge: func(t *testing.T, w *world) *forged {
 			return w.answer(t, with(story(), func(q *ask) { q.seed = receipt.SelfSeed(41) })).forged(t)
 		},
 	},
 	{
-		name: "asker and signer are the same, and chose the nonce together", full: receipt.Unverified, check: receipt.CheckSeed, detail: "only whoever chose it knows whether it is theirs",
+		name: "asker and signer are the same, and chose the nonce together", full: receipt.Valid, check: receipt.CheckSeed, says: receipt.Unverified, detail: "only whoever chose it knows whether it is theirs",
 		helps: "A beacon, for readers who did not ask.",
 		forge: func(t *testing.T, w *world) *forged {
 			f := w.answer(t, story()).forged(t)
@@ -71,14 +81,14 @@ var unseens = []unseen{
 		},
 	},
 	{
-		name: "a beacon's round that nobody compared", full: receipt.Unverified, check: receipt.CheckSeed, detail: "the value was not compared",
+		name: "a beacon's round that nobody compared", full: receipt.Valid, check: receipt.CheckSeed, says: receipt.Unverified, detail: "the value was not compared",
 		helps: "Ask the beacon for the value and the time of the round.",
 		forge: func(t *testing.T, w *world) *forged {
 			return w.answer(t, drawnBy("drand", 100, receipt.Hash{1, 2, 3})).forged(t)
 		},
 	},
 	{
-		name: "a beacon that was made up, at temperature 0", full: receipt.Valid, check: receipt.CheckSeed, detail: "without effect: the temperature is 0",
+		name: "a beacon that was made up, at temperature 0", full: receipt.Valid, check: receipt.CheckSeed, says: receipt.Valid, detail: "without effect: the temperature is 0",
 		helps: "Nothing need: there is one answer. But such a beacon says nothing about the time.",
 		forge: func(t *testing.T, w *world) *forged {
 			f := w.answer(t, with(greedy(), func(q *ask) { q.seed = receipt.BeaconSeed("my own", 1, receipt.Hash{1}) })).forged(t)
@@ -87,7 +97,7 @@ var unseens = []unseen{
 		},
 	},
 	{
-		name: "the better answer of those of two rounds of a beacon", full: receipt.Valid, check: receipt.CheckSeed, detail: "from round 99",
+		name: "the better answer of those of two rounds of a beacon", full: receipt.Valid, check: receipt.CheckSeed, says: receipt.Valid, detail: "from round 99",
 		helps: "A window no longer than the time between two rounds, and a greatest age.",
 		forge: func(t *testing.T, w *world) *forged {
 			a, b := w.answer(t, drawnBy("drand", 100, receipt.Hash{100, 7})), w.answer(t, drawnBy("drand", 99, receipt.Hash{99, 7}))
@@ -100,7 +110,7 @@ var unseens = []unseen{
 		},
 	},
 	{
-		name: "an answer that was withheld: the signer said that it failed, and got another nonce", full: receipt.Valid, check: receipt.CheckSeed, detail: "from the expected nonce",
+		name: "an answer that was withheld: the signer said that it failed, and got another nonce", full: receipt.Valid, check: receipt.CheckSeed, says: receipt.Valid, detail: "from the expected nonce",
 		helps: "Count the failures of a signer; a ledger where requests are announced.",
 		forge: func(t *testing.T, w *world) *forged {
 			withheld := w.answer(t, with(story(), func(q *ask) { q.seed = receipt.NonceSeed([]byte("the first nonce")) }))
@@ -112,17 +122,17 @@ var unseens = []unseen{
 		},
 	},
 	{
-		name: "a clock that is wrong, but plausible", full: receipt.Valid, check: receipt.CheckTime, detail: "2026-",
+		name: "a clock that is wrong, but plausible", full: receipt.Valid, check: receipt.CheckTime, says: receipt.Valid, detail: "2026-",
 		helps: "Look at once, with a greatest age; a block or a beacon whose time is known bounds the past.",
 		forge: dated(-40*60, time.Hour, ""),
 	},
 	{
-		name: "an old receipt, where no age was asked for", full: receipt.Valid, check: receipt.CheckTime, detail: "2016-",
+		name: "an old receipt, where no age was asked for", full: receipt.Valid, check: receipt.CheckTime, says: receipt.Valid, detail: "2016-",
 		helps: "A greatest age.",
 		forge: dated(-10*365*24*3600, 0, ""),
 	},
 	{
-		name: "a block that does not exist", full: receipt.Valid, check: receipt.CheckSignature, detail: "by aval-node-1",
+		name: "a block that does not exist", full: receipt.Valid, check: receipt.CheckSignature, says: receipt.Valid, detail: "by aval-node-1",
 		helps: "Ask the chain: no check here looks at claim 11.",
 		forge: func(t *testing.T, w *world) *forged {
 			r := w.answer(t, story())
@@ -131,12 +141,12 @@ var unseens = []unseen{
 		},
 	},
 	{
-		name: "an answer that is false, or nonsense", full: receipt.Valid, check: audit.CheckAnswer, detail: "24 tokens give this text",
+		name: "an answer that is false, or nonsense", full: receipt.Valid, check: audit.CheckAnswer, says: receipt.Valid, detail: "24 tokens give this text",
 		helps: "Nothing here: a receipt says what the model said.",
 		forge: func(t *testing.T, w *world) *forged { return w.answer(t, talk()).forged(t) },
 	},
 	{
-		name: "a model made to mislead, honestly named", full: receipt.Valid, check: receipt.CheckComputation, detail: "tokens are right",
+		name: "a model made to mislead, honestly named", full: receipt.Valid, check: receipt.CheckComputation, says: receipt.Valid, detail: "tokens are right",
 		helps: "Know the fingerprint of the model that you want, and expect it. A name in the file proves nothing.",
 		forge: func(t *testing.T, w *world) *forged {
 			m := w.file.clone()
@@ -148,7 +158,7 @@ var unseens = []unseen{
 		},
 	},
 	{
-		name: "a weight changed so little that no bit of the run changes", full: receipt.Valid, check: receipt.CheckTrace, detail: "all 138 states are the receipt's",
+		name: "a weight changed so little that no bit of the run changes", full: receipt.Valid, check: receipt.CheckTrace, says: receipt.Valid, detail: "all 138 states are the receipt's",
 		helps: "Nothing need: the answer is the model's.",
 		forge: func(t *testing.T, w *world) *forged {
 			// The last bit of a number that is rounded to eight bits later.
@@ -159,14 +169,14 @@ var unseens = []unseen{
 		},
 	},
 	{
-		name: "other parameters than those asked for, admitted, where none were expected", full: receipt.Valid, check: receipt.CheckComputation, detail: "all 24 tokens are right",
+		name: "other parameters than those asked for, admitted, where none were expected", full: receipt.Valid, check: receipt.CheckComputation, says: receipt.Valid, detail: "all 24 tokens are right",
 		helps: "Expect the parameters, the bias and the extra parameters.",
 		forge: func(t *testing.T, w *world) *forged {
 			return w.answer(t, with(story(), func(q *ask) { q.params.Temperature = 0.2 })).forged(t)
 		},
 	},
 	{
-		name: "an answer cut short by a limit that nobody asked for, admitted", full: receipt.Valid, check: audit.CheckAnswer, detail: `ended by "length"`,
+		name: "an answer cut short by a limit that nobody asked for, admitted", full: receipt.Valid, check: audit.CheckAnswer, says: receipt.Valid, detail: `ended by "length"`,
 		helps: "Expect the parameters: a context of just so many tokens ends an answer anywhere.",
 		forge: func(t *testing.T, w *world) *forged {
 			r := w.answer(t, story())
@@ -177,7 +187,7 @@ var unseens = []unseen{
 		},
 	},
 	{
-		name: "a template that drops the question, admitted, where none was expected", full: receipt.Valid, check: audit.CheckRendering, detail: "becomes these",
+		name: "a template that drops the question, admitted, where none was expected", full: receipt.Valid, check: audit.CheckRendering, says: receipt.Valid, detail: "becomes these",
 		helps: "Expect the extra parameters to be empty: the messages alone do not say what the model read.",
 		forge: func(t *testing.T, w *world) *forged {
 			q := with(talk(), func(q *ask) { q.extra.Template = "tell a story." })
@@ -187,12 +197,12 @@ var unseens = []unseen{
 		},
 	},
 	{
-		name: "a prompt that was given as tokens", full: receipt.Valid, check: audit.CheckRendering, detail: "the prompt was given as tokens",
+		name: "a prompt that was given as tokens", full: receipt.Valid, check: audit.CheckRendering, says: receipt.Valid, detail: "the prompt was given as tokens",
 		helps: "Expect the prompt as text, or its tokens.",
 		forge: func(t *testing.T, w *world) *forged { return w.answer(t, byIDs()).forged(t) },
 	},
 	{
-		name: "another prompt than the tokens say, not shown", full: receipt.Valid, check: receipt.CheckComputation, detail: "all 24 tokens are right",
+		name: "another prompt than the tokens say, not shown", full: receipt.Valid, check: receipt.CheckComputation, says: receipt.Valid, detail: "all 24 tokens are right",
 		helps: "Judge only what is shown: expect the source.",
 		forge: func(t *testing.T, w *world) *forged {
 			r := w.answer(t, story())
@@ -203,7 +213,7 @@ var unseens = []unseen{
 		},
 	},
 	{
-		name: "another text than the tokens give, not shown", full: receipt.Valid, check: audit.CheckAnswer, detail: "the text is not shown",
+		name: "another text than the tokens give, not shown", full: receipt.Valid, check: audit.CheckAnswer, says: receipt.Valid, detail: "the text is not shown",
 		helps: "Judge only what is shown: expect the text.",
 		forge: func(t *testing.T, w *world) *forged {
 			r := w.answer(t, story())
@@ -214,7 +224,7 @@ var unseens = []unseen{
 		},
 	},
 	{
-		name: "a wrong trace whose salt is not shown", full: receipt.Unverified, check: receipt.CheckTrace, detail: "the trace salt is not shown",
+		name: "a wrong trace whose salt is not shown", full: receipt.Valid, check: receipt.CheckTrace, says: receipt.Unverified, detail: "the trace salt is not shown",
 		helps: "Ask for the salt, or for a sampled audit.",
 		forge: func(t *testing.T, w *world) *forged {
 			r := w.answer(t, story())
@@ -225,7 +235,7 @@ var unseens = []unseen{
 		},
 	},
 	{
-		name: "anything, where the tokens are not shown", full: receipt.Unverified, check: receipt.CheckComputation, detail: "does not show the tokens of the prompt",
+		name: "anything, where the tokens are not shown", full: receipt.Unverified, check: receipt.CheckComputation, says: receipt.Unverified, detail: "does not show the tokens of the prompt",
 		helps: "Ask for the opening, or have it sealed for an auditor.",
 		forge: func(t *testing.T, w *world) *forged {
 			r := w.answer(t, story())
@@ -236,7 +246,7 @@ var unseens = []unseen{
 		},
 	},
 	{
-		name: "anything, where the answer is not shown", full: receipt.Unverified, check: receipt.CheckComputation, detail: "does not show the tokens drawn",
+		name: "anything, where the answer is not shown", full: receipt.Unverified, check: receipt.CheckComputation, says: receipt.Unverified, detail: "does not show the tokens drawn",
 		helps: "Ask for the opening, or have it sealed for an auditor.",
 		forge: func(t *testing.T, w *world) *forged {
 			r := w.answer(t, story())
@@ -247,14 +257,14 @@ var unseens = []unseen{
 		},
 	},
 	{
-		name: "anything, where the auditor's box shows nothing", full: receipt.Unverified, check: receipt.CheckComputation, detail: "does not show the tokens of the prompt",
+		name: "anything, where the auditor's box shows nothing", full: receipt.Unverified, check: receipt.CheckComputation, says: receipt.Unverified, detail: "does not show the tokens of the prompt",
 		helps: "Ask for a box that shows what you need, before you rely on it.",
 		forge: boxed("", func(t *testing.T, _ *world, f *receipt.File, key receipt.AuditorKey) {
 			f.Sealed = []receipt.Box{seal(t, f.Opening.Select(0), f.Receipt.Hash(), key)}
 		}),
 	},
 	{
-		name: "a prompt that is expected and not shown", full: receipt.Unverified, check: receipt.CheckSource, detail: "expected, but the receipt's file does not show it",
+		name: "a prompt that is expected and not shown", full: receipt.Unverified, check: receipt.CheckSource, says: receipt.Unverified, detail: "expected, but the receipt's file does not show it",
 		helps: "The verdict is not `valid` then: look at it.",
 		forge: func(t *testing.T, w *world) *forged {
 			f := w.answer(t, story()).forged(t)
@@ -264,7 +274,7 @@ var unseens = []unseen{
 		},
 	},
 	{
-		name: "no time to compare with", full: receipt.Unverified, check: receipt.CheckTime, detail: "there is no clock",
+		name: "no time to compare with", full: receipt.Unverified, check: receipt.CheckTime, says: receipt.Unverified, detail: "there is no clock",
 		helps: "Give the time.",
 		forge: func(t *testing.T, w *world) *forged {
 			r := w.answer(t, story())
@@ -292,8 +302,8 @@ func TestUnseen(t *testing.T) {
 				in = f.with
 			}
 			r = f.full(t, in, file)
-			if r.Verdict() != u.full || !contains(&r, u.check, u.full, u.detail) {
-				t.Errorf("%s, want %s and the check %q with %q\n%s", r.Verdict(), u.full, u.check, u.detail, &r)
+			if v := audit.Verdict(&r); v != u.full || !contains(&r, u.check, u.says, u.detail) {
+				t.Errorf("%s, want %s and the check %q %s with %q\n%s", v, u.full, u.check, u.says, u.detail, &r)
 			}
 		})
 	}
