@@ -102,7 +102,7 @@ func (a *app) openModel(ctx context.Context, where located, c *receipt.Claims, o
 		return m, nil
 	}
 	opt := o.engine(a)
-	opt.Context, opt.Slots = c.Params.Context, 1
+	opt.Context, opt.Slots = contextOf(where.path, c), 1
 	if m.engine, err = engine.Open(where.path, opt); err != nil {
 		return nil, err
 	}
@@ -111,6 +111,21 @@ func (a *app) openModel(ctx context.Context, where located, c *receipt.Claims, o
 		return nil, err
 	}
 	return m, nil
+}
+
+// contextOf is the context to open a model with to check a receipt: the one
+// that the receipt names if bits depend on it, else as much as the run takes.
+// What the receipt names may be more than the model can be loaded with.
+func contextOf(path string, c *receipt.Claims) int {
+	f, err := gguf.Inspect(path)
+	if err != nil {
+		return c.Params.Context // opening the model says what is wrong
+	}
+	defer f.Close()
+	if arch, _ := f.String("general.architecture"); arch == "phi3" {
+		return c.Params.Context
+	}
+	return c.PromptTokens + c.OutputTokens
 }
 
 // modelFor finds the model of a receipt: the one that was named, or one of the

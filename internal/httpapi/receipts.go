@@ -230,9 +230,14 @@ func (s *Server) handleReceiptAudit(w http.ResponseWriter, r *http.Request) erro
 	if err != nil {
 		return challengeError(err)
 	}
-	f, err := e.draft.Whole(r.Context())
+	f, err := e.draft.File(r.Context())
 	if err != nil {
 		return unavailable(err)
+	}
+	// States tell the tokens: what the receipt keeps to itself stays there.
+	if ids := receipt.PartPrompt | receipt.PartOutput; f.Opening == nil || f.Opening.Parts()&ids != ids {
+		return receiptError(http.StatusForbidden, "receipt_hidden",
+			"this receipt hides the prompt or the answer, which parts of the computation would reveal: ask for one with privacy \"open\", or let an auditor compute the sealed one again")
 	}
 	if c := f.Receipt.Claims(); c.Trace.IsZero() {
 		return challengeError(fmt.Errorf("the receipt has no trace: ask for one with the answer, by \"receipt\": {\"trace\": true}"))

@@ -408,10 +408,15 @@ func TestNoReceipts(t *testing.T) {
 // TestReceiptAudit asks the server to show parts of a computation.
 func TestReceiptAudit(t *testing.T) {
 	s := newServer(t, fake.Config(fake.New()))
-	w := ask(s, "POST", "/v1/chat/completions", chatBody("hello", `,"receipt":{"trace":true,"privacy":"hidden"}`))
+	w := ask(s, "POST", "/v1/chat/completions", chatBody("hello", `,"receipt":{"trace":true}`))
 	id, f := w.Header().Get("Aval-Receipt"), receiptsOf(t, s, w)[0]
 	claims := f.Receipt.Claims()
 	plain := ask(s, "POST", "/v1/chat/completions", chatBody("hello", "")).Header().Get("Aval-Receipt")
+	hidden := map[string]string{}
+	for _, privacy := range []string{"prompt", "output", "hidden"} {
+		w := ask(s, "POST", "/v1/chat/completions", chatBody("hello", `,"receipt":{"trace":true,"privacy":"`+privacy+`"}`))
+		hidden[privacy] = w.Header().Get("Aval-Receipt")
+	}
 	challenge := func(c audit.Challenge) string {
 		b, err := c.Encode()
 		if err != nil {
@@ -435,6 +440,9 @@ func TestReceiptAudit(t *testing.T) {
 	}{
 		{"another receipt's", id, challenge(audit.Challenge{Layers: 1}), 400, "another receipt"},
 		{"no trace", plain, right, 400, "no trace"},
+		{"the prompt is hidden", hidden["prompt"], right, 403, "hides"},
+		{"the answer is hidden", hidden["output"], right, 403, "hides"},
+		{"both are hidden", hidden["hidden"], right, 403, "hides"},
 		{"garbage", id, "{}", 400, "challenge"},
 		{"too long", id, strings.Repeat("x", 1000), 400, "bytes"},
 		{"unknown", "rcpt-1", right, 404, "no receipt has this id"},

@@ -175,21 +175,6 @@ func (d *Draft) File(ctx context.Context) (*receipt.File, error) {
 // Ready reports whether File would not wait.
 func (d *Draft) Ready() bool { return d.issuer.cfg.Model.Ready() }
 
-// Whole is File, but shows all, whatever the receipt's file hides.
-func (d *Draft) Whole(ctx context.Context) (*receipt.File, error) {
-	f, err := d.File(ctx)
-	if err != nil {
-		return nil, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	o, err := receipt.Commit(d.salt, d.transcript)
-	if err != nil {
-		return nil, err
-	}
-	return &receipt.File{Receipt: f.Receipt, Opening: o}, nil
-}
-
 func (d *Draft) make(root receipt.Hash) (*receipt.File, error) {
 	o, err := receipt.Commit(d.salt, d.transcript)
 	if err != nil {
