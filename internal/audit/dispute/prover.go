@@ -76,7 +76,7 @@ func (p *Prover) trace() (*bodyTrace, error) {
 		trees[i] = g.claim.Positions()
 	}
 	nodes := show(states, cut(forest(trees...), g.terms.Fanout))
-	return &bodyTrace{Salt: t.Salt, Layers: t.Layers, Signature: t.Signature, Nodes: nodes}, nil
+	return &bodyTrace{Salt: t.Salt, Layers: t.Layers, Signature: t.Signature, Nodes: join(nodes)}, nil
 }
 
 // newTrace is the statement of a trace.
@@ -107,7 +107,7 @@ func (p *Prover) statement() (*bodyStatement, error) {
 		return nil, err
 	}
 	s := newCell(g.claim, p.key, g.cell, p.leaves)
-	return &bodyStatement{Signature: s.Signature, Nodes: show(p.leaves, cut(g.asked, g.terms.Fanout))}, nil
+	return &bodyStatement{Signature: s.Signature, Nodes: join(show(p.leaves, cut(g.asked, g.terms.Fanout)))}, nil
 }
 
 // compute computes the cell that the challenger named, once.
@@ -129,10 +129,11 @@ func (p *Prover) compute() error {
 
 // newCell is the statement of a cell.
 func newCell(c Claim, key ed25519.PrivateKey, cell Cell, leaves [][]canon.Hash) *CellStatement {
-	s := &CellStatement{}
-	for _, l := range leaves {
-		s.Roots = append(s.Roots, canon.Root(l))
+	roots := make([]canon.Hash, len(leaves))
+	for i, l := range leaves {
+		roots[i] = canon.Root(l)
 	}
+	s := &CellStatement{Roots: join(roots)}
 	digest := s.digest(c, cell)
 	s.Signature = ed25519.Sign(key, digest[:])
 	return s
@@ -174,5 +175,5 @@ func (p *Prover) nodes() (*bodyNodes, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &bodyNodes{Nodes: show(leaves, cut(g.asked, g.terms.Fanout))}, nil
+	return &bodyNodes{Nodes: join(show(leaves, cut(g.asked, g.terms.Fanout)))}, nil
 }
