@@ -106,8 +106,10 @@ func (p *Prover) statement() (*bodyStatement, error) {
 	if err := p.compute(); err != nil {
 		return nil, err
 	}
-	s := newCell(g.claim, p.key, g.cell, p.leaves)
-	return &bodyStatement{Signature: s.Signature, Nodes: join(show(p.leaves, cut(g.asked, g.terms.Fanout)))}, nil
+	r := reveal{trees: g.asked, parts: cut(g.asked, g.terms.Fanout)}
+	r.hashes = show(p.leaves, r.parts)
+	s := newCell(g.claim, p.key, g.cell, r.roots())
+	return &bodyStatement{Signature: s.Signature, Nodes: join(r.hashes)}, nil
 }
 
 // compute computes the cell that the challenger named, once.
@@ -127,12 +129,8 @@ func (p *Prover) compute() error {
 	return nil
 }
 
-// newCell is the statement of a cell.
-func newCell(c Claim, key ed25519.PrivateKey, cell Cell, leaves [][]canon.Hash) *CellStatement {
-	roots := make([]canon.Hash, len(leaves))
-	for i, l := range leaves {
-		roots[i] = canon.Root(l)
-	}
+// newCell is the statement of a cell whose operations have these roots.
+func newCell(c Claim, key ed25519.PrivateKey, cell Cell, roots []canon.Hash) *CellStatement {
 	s := &CellStatement{Roots: join(roots)}
 	digest := s.digest(c, cell)
 	s.Signature = ed25519.Sign(key, digest[:])

@@ -49,7 +49,11 @@ func ServeCell(run Run, key ed25519.PrivateKey, s Source, c Cell) (*ServedCell, 
 		return nil, err
 	}
 	leaves := hashes(v, ops)
-	return &ServedCell{Statement: *newCell(run.Claim(), key, c, leaves), Leaves: joined(leaves)}, nil
+	roots := make([]canon.Hash, ops)
+	for i, l := range leaves {
+		roots[i] = canon.Root(l)
+	}
+	return &ServedCell{Statement: *newCell(run.Claim(), key, c, roots), Leaves: joined(leaves)}, nil
 }
 
 // MaxServed bounds, in bytes, what a prover hands over at once.
