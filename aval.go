@@ -16,6 +16,12 @@
 // machine, the number of threads, the requests served at the same time, or
 // what was asked before. The default seed is 0, not the time.
 //
+// # Receipts
+//
+// With [Config].Key and [Options].Receipt an answer comes with a signed
+// receipt, which others check: [Model.VerifyReceipt] with the model, the
+// package receipt without.
+//
 // # What it does not do
 //
 // It does not download models (the command "aval pull" does), keep
@@ -25,12 +31,15 @@ package aval
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 
 	"github.com/avalnetwork/aval/internal/chat"
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/grammar"
+	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/internal/sample"
+	"github.com/avalnetwork/aval/receipt"
 )
 
 // Config shapes a model in memory. The zero value, or nil, is useful.
@@ -47,6 +56,8 @@ type Config struct {
 	// Kernel forces an implementation of the arithmetic, such as "generic" or
 	// "avx2"; "": the fastest. No bit of any answer depends on it.
 	Kernel string
+	// Key signs the receipts of answers; see [LoadKey]. nil: there are none.
+	Key ed25519.PrivateKey
 }
 
 // Options of one answer. The zero value, or nil, takes the likeliest token
@@ -64,9 +75,28 @@ type Options struct {
 	Stop             []string
 	// Schema, a JSON schema, limits the answer to JSON that follows it.
 	Schema []byte
+	// Receipt, if not nil, asks for a receipt of the answer.
+	Receipt *Receipt
 	// Stream, if not nil, is given the answer piece by piece, whole characters
 	// each. Its error ends the answer and is returned.
 	Stream func(text string) error
+}
+
+// Receipt says what receipt is wanted. The zero value is one that shows prompt
+// and answer.
+type Receipt struct {
+	// Nonce, 8 to 32 bytes from whoever will check the receipt, takes the place
+	// of Options.Seed, which must be 0: the seed follows from it and the prompt,
+	// so that nobody can try several. nil: the seed is whatever Options say.
+	Nonce []byte
+	// Trace also commits to all that the model computes, so that it can be
+	// checked in parts.
+	Trace bool
+	// HidePrompt and HideAnswer leave these out of the receipt's file. Without
+	// both nobody but an auditor can compute the answer again.
+	HidePrompt, HideAnswer bool
+	// Auditors can read everything, each with their own key.
+	Auditors []receipt.AuditorKey
 }
 
 // Message is one turn of a conversation. Role is "system", "user" or
@@ -82,6 +112,9 @@ type Answer struct {
 	// PromptTokens and Tokens are the ids of the whole transcript. With the
 	// file they determine every number the model computed.
 	PromptTokens, Tokens []int32
+	// Receipt is the file of the receipt, if Options asked for one: its usual
+	// name ends in .aval. [Model.VerifyReceipt] and the package receipt read it.
+	Receipt []byte
 }
 
 // PromptTooLongError says that a prompt does not fit the context; it carries
@@ -89,24 +122,45 @@ type Answer struct {
 type PromptTooLongError = engine.PromptTooLongError
 
 // Model is an open model. Its methods may be called from any goroutine.
-type Model struct{ engine *engine.Engine }
+type Model struct {
+	engine  *engine.Engine
+	issuer  *issuer.Issuer   // nil without a key
+	id      *issuer.Identity // of the file
+	ctx     context.Context  // ends with the model
+	end     context.CancelFunc
+	threads int
+}
 
 // Open loads the model in a GGUF file; of a split one, path names any part.
 func Open(path string, c *Config) (*Model, error) {
 	if c == nil {
 		c = &Config{}
 	}
+	id, err := issuer.Identify(path)
+	if err != nil {
+		return nil, fmt.Errorf("aval: open: %w", err)
+	}
 	e, err := engine.Open(path, engine.Options{
 		Threads: c.Threads, Context: c.Context, Slots: c.Parallel, Kernel: c.Kernel,
 	})
 	if err != nil {
+		id.Close()
 		return nil, fmt.Errorf("aval: open: %w", err)
 	}
-	return &Model{e}, nil
+	m := &Model{engine: e, id: id, threads: c.Threads}
+	m.ctx, m.end = context.WithCancel(context.Background())
+	if c.Key != nil {
+		m.issuer = issuer.New(issuer.Config{Key: c.Key, Model: id, Context: e.Context()})
+	}
+	return m, nil
 }
 
 // Close waits for the answers in progress and frees the model.
-func (m *Model) Close() error { return m.engine.Close() }
+func (m *Model) Close() error {
+	m.end()
+	m.id.Close()
+	return m.engine.Close()
+}
 
 // Context is how many tokens a prompt and its answer may have together.
 func (m *Model) Context() int { return m.engine.Context() }
@@ -118,7 +172,7 @@ func (m *Model) Generate(ctx context.Context, prompt string, o *Options) (*Answe
 	if err != nil {
 		return nil, fmt.Errorf("aval: %w", err)
 	}
-	return m.answer(ctx, ids, o)
+	return m.answer(ctx, ids, issuer.Text(prompt, true), o)
 }
 
 // Chat answers the last message of a conversation, through the chat template
@@ -132,10 +186,14 @@ func (m *Model) Chat(ctx context.Context, messages []Message, o *Options) (*Answ
 	if err != nil {
 		return nil, fmt.Errorf("aval: %w", err)
 	}
-	return m.answer(ctx, ids, o)
+	source, err := issuer.Chat(in)
+	if err != nil {
+		return nil, fmt.Errorf("aval: %w", err)
+	}
+	return m.answer(ctx, ids, source, o)
 }
 
-func (m *Model) answer(ctx context.Context, prompt []int32, o *Options) (*Answer, error) {
+func (m *Model) answer(ctx context.Context, prompt []int32, source receipt.Source, o *Options) (*Answer, error) {
 	if o == nil {
 		o = &Options{}
 	}
@@ -153,6 +211,13 @@ func (m *Model) answer(ctx context.Context, prompt []int32, o *Options) (*Answer
 		}
 		r.Grammar = g
 	}
+	var draft *issuer.Draft
+	if o.Receipt != nil {
+		var err error
+		if draft, err = m.draft(&r, source, o); err != nil {
+			return nil, fmt.Errorf("aval: receipt: %w", err)
+		}
+	}
 	res, err := m.engine.Generate(ctx, r, func(ev engine.Event) error {
 		if o.Stream == nil || ev.Text == "" {
 			return nil
@@ -162,5 +227,12 @@ func (m *Model) answer(ctx context.Context, prompt []int32, o *Options) (*Answer
 	if err != nil {
 		return nil, fmt.Errorf("aval: %w", err)
 	}
-	return &Answer{Text: res.Text, Stop: string(res.Stop), PromptTokens: res.PromptIDs, Tokens: res.IDs}, nil
+	a := &Answer{Text: res.Text, Stop: string(res.Stop), PromptTokens: res.PromptIDs, Tokens: res.IDs}
+	if draft != nil {
+		draft.Finish(res)
+		if a.Receipt, err = m.finish(ctx, draft); err != nil {
+			return nil, fmt.Errorf("aval: receipt: %w", err)
+		}
+	}
+	return a, nil
 }

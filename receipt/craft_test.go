@@ -324,6 +324,7 @@ func badRanges(good craft) []badReceipt {
 		param("a penalty below -100", 6, f32(-100.1)),
 		param("top_k below 0", 2, []byte{0x20}),
 		param("repeat_last_n of -2", 8, []byte{0x21}),
+		param("a context that no model has", 10, num(1<<20+1)),
 		claim("a nonce of 7 bytes", 4, array(num(1), bstr([]byte("1234567")))),
 		claim("a nonce of 33 bytes", 4, array(num(1), bstr(append(fill(1), 0)))),
 		claim("a beacon without a name", 4, array(num(2), text(""), num(7), bstr(fill(1)))),

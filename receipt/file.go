@@ -59,13 +59,19 @@ func ParseFile(data []byte) (*File, error) {
 	return &File{r, w.Opening, w.Sealed}, nil
 }
 
-// Unseal decrypts the box of the file that an auditor's key can read. The
-// opening is then still to be checked.
+// Unseal decrypts the box of the file that an auditor's key can read: the first
+// one, as anybody who passes a file on can add boxes with the key's name on them.
+// The opening is then still to be checked.
 func (f *File) Unseal(key AuditorSecret) (*Opening, error) {
+	err := errorf(CheckSeal, "none of the %d sealed boxes is for this key", len(f.Sealed))
 	for _, b := range f.Sealed {
-		if key.suite != nil && b.Suite == key.suite.name && b.KeyID == key.Public().ID() {
-			return Unseal(b, f.Receipt.Hash(), key)
+		if key.suite == nil || b.Suite != key.suite.name || b.KeyID != key.Public().ID() {
+			continue
+		}
+		var o *Opening
+		if o, err = Unseal(b, f.Receipt.Hash(), key); err == nil {
+			return o, nil
 		}
 	}
-	return nil, errorf(CheckSeal, "none of the %d sealed boxes is for this key", len(f.Sealed))
+	return nil, err
 }

@@ -136,6 +136,12 @@ func shownVectors(t *testing.T, change func(name, fails string, f func(a *answer
 	change("another prompt", receipt.CheckSource, func(a *answer) { a.opening.Source.Source.Messages[0].Content += "?" })
 	change("another role", receipt.CheckSource, func(a *answer) { a.opening.Source.Source.Messages[0].Role = "system" })
 	change("another template variable", receipt.CheckSource, func(a *answer) { a.opening.Source.Source.Variables["a"] = "2" })
+	change("a template variable in the place of the messages", receipt.CheckSource, func(a *answer) {
+		s := a.opening.Source
+		s.Source.Variables["messages"] = "[]"
+		a.opening.Digests.Source = canon.Sum("aval source/1", s.Salt[:], mustMarshal(t, &s.Source))
+		a.opening.Fill(&a.claims)
+	})
 	change("a text in a chat", receipt.CheckSource, func(a *answer) { a.opening.Source.Source.Text = []byte("x") })
 	change("a source of an unknown kind", receipt.CheckSource, func(a *answer) { a.opening.Source.Source = receipt.Source{Kind: 3} })
 	change("the source with another salt", receipt.CheckSource, func(a *answer) { a.opening.Source.Salt[0] ^= 1 })

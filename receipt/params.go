@@ -53,16 +53,16 @@ func (p Params) validate() error {
 		}
 	}
 	for _, f := range []struct {
-		name  string
-		v, lo int
+		name      string
+		v, lo, hi int
 	}{
-		{"top_k", p.TopK, 0},
-		{"repeat_last_n", p.RepeatLastN, -1},
-		{"max_tokens", p.MaxTokens, 0},
-		{"context", p.Context, 0},
+		{"top_k", p.TopK, 0, maxInt},
+		{"repeat_last_n", p.RepeatLastN, -1, maxInt},
+		{"max_tokens", p.MaxTokens, 0, maxInt},
+		{"context", p.Context, 0, MaxIDs},
 	} {
-		if f.v < f.lo || f.v > maxInt {
-			return errorf(CheckRanges, "%s is %d, want %d to %d", f.name, f.v, f.lo, maxInt)
+		if f.v < f.lo || f.v > f.hi {
+			return errorf(CheckRanges, "%s is %d, want %d to %d", f.name, f.v, f.lo, f.hi)
 		}
 	}
 	return nil

@@ -25,11 +25,11 @@ func fullClaims() receipt.Claims {
 		Model: hash(1),
 		Params: receipt.Params{
 			Temperature: 0.7, TopK: 1 << 22, TopP: 0.9, MinP: 0.05, RepeatPenalty: 1.1, FrequencyPenalty: 0.1,
-			PresencePenalty: -0.3, RepeatLastN: 1 << 20, MaxTokens: 1<<20 - 1, Context: 1 << 24, IgnoreEOS: true, Bias: true, Extra: true,
+			PresencePenalty: -0.3, RepeatLastN: 1 << 20, MaxTokens: 1<<19 - 1, Context: 1 << 20, IgnoreEOS: true, Bias: true, Extra: true,
 		},
 		Seed:         receipt.NonceSeed(bytes.Repeat([]byte{0xff}, 32)),
 		Transcript:   hash(2),
-		PromptTokens: 1<<20 - 2, OutputTokens: 1<<20 - 2, Stop: receipt.StopString, Time: 1_800_000_000,
+		PromptTokens: 1 << 19, OutputTokens: 1<<19 - 2, Stop: receipt.StopString, Time: 1_800_000_000,
 	}
 }
 
@@ -150,6 +150,15 @@ func TestRoundTrip(t *testing.T) {
 			t.Error(diff)
 		}
 	}
+	// Whoever passes the file on can put boxes before the real ones.
+	for i, secret := range secrets {
+		id := secret.Public().ID()
+		junk := receipt.Box{Suite: f.Sealed[i].Suite, KeyID: id, Data: make([]byte, 2000)}
+		spoiled := receipt.File{Receipt: r, Sealed: append([]receipt.Box{junk}, f.Sealed...)}
+		if _, err := spoiled.Unseal(secret); err != nil {
+			t.Errorf("behind a box that nobody can open: %v", err)
+		}
+	}
 	for _, none := range []receipt.AuditorSecret{{}, stranger(t)} {
 		if _, err := read.Unseal(none); err == nil {
 			t.Error("a stranger opened a box")
@@ -255,7 +264,7 @@ func TestManyItems(t *testing.T) {
 	digests := array(slices.Repeat([][]byte{bstr(fill(1))}, 6)...)
 	opening := mapping(entry{1, digests}, entry{2, array(bstr(fill(1)[:16]), source)})
 	_, err := receipt.ParseFile(mapping(entry{1, bstr(r.Bytes())}, entry{2, opening}))
-	if want := "receipt: file: not a file of a receipt: more than 262144 data items"; fmt.Sprint(err) != want {
+	if want := "receipt: file: not a file of a receipt: not canonical CBOR: more than 262144 data items"; fmt.Sprint(err) != want {
 		t.Errorf("%v, want %s", err, want)
 	}
 }

@@ -2,6 +2,7 @@ package receipt
 
 import (
 	"math"
+	"slices"
 
 	"github.com/avalnetwork/aval/internal/canon"
 )
@@ -55,6 +56,11 @@ type ToolCall struct {
 	Arguments string `cbor:"3,keyasint,omitempty"` // JSON, in the text that was given
 }
 
+// usualVariables are those that a template gets from the other fields and from
+// the model. One of these names among the others would hide them from the
+// template, but not from who reads the source.
+var usualVariables = []string{"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"}
+
 func (s *Source) validate() error {
 	text := len(s.Text) > 0 || s.AddSpecial || s.ParseSpecial
 	chat := len(s.Messages) > 0 || len(s.Tools) > 0 || len(s.Variables) > 0 || s.Date != "" || s.GenerationPrompt
@@ -88,6 +94,9 @@ func (s *Source) validate() error {
 		size += len(t)
 	}
 	for k, v := range s.Variables {
+		if slices.Contains(usualVariables, k) {
+			return errorf(CheckSource, "the template variable %q would take the place of what the source says", k)
+		}
 		size += len(k) + len(v)
 	}
 	if size > MaxText {

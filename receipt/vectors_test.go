@@ -338,11 +338,11 @@ func goodReceipts() []badReceipt {
 	every := base()
 	for key, value := range map[uint64][]byte{
 		1: f32(0.7), 2: num(1 << 22), 3: f32(0.9), 4: f32(0.05), 5: f32(1.1), 6: f32(0.1), 7: f32(-0.3),
-		8: num(1 << 20), 9: num(1 << 20), 10: num(1 << 24), 11: {0xf5}, 12: {0xf5}, 13: {0xf5},
+		8: num(1 << 20), 9: num(1 << 20), 10: num(1 << 20), 11: {0xf5}, 12: {0xf5}, 13: {0xf5},
 	} {
 		every = every.param(key, value)
 	}
-	every = every.with(4, array(num(1), bstr(fill(0xff)))).with(6, num(1<<20)).with(7, num(1<<20)).with(8, num(2))
+	every = every.with(4, array(num(1), bstr(fill(0xff)))).with(6, num(1<<19)).with(7, num(1<<19)).with(8, num(2))
 	bare := base()
 	bare.params = nil
 	return []badReceipt{

@@ -28,9 +28,9 @@ const (
 
 type benchOptions struct {
 	modelOptions
-	prompt, generate, runs int
-	synthetic, quant       string
-	roof, json             bool
+	prompt, generate, runs, dispute int
+	synthetic, quant                string
+	roof, receipts, json            bool
 }
 
 // benchJSON is what "aval bench --json" prints. The speeds are medians.
@@ -71,12 +71,18 @@ and the spread.
 from a fixed seed, and keeps it in the cache folder, so that anyone can repeat a
 measurement.
 
+--receipts measures receipts instead: what an answer of -n tokens to a prompt of
+-p tokens costs with a receipt and with a trace, what checking it costs, in full
+and by a sample, and with --dispute how long a dispute about an answer takes.
+Shares are of the processor time that the answer itself takes.
+
 --roof also measures how fast memory can be read and, where the kernel has a dot
 product instruction, the peak of int8 arithmetic, and says what share of them the
 model reaches.
 ` + modelHelp + "\n" + exitHelp,
-		Example: "  aval bench model.gguf\n  aval bench --threads 2 -p 512 -n 128 --synthetic 0.5B --quant Q4_K_M",
-		Args:    cobra.MaximumNArgs(1),
+		Example: "  aval bench model.gguf\n  aval bench --threads 2 -p 512 -n 128 --synthetic 0.5B --quant Q4_K_M\n" +
+			"  aval bench --receipts --threads 2 -p 64 -n 256 --dispute 512 --synthetic 0.5B",
+		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if (len(args) == 1) == (o.synthetic != "") {
 				return usageErrorf("name a MODEL, or a shape with --synthetic")
@@ -91,6 +97,8 @@ model reaches.
 	f.IntVar(&o.runs, "runs", 3, "how many times")
 	f.StringVar(&o.synthetic, "synthetic", "", "measure a synthetic model of this shape: "+strings.Join(quant.Shapes(), ", "))
 	f.StringVar(&o.quant, "quant", "Q8_0", "the recipe of the synthetic model")
+	f.BoolVar(&o.receipts, "receipts", false, "measure receipts, audits and, with --dispute, disputes")
+	f.IntVar(&o.dispute, "dispute", 0, "with --receipts: measure disputes about an answer of so many tokens, too")
 	f.BoolVar(&o.roof, "roof", false, "measure the limits of the machine too")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	return c
@@ -100,13 +108,16 @@ func (o *benchOptions) validate() error {
 	for _, f := range []struct {
 		name           string
 		v, least, most int
-	}{{"--prompt", o.prompt, 0, maxBenchTokens}, {"--generate", o.generate, 0, maxBenchTokens}, {"--runs", o.runs, 1, maxBenchRuns}} {
+	}{{"--prompt", o.prompt, 0, maxBenchTokens}, {"--generate", o.generate, 0, maxBenchTokens}, {"--runs", o.runs, 1, maxBenchRuns}, {"--dispute", o.dispute, 0, maxBenchTokens}} {
 		if f.v < f.least || f.v > f.most {
 			return usageErrorf("%s is %d, want %d to %d", f.name, f.v, f.least, f.most)
 		}
 	}
 	if o.prompt == 0 && o.generate == 0 {
 		return usageErrorf("--prompt and --generate are both 0: there is nothing to measure")
+	}
+	if o.dispute > 0 && !o.receipts || o.roof && o.receipts {
+		return usageErrorf("--dispute belongs to --receipts, and --roof does not")
 	}
 	return o.check()
 }
@@ -118,6 +129,9 @@ func (a *app) bench(ctx context.Context, o *benchOptions, modelName string) erro
 	where, err := a.benchModel(ctx, o, modelName)
 	if err != nil {
 		return err
+	}
+	if o.receipts {
+		return a.benchReceipts(ctx, o, where)
 	}
 	begin := time.Now()
 	f, err := gguf.Open(where.path)

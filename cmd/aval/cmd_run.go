@@ -17,7 +17,9 @@ import (
 type runOptions struct {
 	modelOptions
 	samplingOptions
+	receiptOptions
 	raw, json, verbose, noThink, ignoreEOS bool
+	seeded                                 bool // the command line has a --seed
 	system, date                           string
 }
 
@@ -33,6 +35,14 @@ type runJSON struct {
 	Tokens       int         `json:"tokens"`
 	Seed         uint64      `json:"seed"`
 	Timings      timingsJSON `json:"timings"`
+	// Receipt is there with --receipt.
+	Receipt *runReceiptJSON `json:"receipt,omitempty"`
+}
+
+// runReceiptJSON names the receipt of an answer.
+type runReceiptJSON struct {
+	ID   string `json:"id"` // hash of the receipt
+	Path string `json:"path"`
 }
 
 type timingsJSON struct {
@@ -55,14 +65,20 @@ standard input too, so that both can be joined.
 The prompt is put into the model's own chat template, unless the model has none
 or --raw is given. A prompt that does not fit the context is refused, never cut.
 The default seed is 0: the same command gives the same answer everywhere.
+
+With --receipt the answer gets a signed receipt, which "aval verify" checks: that
+the answer was not changed, and, with the model, that this model gave it. The
+file shows prompt and answer unless --privacy says otherwise. See "aval receipt".
 ` + modelHelp + "\n" + exitHelp,
 		Example: `  aval run model.gguf                                    # chat
   aval run smollm2 "Why is the sky blue?"
   cat report.txt | aval run smollm2 "Summarise this:" -
   aval run --raw --temperature 0 --max-tokens 64 model.gguf "Once upon a time"
-  aval run --schema person.json smollm2 "Invent a person"`,
+  aval run --schema person.json smollm2 "Invent a person"
+  aval run --receipt sky.aval --nonce 00112233445566778899 smollm2 "Why is the sky blue?"`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			o.seeded = c.Flags().Changed("seed")
 			return a.run(c.Context(), &o, args[0], args[1:])
 		},
 	}
@@ -76,6 +92,7 @@ The default seed is 0: the same command gives the same answer everywhere.
 	f.BoolVar(&o.ignoreEOS, "ignore-eos", false, "go on after the model says it is done (for measurements)")
 	o.modelOptions.add(f)
 	o.samplingOptions.add(f)
+	o.receiptOptions.add(f)
 	return c
 }
 
@@ -88,9 +105,16 @@ func (a *app) run(ctx context.Context, o *runOptions, model string, words []stri
 		return err
 	}
 	r.IgnoreEOS = o.ignoreEOS
+	wish, err := o.receiptOptions.options(ctx, o.seeded)
+	if err != nil {
+		return err
+	}
 	interactive := len(words) == 0 && a.inTerminal
 	if interactive && o.json {
 		return usageErrorf("--json needs a PROMPT, or a prompt on standard input")
+	}
+	if interactive && o.path != "" {
+		return usageErrorf("--receipt needs a PROMPT, or a prompt on standard input: a receipt is of one answer, and a chat has many")
 	}
 	text := ""
 	if !interactive {
@@ -102,13 +126,20 @@ func (a *app) run(ctx context.Context, o *runOptions, model string, words []stri
 	if err != nil {
 		return err
 	}
+	var sign *signer
+	if o.path != "" {
+		if sign, err = a.newSigner(where.path, wish); err != nil {
+			return err
+		}
+		defer sign.close()
+	}
 	begin := time.Now()
 	e, err := engine.Open(where.path, o.engine(a))
 	if err != nil {
 		return err
 	}
 	defer e.Close()
-	s := &session{app: a, options: o, engine: e, request: r, name: where.name, load: time.Since(begin)}
+	s := &session{app: a, options: o, engine: e, request: r, name: where.name, load: time.Since(begin), sign: sign}
 	if o.system != "" {
 		s.messages = append(s.messages, chat.Message{Role: "system", Content: o.system})
 	}
@@ -155,6 +186,8 @@ type session struct {
 	name     string
 	load     time.Duration
 	messages []chat.Message
+	sign     *signer // nil without --receipt
+	seed     uint64  // of the last answer
 }
 
 // once answers a single prompt.
@@ -163,13 +196,19 @@ func (s *session) once(ctx context.Context, text string) error {
 	if err != nil {
 		return err
 	}
+	var written *runReceiptJSON
+	if s.sign != nil {
+		if written, err = s.writeReceipt(ctx); err != nil {
+			return err
+		}
+	}
 	if !s.options.json {
 		return nil
 	}
 	t := s.timings(res)
 	return s.printRow(runJSON{
 		Model: s.name, PromptIDs: res.PromptIDs, IDs: notNil(res.IDs), Text: res.Text, Stop: string(res.Stop), StopText: res.StopText,
-		PromptTokens: len(res.PromptIDs), Tokens: len(res.IDs), Seed: s.request.Params.Seed, Timings: t,
+		PromptTokens: len(res.PromptIDs), Tokens: len(res.IDs), Seed: s.seed, Timings: t, Receipt: written,
 	})
 }
 
@@ -186,6 +225,12 @@ func (s *session) answer(ctx context.Context, text string, show bool) (*engine.R
 	if err != nil {
 		return nil, err
 	}
+	if s.sign != nil {
+		if err := s.draft(&r, text); err != nil {
+			return nil, err
+		}
+	}
+	s.seed = r.Params.Seed
 	last := ""
 	res, err := s.engine.Generate(ctx, r, func(ev engine.Event) error {
 		if !show || ev.Text == "" {
@@ -200,6 +245,9 @@ func (s *session) answer(ctx context.Context, text string, show bool) (*engine.R
 	}
 	if err == nil && s.options.verbose {
 		s.tellSpeed(res)
+	}
+	if err == nil && s.sign != nil {
+		s.sign.draft.Finish(res)
 	}
 	return res, err
 }

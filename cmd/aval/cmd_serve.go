@@ -27,7 +27,7 @@ type serveOptions struct {
 	port, slots, models int
 	keepAlive, drain    time.Duration
 	origins, hosts      []string
-	quiet               bool
+	quiet, noReceipts   bool
 }
 
 func newServeCommand(a *app) *cobra.Command {
@@ -42,6 +42,11 @@ A model is loaded when it is first asked for.
 
 Answers do not depend on who else is being served. A prompt that does not fit the
 context is refused with the numbers. Ctrl-C lets running answers finish.
+
+Every answer gets a signed receipt, whose id is in the header Aval-Receipt: GET
+/v1/receipts/{id} gives the file for "aval verify". The field "receipt" of a
+request says more: {"nonce", "beacon", "trace", "privacy", "auditor"}. Receipts
+are kept in memory only, and for a while.
 ` + environmentHelp + "\n" + exitHelp,
 		Example: `  aval serve
   aval serve --port 8080 --api-key secret model.gguf
@@ -59,6 +64,7 @@ context is refused with the numbers. Ctrl-C lets running answers finish.
 	f.DurationVar(&o.drain, "drain", 30*time.Second, "how long answers may go on after Ctrl-C")
 	f.StringSliceVar(&o.origins, "origin", nil, "web origin whose pages may call the server (may be repeated)")
 	f.StringSliceVar(&o.hosts, "allow-host", nil, "further name by which clients may call the server (may be repeated)")
+	f.BoolVar(&o.noReceipts, "no-receipts", false, "answers get no receipts")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "do not log requests")
 	return c
 }

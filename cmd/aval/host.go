@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/httpapi"
 	"github.com/avalnetwork/aval/internal/hub"
+	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/internal/store"
 )
 
@@ -25,8 +27,13 @@ type host struct {
 	store   *store.Store
 	options engine.Options
 	keep    time.Duration
-	most    int               // models in memory
-	files   map[string]string // models named on the command line
+	most    int                // models in memory
+	files   map[string]string  // models named on the command line
+	key     ed25519.PrivateKey // that signs receipts; nil: there are none
+
+	closing   context.Context // ends with the host
+	end       context.CancelFunc
+	computing sync.WaitGroup // fingerprints
 
 	mu      sync.Mutex
 	loaded  map[string]*hosted // by name
@@ -38,6 +45,7 @@ type hosted struct {
 	name    string
 	ready   chan struct{} // closed when engine or err is set
 	engine  *engine.Engine
+	issuer  *issuer.Issuer // nil without a key
 	err     error
 	info    httpapi.ModelInfo
 	users   int
@@ -63,12 +71,24 @@ func (a *app) newHost(o *serveOptions, files []string) (*host, error) {
 		}
 		_ = f.Close() // only looked at
 	}
+	var key ed25519.PrivateKey
+	if !o.noReceipts {
+		path, err := a.keyPath()
+		if err == nil {
+			key, err = issuer.LoadKey(path)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w (--no-receipts serves without)", err)
+		}
+	}
 	opt := o.engine(a)
 	opt.Slots = o.slots
-	return &host{
-		app: a, store: s, options: opt, keep: o.keepAlive, most: o.models,
+	h := &host{
+		app: a, store: s, options: opt, keep: o.keepAlive, most: o.models, key: key,
 		files: named, loaded: map[string]*hosted{}, changed: make(chan struct{}),
-	}, nil
+	}
+	h.closing, h.end = context.WithCancel(context.Background())
+	return h, nil
 }
 
 // found is a model that a client named.
@@ -301,9 +321,24 @@ func (h *host) load(m *hosted, f found) {
 		m.err = err
 		return
 	}
+	var id *issuer.Identity
+	if h.key != nil {
+		if id, m.err = issuer.Identify(f.path); m.err != nil {
+			return
+		}
+	}
 	m.engine, m.err = engine.Open(f.path, h.options)
 	if m.err != nil {
+		if id != nil {
+			id.Close()
+		}
 		return
+	}
+	if id != nil {
+		m.issuer = issuer.New(issuer.Config{Key: h.key, Model: id, Context: m.engine.Context()})
+		// With one thread, so that the first answers hardly wait for it. It goes
+		// on when the model is unloaded: its receipts need it.
+		h.computing.Go(func() { id.Compute(h.closing, identityCache(), 1) })
 	}
 	c := m.engine.Config()
 	m.info = d.ModelInfo
@@ -403,6 +438,8 @@ func (h *host) Delete(_ context.Context, name string) error {
 
 // close unloads everything. Requests have ended.
 func (h *host) close() {
+	h.end()
+	h.computing.Wait()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, m := range h.loaded {

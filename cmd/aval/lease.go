@@ -1,10 +1,16 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"sync"
 
+	"github.com/avalnetwork/aval/internal/audit"
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/httpapi"
+	"github.com/avalnetwork/aval/internal/issuer"
+	"github.com/avalnetwork/aval/internal/trace"
+	"github.com/avalnetwork/aval/receipt"
 )
 
 // lease is one request's share of a model in memory. It is the engine, except
@@ -18,6 +24,31 @@ type lease struct {
 
 // Close gives the share back.
 func (l *lease) Close() { l.once.Do(func() { l.host.release(l.hosted) }) }
+
+// Issuer makes the receipts of the answers.
+func (l *lease) Issuer() *issuer.Issuer { return l.hosted.issuer }
+
+// maxOpening bounds the memory for what one audit shows. Whoever wants to see
+// more computes the answer again.
+const maxOpening = 128 << 20
+
+// OpenTrace shows the parts of an answer that a challenge chooses.
+func (l *lease) OpenTrace(ctx context.Context, f *receipt.File, c *audit.Challenge) (*trace.Opening, error) {
+	root, err := l.Issuer().Model().Root(ctx)
+	if err != nil {
+		return nil, err
+	}
+	claims := f.Receipt.Claims()
+	cfg := l.Config()
+	shape := cfg.StateShape()
+	n := int64(positions(&claims))
+	cells := min(int64(c.Layers), n*int64(cfg.Layers))*2 + int64(min(c.Outputs, claims.OutputTokens))
+	if size := n*int64(cfg.Layers)*int64(2*shape.KV) + cells*int64(4*shape.X); size > maxOpening {
+		return nil, fmt.Errorf("%w: to show it takes up to %d bytes, and this server shows %d; ask for less, or compute the answer again",
+			audit.ErrChallenge, size, maxOpening)
+	}
+	return (&audit.Auditor{Engine: l.Engine, Model: root}).Open(ctx, f, c)
+}
 
 // Info describes the model.
 func (l *lease) Info() httpapi.ModelInfo { return l.hosted.info }

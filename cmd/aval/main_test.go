@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -37,7 +39,34 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: func(cond string) (bool, error) { return cond == "weights" && statErr == nil, nil },
+		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"alter": alter, "mode": mode},
 	})
+}
+
+// alter FILE OLD NEW changes every OLD in a file to NEW, of the same length.
+func alter(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 || len(args[1]) != len(args[2]) {
+		ts.Fatalf("usage: alter FILE OLD NEW")
+	}
+	path := ts.MkAbs(args[0])
+	data, err := os.ReadFile(path)
+	ts.Check(err)
+	if !bytes.Contains(data, []byte(args[1])) {
+		ts.Fatalf("%s does not hold %q", args[0], args[1])
+	}
+	ts.Check(os.WriteFile(path, bytes.ReplaceAll(data, []byte(args[1]), []byte(args[2])), 0o600))
+}
+
+// mode PERM FILE wants a file to have these permissions.
+func mode(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: mode PERM FILE")
+	}
+	info, err := os.Stat(ts.MkAbs(args[1]))
+	ts.Check(err)
+	if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[0] && runtime.GOOS != "windows" {
+		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
+	}
 }
 
 // invoke runs one command line in this process.
@@ -92,6 +121,22 @@ func TestExitCodes(t *testing.T) {
 		{"run hf.co/some/one hello", exitNotFound, "aval pull hf.co/some/one"},
 		{"run ./gone.gguf hello", exitNotFound, "gone.gguf"},
 		{"rm nobody", exitNotFound, "aval list"},
+		{"verify gone.aval", exitUnverified, "gone.aval"},
+		{"verify " + bad, exitUnverified, ""},
+		{"verify --sample 0 x", exitUsage, "--sample"},
+		{"verify --offline --model x x", exitUsage, "exclude each other"},
+		{"verify --opening x x", exitUsage, "--challenge"},
+		{"verify --nonce 00 x", exitUsage, "8 to 32"},
+		{"verify --max-age -1s x", exitUsage, "--max-age"},
+		{"receipt", exitOK, ""},
+		{"receipt show gone.aval", exitNotFound, "gone.aval"},
+		{"receipt open x", exitUsage, "-o OUT"},
+		{"receipt dance", exitUsage, "unknown command"},
+		{"audit ask x", exitUsage, "-o CHALLENGE"},
+		{"key dance", exitUsage, "unknown command"},
+		{"run --privacy none --receipt x x y", exitUsage, "--privacy"},
+		{"run --receipt x --beacon a:b:c x y", exitUsage, "--beacon"},
+		{"run --receipt x --seal gone x y", exitNotFound, "--seal"},
 		{"show " + bad, exitBadModel, "bad.gguf"},
 		{"run " + bad + " hello", exitBadModel, "bad.gguf"},
 		{"run " + foreign + " hello", exitBadModel, "known are llama"},

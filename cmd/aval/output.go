@@ -81,6 +81,16 @@ func (a *app) table(rows ...string) error {
 // progress returns a function that shows how far something is, and one that
 // ends the display. Where standard error is no terminal both do nothing.
 func (a *app) progress(what string) (show func(done, total int64), end func()) {
+	return a.bar(what, true)
+}
+
+// counting is progress of things other than bytes.
+func (a *app) counting(what string) (show func(done, total int), end func()) {
+	bar, end := a.bar(what, false)
+	return func(done, total int) { bar(int64(done), int64(total)) }, end
+}
+
+func (a *app) bar(what string, bytes bool) (show func(done, total int64), end func()) {
 	if !a.errTerminal {
 		return func(int64, int64) {}, func() {}
 	}
@@ -89,7 +99,7 @@ func (a *app) progress(what string) (show func(done, total int64), end func()) {
 		if bar == nil {
 			bar = progressbar.NewOptions64(total,
 				progressbar.OptionSetWriter(a.err), progressbar.OptionSetDescription(what),
-				progressbar.OptionShowBytes(true), progressbar.OptionSetWidth(30),
+				progressbar.OptionShowBytes(bytes), progressbar.OptionSetWidth(30),
 				progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
 				progressbar.OptionSetPredictTime(true))
 		}

@@ -49,6 +49,7 @@ Environment:
                 machine has, avx2, avx512bw, avx512, neon, neondot
   AVAL_HOST     address for "aval serve" (host or host:port)
   AVAL_API_KEY  key that "aval serve" asks of clients
+  AVAL_KEY      file of the key that signs receipts (default ~/.aval/node.key)
   HF_TOKEN      token for "aval pull"
   HF_ENDPOINT   hub for "aval pull" (default https://huggingface.co)`
 
@@ -61,7 +62,8 @@ func usageErrorf(format string, args ...any) error { return usageError{fmt.Error
 
 // commands lists the subcommands in the order of the help.
 var commands = []func(*app) *cobra.Command{
-	newRunCommand, newPullCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand,
+	newRunCommand, newVerifyCommand, newReceiptCommand, newAuditCommand, newKeyCommand,
+	newPullCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand,
 	newBenchCommand, newPerplexityCommand, newTokenizeCommand, newQuantizeCommand, newVersionCommand,
 }
 
@@ -93,19 +95,29 @@ with any number of threads, alone or beside other requests.
 	root.SetErr(a.err)
 	for _, newCommand := range commands {
 		c := newCommand(a)
-		c.DisableFlagsInUseLine = true
-		if c.Args != nil {
-			check := c.Args
-			c.Args = func(c *cobra.Command, args []string) error {
-				if err := check(c, args); err != nil {
-					return usageErrorf("%w\nusage: %s", err, c.UseLine())
-				}
-				return nil
-			}
-		}
+		tellUsage(c)
 		root.AddCommand(c)
 	}
 	return root
+}
+
+// tellUsage lets a command, and those below it, tell wrong arguments with the
+// line of how it is used.
+func tellUsage(c *cobra.Command) {
+	c.DisableFlagsInUseLine = true
+	for _, sub := range c.Commands() {
+		tellUsage(sub)
+	}
+	if c.Args == nil {
+		return
+	}
+	check := c.Args
+	c.Args = func(c *cobra.Command, args []string) error {
+		if err := check(c, args); err != nil {
+			return usageErrorf("%w\nusage: %s", err, c.UseLine())
+		}
+		return nil
+	}
 }
 
 // execute runs one command line and returns the exit code.
@@ -117,7 +129,7 @@ func execute(ctx context.Context, a *app, args []string) int {
 		return exitOK
 	}
 	code := exitCode(err)
-	if code != exitInterrupted {
+	if code != exitInterrupted && err.Error() != "" {
 		a.fail(err)
 	}
 	return code
@@ -126,6 +138,7 @@ func execute(ctx context.Context, a *app, args []string) int {
 // exitCode is the one place where errors become exit codes.
 func exitCode(err error) int {
 	var (
+		verdict *verdictError
 		usage   usageError
 		parse   *gguf.ParseError
 		content *model.FileError
@@ -135,6 +148,8 @@ func exitCode(err error) int {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return exitInterrupted
+	case errors.As(err, &verdict):
+		return verdict.code
 	case errors.As(err, &usage):
 		return exitUsage
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, store.ErrNotFound), errors.Is(err, errNoModel):

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -23,8 +24,9 @@ func newTestServer(t *testing.T, o serveOptions) (*httptest.Server, *host) {
 		testdata.Shared(t, "weights", "stories260K", "stories260K-Q4_K_M.gguf"),
 	}
 	dir := t.TempDir()
+	t.Setenv("XDG_CACHE_HOME", dir)
 	a := &app{in: strings.NewReader(""), out: io.Discard, err: io.Discard, getenv: func(k string) string {
-		return map[string]string{"AVAL_MODELS": dir}[k]
+		return map[string]string{"AVAL_MODELS": dir, "AVAL_KEY": filepath.Join(dir, "node.key")}[k]
 	}}
 	h, err := a.newHost(&o, files)
 	if err != nil {

@@ -34,6 +34,9 @@ type Auditor struct {
 	Model canon.Hash
 	// Pass is how many positions are computed at one go; 0: 256.
 	Pass int
+	// Progress, if not nil, is told after each of them how many positions of
+	// how many are done.
+	Progress func(done, all int)
 }
 
 // Options of an audit. The zero value checks everything that can be checked.
@@ -150,6 +153,8 @@ func (a *Auditor) context(c *receipt.Claims, positions int) (int, receipt.Check)
 		want = a.Engine.FileContext()
 	}
 	switch {
+	case positions+1 > want: // the last token has no position
+		return 0, invalid(CheckContext, "%d prompt and %d output tokens, but the context is %d", c.PromptTokens, c.OutputTokens, want)
 	// Rotary factors for short or long contexts: the only bits that depend on it.
 	case a.Engine.Config().Arch == "phi3" && have != want:
 		return 0, unverified(CheckContext, "the receipt is for a context of %d, the model is open with %d, and this architecture then computes differently: open it with %d", want, have, want)

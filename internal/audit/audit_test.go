@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -441,4 +442,36 @@ func TestFullSomeOutputs(t *testing.T) {
 	if found < 10 || found > 40 {
 		t.Errorf("a wrong token was found %d times of 60, want about 25", found)
 	}
+}
+
+// TestFullBeside checks answers with an engine that is answering others.
+func TestFullBeside(t *testing.T) {
+	e := open(t, "Q4_K_M", engine.Options{Threads: 2})
+	a := &audit.Auditor{Engine: e, Model: fingerprint, Pass: 8}
+	want := answer(t, e, story())
+	f := want.sign(t)
+	c := challenge(f, 20, 10, 1)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			if got := answer(t, e, story()); got.transcript.Text != want.transcript.Text || got.claims.Trace != want.claims.Trace {
+				t.Errorf("another answer beside an audit: %q, want %q", got.transcript.Text, want.transcript.Text)
+			}
+		})
+		wg.Go(func() {
+			r, err := a.Full(t.Context(), f, options())
+			if err != nil || r.Verdict() != receipt.Valid {
+				t.Errorf("%v\n%s", err, &r)
+			}
+			o, err := a.Open(t.Context(), f, c)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if r, err = a.Sampled(t.Context(), f, c, o, options().Options); err != nil || r.Verdict() != receipt.Valid {
+				t.Errorf("%v\n%s", err, &r)
+			}
+		})
+	}
+	wg.Wait()
 }

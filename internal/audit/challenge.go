@@ -124,7 +124,8 @@ func (c *Challenge) number(kind, j uint64) uint64 {
 // need is what of a layer's states the chosen cells need to be shown.
 type need struct {
 	cells    []int        // positions of the layer's chosen cells, ascending
-	from, to int          // positions whose kv the cells take or give
+	from, to int          // the first and, but one, the last position whose kv the cells take or give
+	window   int          // how far back they see, 0 for all
 	x        map[int]bool // positions whose x is a cell's input or output
 }
 
@@ -137,8 +138,8 @@ func needs(cells []LayerCell, outputs []int, layers, first int, window func(laye
 	}
 	for _, c := range cells {
 		n, from := &list[c.Layer], 0
-		if w := window(c.Layer); w > 0 {
-			from = max(0, c.Position+1-w)
+		if n.window = window(c.Layer); n.window > 0 {
+			from = max(0, c.Position+1-n.window)
 		}
 		if len(n.cells) == 0 { // the first is the earliest
 			n.from = from
@@ -156,14 +157,23 @@ func needs(cells []LayerCell, outputs []int, layers, first int, window func(laye
 	return list
 }
 
+// kv reports whether one of the cells takes or gives the keys and values of a
+// position. With a window, there may be positions between that none sees.
+func (n *need) kv(p int) bool {
+	i, _ := slices.BinarySearch(n.cells, p) // the next one sees furthest back
+	return i < len(n.cells) && (n.window == 0 || p > n.cells[i]-n.window)
+}
+
 // positions are those that must be shown, ascending.
 func (n *need) positions() []int {
 	var list []int
 	for p := n.from; p < n.to; p++ {
-		list = append(list, p)
+		if n.kv(p) {
+			list = append(list, p)
+		}
 	}
 	for p := range n.x {
-		if p < n.from || p >= n.to {
+		if !n.kv(p) {
 			list = append(list, p)
 		}
 	}

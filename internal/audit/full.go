@@ -35,8 +35,11 @@ func (a *Auditor) Full(ctx context.Context, f *receipt.File, o Options) (receipt
 	if right {
 		r.report.Add(valid(receipt.CheckComputation, "%d positions computed again: %s", len(r.read), claim("tokens", len(r.drawn), len(outputs))))
 	}
-	if traced {
+	switch {
+	case traced:
 		r.checkTrace(p.tree, o.Prover)
+	case !r.claims.Trace.IsZero():
+		r.report.Add(unverified(receipt.CheckTrace, "the trace salt is not shown, so the trace was not compared"))
 	}
 	return r.report, nil
 }
@@ -138,6 +141,9 @@ func (r *run) passes(ctx context.Context,
 		if goOn, err := after(); err != nil || !goOn {
 			return err
 		}
+		if p := r.auditor.Progress; p != nil {
+			p(min(at+pass, len(r.read)), len(r.read))
+		}
 	}
 	return nil
 }
@@ -157,6 +163,9 @@ func (r *run) drawAll(ctx context.Context, outputs []int, x []float32, draw func
 			return false, err
 		}
 		for i := range n {
+			if err := ctx.Err(); err != nil { // a grammar may take long for each
+				return false, err
+			}
 			if !draw(outputs[at+i], logits[i*c.Vocab:(i+1)*c.Vocab]) {
 				return false, nil
 			}

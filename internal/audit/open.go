@@ -61,7 +61,7 @@ func (a *Auditor) Open(ctx context.Context, f *receipt.File, c *Challenge) (*tra
 		for l := range list {
 			for p, s := range shown[l] {
 				s.KV = seq.KV(nil, l, p, p+1)
-				if p >= list[l].from && p < list[l].to {
+				if list[l].kv(p) {
 					s.Whole |= trace.WholeKV
 					continue
 				}

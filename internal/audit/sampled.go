@@ -110,9 +110,13 @@ func (s *sampled) checkLayer(ctx context.Context, layer int, n *need) (bool, err
 			return false, nil
 		}
 	}
-	kv := make([]byte, 0, (n.to-n.from)*2*s.auditor.Engine.Config().StateShape().KV)
+	none := make([]byte, 2*s.auditor.Engine.Config().StateShape().KV) // where nobody looks
+	kv := make([]byte, 0, (n.to-n.from)*len(none))
 	for p := n.from; p < n.to; p++ {
-		b := s.opening.KV(layer, p)
+		b := none
+		if n.kv(p) {
+			b = s.opening.KV(layer, p)
+		}
 		if b == nil {
 			return s.wrong("kv of layer %d, position %d is not opened", layer, p), nil
 		}

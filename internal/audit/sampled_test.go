@@ -16,6 +16,7 @@ import (
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/model"
+	"github.com/avalnetwork/aval/internal/testmodel"
 	"github.com/avalnetwork/aval/internal/trace"
 	"github.com/avalnetwork/aval/receipt"
 )
@@ -249,6 +250,30 @@ func TestSampledRefuses(t *testing.T) {
 	}
 }
 
+// fickle is a context that ends after some looks at it.
+type fickle struct {
+	context.Context
+	left *int
+}
+
+func (f fickle) Err() error {
+	if *f.left--; *f.left < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestFullStops looks at the context for every token: a grammar may make each
+// one slow.
+func TestFullStops(t *testing.T) {
+	a := &audit.Auditor{Engine: open(t, "Q4_K_M", engine.Options{Threads: 2}), Model: fingerprint}
+	f := answer(t, a.Engine, story()).sign(t)
+	left := 20 // of 24 tokens
+	if _, err := a.Full(fickle{t.Context(), &left}, f, options()); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v, want Canceled", err)
+	}
+}
+
 // hide replaces a vector by its root.
 func hide(o *trace.Opening, layer, position int, which trace.Whole) {
 	for i := range o.Parts {
@@ -425,4 +450,54 @@ func FuzzDecodeChallenge(f *testing.F) {
 			t.Errorf("%d and %d cells of %+v", len(cells), len(outputs), c)
 		}
 	})
+}
+
+// TestSampledWindow: what no chosen cell sees need not be shown, and is not.
+func TestSampledWindow(t *testing.T) {
+	i := slices.IndexFunc(testmodel.Models, func(m testmodel.Model) bool { return m.Name == "gemma2" }) // layers 0 and 2 see 8 positions
+	path, err := testmodel.Models[i].Write(t.TempDir(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.Open(path, engine.Options{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	a := &audit.Auditor{Engine: e, Model: fingerprint}
+	q := story()
+	q.source.Text = []byte("HELLO")
+	q.params = receipt.Params{MaxTokens: 60, IgnoreEOS: true}
+	b := answer(t, e, q)
+	f, n := b.sign(t), len(read(b))
+	hidden := 0
+	for random := range byte(8) {
+		c := challenge(f, 4, 1, random)
+		o, err := a.Open(t.Context(), f, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cells, _ := c.Cells(3, n, 60)
+		for l := range 3 {
+			for p := range n {
+				seen := slices.ContainsFunc(cells, func(c audit.LayerCell) bool {
+					return c.Layer == l && p <= c.Position && (l == 1 || p > c.Position-8)
+				})
+				if shown := o.KV(l, p) != nil; shown != seen {
+					t.Errorf("random %d: kv of layer %d, position %d: shown %t, seen %t", random, l, p, shown, seen)
+				}
+				if !seen && slices.ContainsFunc(cells, func(c audit.LayerCell) bool { return c.Layer == l && p < c.Position }) {
+					hidden++
+				}
+			}
+		}
+		r, err := a.Sampled(t.Context(), f, c, o, options().Options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expect(t, &r, receipt.Valid, receipt.CheckComputation, "output cells are right")
+	}
+	if hidden == 0 {
+		t.Error("every cell sees everything")
+	}
 }

@@ -31,3 +31,33 @@ func TestSpeedCountsRuns(t *testing.T) {
 		t.Error("a prompt longer than the context was measured")
 	}
 }
+
+// TestReceiptsMeasuresAll looks that each figure is there; what it is depends
+// on the machine.
+func TestReceiptsMeasuresAll(t *testing.T) {
+	path := testdata.Shared(t, "weights", "stories260K", "stories260K-p192-Q8_0.gguf")
+	c, err := bench.Receipts(t.Context(), path, bench.ReceiptOptions{Prompt: 6, Answer: 8, Runs: 2, Dispute: 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, list := range map[string][]bench.Cost{
+		"plain": c.Plain, "receipt": c.Receipt, "traced": c.Traced, "sign": c.Sign, "full": c.Full, "sampled": c.Sampled, "opening": c.Opening,
+	} {
+		if len(list) != 2 || list[0].Wall <= 0 || list[1].Wall <= 0 {
+			t.Errorf("%s: %v, want two times", name, list)
+		}
+	}
+	if c.Cells < 1 || c.Outputs < 1 || c.FoundCells < 0.99 || c.FoundOutputs < 0.99 || c.Opened == 0 || c.Size == 0 {
+		t.Errorf("sample of %d cells and %d outputs, found with %v and %v, %d bytes, receipt of %d",
+			c.Cells, c.Outputs, c.FoundCells, c.FoundOutputs, c.Opened, c.Size)
+	}
+	if len(c.Offline) != 2 || len(c.OfflineOpen) != 2 || c.Offline[0] <= 0 {
+		t.Errorf("offline %v, %v", c.Offline, c.OfflineOpen)
+	}
+	if d := c.Dispute; d == nil || d.Positions != 15 || len(d.Games) == 0 || len(d.Leaves) == 0 {
+		t.Errorf("dispute %+v", d)
+	}
+	if _, err := bench.Receipts(t.Context(), path, bench.ReceiptOptions{Prompt: 6, Answer: 8}); err == nil {
+		t.Error("no run was measured")
+	}
+}

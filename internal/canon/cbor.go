@@ -2,6 +2,7 @@ package canon
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -67,4 +68,39 @@ func Unmarshal(data []byte, v any) error {
 		return fmt.Errorf("%w: not in the deterministic encoding of RFC 8949 section 4.2", ErrCBOR)
 	}
 	return nil
+}
+
+// UnmarshalMax is Unmarshal for data that may be large: it first refuses data
+// of more than a number of items. An item of one byte can take 32 in memory.
+func UnmarshalMax(data []byte, v any, items int) error {
+	if heads(data, items) > items {
+		return fmt.Errorf("%w: more than %d data items", ErrCBOR, items)
+	}
+	return Unmarshal(data, v)
+}
+
+// heads counts data items, up to the first that is not well-formed: that is for
+// the decoder to refuse. It stops above limit.
+func heads(data []byte, limit int) int {
+	n := 0
+	for ; len(data) > 0 && n <= limit; n++ {
+		major, info := data[0]>>5, data[0]&31
+		data = data[1:]
+		arg := uint64(info)
+		if info >= 24 {
+			size := 1 << (info - 24)
+			if info > 27 || len(data) < size {
+				return n
+			}
+			arg = binary.BigEndian.Uint64(append(make([]byte, 8-size, 8), data[:size]...))
+			data = data[size:]
+		}
+		if major == 2 || major == 3 { // a byte or text string
+			if arg > uint64(len(data)) {
+				return n
+			}
+			data = data[arg:]
+		}
+	}
+	return n
 }

@@ -87,7 +87,9 @@ type Input struct {
 	AddGenerationPrompt bool
 	// BOS and EOS are the texts of the model's tokens.
 	BOS, EOS string
-	// Extra variables, such as enable_thinking; they win over those above.
+	// Extra variables, such as enable_thinking. They cannot be those that the
+	// fields above set: a receipt shows the messages, and they must be the ones
+	// that the model read.
 	Extra map[string]any
 	// Date is what strftime_now formats, as 2006-01-02 or 2006-01-02T15:04:05.
 	// Empty means 2024-07-26, the date that Llama 3.1's template has for none.
@@ -98,7 +100,10 @@ type Input struct {
 type RaisedError = jinja.RaisedError
 
 // Template is a parsed chat template, safe for use by several goroutines.
-type Template struct{ jinja *jinja.Template }
+type Template struct {
+	jinja  *jinja.Template
+	source string
+}
 
 // Parse reads a template.
 func Parse(source string) (*Template, error) {
@@ -106,8 +111,11 @@ func Parse(source string) (*Template, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Template{t}, nil
+	return &Template{t, source}, nil
 }
+
+// Source is the text that was parsed.
+func (t *Template) Source() string { return t.source }
 
 // Render returns the text of a conversation. A template that refuses it gives
 // a [RaisedError].
@@ -181,6 +189,10 @@ func (in *Input) vars(textArgs bool) (*jinja.Dict, error) {
 	vars.Set("bos_token", valid(in.BOS))
 	vars.Set("eos_token", valid(in.EOS))
 	for id, x := range in.Extra { // the order of variables cannot be seen
+		switch id {
+		case "messages", "tools", "add_generation_prompt", "bos_token", "eos_token":
+			return nil, fmt.Errorf("template variable %q: the conversation itself sets it", id)
+		}
 		v, err := jinja.FromGo(x)
 		if err != nil {
 			return nil, fmt.Errorf("template variable %q: %w", id, err)

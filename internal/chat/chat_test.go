@@ -125,9 +125,14 @@ func TestRenderErrors(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	for name, in := range map[string]chat.Input{
-		"date":  {Date: "today"},
-		"tool":  {Tools: []chat.Tool{{Raw: json.RawMessage("{")}}},
-		"extra": {Extra: map[string]any{"x": struct{}{}}},
+		"date":              {Date: "today"},
+		"tool":              {Tools: []chat.Tool{{Raw: json.RawMessage("{")}}},
+		"extra":             {Extra: map[string]any{"x": struct{}{}}},
+		"other messages":    {Extra: map[string]any{"messages": []any{}}},
+		"other tools":       {Extra: map[string]any{"tools": nil}},
+		"another ending":    {Extra: map[string]any{"add_generation_prompt": true}},
+		"another end":       {Extra: map[string]any{"eos_token": ""}},
+		"another beginning": {Extra: map[string]any{"bos_token": ""}},
 	} {
 		if _, err := tmpl.Render(in); err == nil || errors.As(err, &raised) {
 			t.Errorf("%s: got %v", name, err)

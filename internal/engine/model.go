@@ -38,6 +38,15 @@ func Open(path string, opt Options) (*Engine, error) {
 	return open(f, path, opt)
 }
 
+// OpenFile loads the model in an open file, which it needs no more afterwards.
+// Errors call it name.
+func OpenFile(f *gguf.File, name string, opt Options) (*Engine, error) {
+	if err := opt.validate(); err != nil {
+		return nil, err
+	}
+	return open(f, name, opt)
+}
+
 func open(f *gguf.File, path string, opt Options) (*Engine, error) {
 	e := &Engine{modelFile: modelFile{file: f}}
 	// A large vocabulary takes about as long as the weights.

@@ -14,7 +14,23 @@ type Grammar struct {
 	root    int32
 	classOf [256]uint8 // bytes that no edge tells apart are one class
 	classes int
+	kind    Kind
+	source  string
 }
+
+// Kind says what a grammar was compiled from.
+type Kind string
+
+// The kinds.
+const (
+	KindJSON   Kind = "json"        // [JSON]; the source is empty
+	KindSchema Kind = "json-schema" // [FromJSONSchema]
+	KindGBNF   Kind = "gbnf"        // [FromGBNF]
+)
+
+// Source is what the grammar was compiled from. Whoever has it can compile the
+// grammar again.
+func (g *Grammar) Source() (Kind, string) { return g.kind, g.source }
 
 // state is a node of a rule's automaton. It has byte edges, or silent edges,
 // or one call, or one loop, or is the end of its rule.

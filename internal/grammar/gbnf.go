@@ -37,6 +37,7 @@ func FromGBNF(text string) (*Grammar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSyntax, err)
 	}
+	g.kind, g.source = KindGBNF, text
 	return g, nil
 }
 

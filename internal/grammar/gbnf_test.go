@@ -162,3 +162,22 @@ func FuzzGBNF(f *testing.F) {
 		checkMasks(t, g, v, input)
 	})
 }
+
+// TestSource holds that a grammar tells what it was compiled from.
+func TestSource(t *testing.T) {
+	const text, schema = `root ::= "a"`, `{"type": "null"}`
+	gbnf, err1 := grammar.FromGBNF(text)
+	fromSchema, err2 := grammar.FromJSONSchema([]byte(schema))
+	if err := errors.Join(err1, err2); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		g    *grammar.Grammar
+		kind grammar.Kind
+		src  string
+	}{{gbnf, grammar.KindGBNF, text}, {fromSchema, grammar.KindSchema, schema}, {grammar.JSON(), grammar.KindJSON, ""}} {
+		if kind, src := c.g.Source(); kind != c.kind || src != c.src {
+			t.Errorf("got %s %q, want %s %q", kind, src, c.kind, c.src)
+		}
+	}
+}

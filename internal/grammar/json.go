@@ -362,5 +362,6 @@ func JSON() *Grammar {
 	if err != nil {
 		panic("grammar: internal error: JSON grammar: " + err.Error())
 	}
+	g.kind = KindJSON
 	return g
 }

@@ -54,6 +54,7 @@ func FromJSONSchema(schema []byte) (*Grammar, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSchema, err)
 	}
+	g.kind, g.source = KindSchema, string(schema)
 	return g, nil
 }
 

@@ -5,8 +5,12 @@ import (
 	"errors"
 	"time"
 
+	"github.com/avalnetwork/aval/internal/audit"
 	"github.com/avalnetwork/aval/internal/chat"
 	"github.com/avalnetwork/aval/internal/engine"
+	"github.com/avalnetwork/aval/internal/issuer"
+	"github.com/avalnetwork/aval/internal/trace"
+	"github.com/avalnetwork/aval/receipt"
 )
 
 // Backend is the set of models that a server offers.
@@ -49,6 +53,11 @@ type Model interface {
 	// Generate calls on for every token, in order, and ends early with the
 	// error of on or of ctx. The prompt has been checked to fit.
 	Generate(ctx context.Context, r engine.Request, on func(engine.Event) error) (*engine.Result, error)
+	// Issuer makes the receipts of what Generate answers; nil makes none.
+	Issuer() *issuer.Issuer
+	// OpenTrace shows the parts of the computation that a challenge chooses,
+	// computing again what the receipt in f is about; f shows everything.
+	OpenTrace(ctx context.Context, f *receipt.File, c *audit.Challenge) (*trace.Opening, error)
 	// Embed returns the embedding of a text of at least one token.
 	Embed(ctx context.Context, ids []int32) ([]float32, error)
 	// Close gives the model back. It does not end generations.

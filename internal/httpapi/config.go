@@ -21,6 +21,7 @@ const (
 	maxLogitBias = 1024
 	maxNameBytes = 512
 	maxPulls     = 4 // models fetched at the same time; as many may wait
+	maxAudits    = 8 // audits that may wait; one is answered at a time
 )
 
 // Defaults of Config.
@@ -32,6 +33,8 @@ const (
 	DefaultWriteTimeout  = 30 * time.Second
 	DefaultIdleTimeout   = 2 * time.Minute
 	DefaultDrainTimeout  = 30 * time.Second
+	DefaultMaxReceipts   = 4096
+	DefaultReceiptBytes  = 64 << 20
 )
 
 // Config configures a Server. Backend is required; the zero value of every
@@ -78,6 +81,13 @@ type Config struct {
 	// then they are cancelled. 0: DefaultDrainTimeout.
 	DrainTimeout time.Duration
 
+	// MaxReceipts is how many receipts of finished answers are kept in memory,
+	// MaxReceiptBytes how large they may be together; those used least recently
+	// are forgotten. 0: DefaultMaxReceipts and DefaultReceiptBytes. Negative:
+	// answers get no receipts.
+	MaxReceipts     int
+	MaxReceiptBytes int64
+
 	// Log receives one line per request and errors. nil: nothing is logged.
 	Log *slog.Logger
 	// Now is the clock of time stamps and durations. nil: time.Now.
@@ -99,6 +109,8 @@ func (c Config) withDefaults() Config {
 	setDefault(&c.WriteTimeout, DefaultWriteTimeout)
 	setDefault(&c.IdleTimeout, DefaultIdleTimeout)
 	setDefault(&c.DrainTimeout, DefaultDrainTimeout)
+	setDefault(&c.MaxReceipts, DefaultMaxReceipts)
+	setDefault(&c.MaxReceiptBytes, DefaultReceiptBytes)
 	setDefault(&c.Version, "0.0.0")
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

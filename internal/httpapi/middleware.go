@@ -254,7 +254,7 @@ func (s *Server) checkOrigin(w http.ResponseWriter, r *http.Request) error {
 	}
 	h := w.Header()
 	h.Set("Access-Control-Allow-Origin", origin)
-	h.Set("Access-Control-Expose-Headers", "Aval-Seed, Retry-After")
+	h.Set("Access-Control-Expose-Headers", "Aval-Receipt, Aval-Seed, Retry-After")
 	if r.Method == http.MethodOptions {
 		h.Set("Access-Control-Allow-Methods", "GET, POST, DELETE, OPTIONS")
 		h.Set("Access-Control-Max-Age", "600")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/avalnetwork/aval/internal/chat"
 	"github.com/avalnetwork/aval/internal/engine"
+	"github.com/avalnetwork/aval/internal/issuer"
 )
 
 func (s *Server) handleOllamaChat(w http.ResponseWriter, r *http.Request) error {
@@ -22,7 +23,7 @@ func (s *Server) handleOllamaChat(w http.ResponseWriter, r *http.Request) error 
 		return err
 	}
 	run := &ollamaRun{s: s, job: j, chat: true, start: start, onlyLoad: len(req.Messages) == 0}
-	return run.answer(w, r, &req.ollamaCommon, func(m Model) error { return s.prepare(w, m, j) })
+	return run.answer(w, r, &req.ollamaCommon, func(m Model) (given, error) { return s.prepare(m, j) })
 }
 
 func (s *Server) handleOllamaGenerate(w http.ResponseWriter, r *http.Request) error {
@@ -36,17 +37,16 @@ func (s *Server) handleOllamaGenerate(w http.ResponseWriter, r *http.Request) er
 		return err
 	}
 	run := &ollamaRun{s: s, job: j, start: start, onlyLoad: req.Prompt == ""}
-	return run.answer(w, r, &req.ollamaCommon, func(m Model) error {
+	return run.answer(w, r, &req.ollamaCommon, func(m Model) (given, error) {
 		if !req.Raw {
-			return s.prepare(w, m, j)
+			return s.prepare(m, j)
 		}
-		ids, err := prompt{text: req.Prompt}.promptTokens(m, "prompt")
+		p := prompt{text: req.Prompt}
+		ids, err := p.promptTokens(m, "prompt")
 		if err != nil {
-			return err
+			return given{}, err
 		}
-		j.request.Prompt = ids
-		s.settleSeed(w, j)
-		return checkParams(m.Info(), j.request.Params)
+		return given{ids, issuer.Prompt{Source: p.source()}}, checkParams(m.Info(), j.request.Params)
 	})
 }
 
@@ -55,13 +55,14 @@ type ollamaRun struct {
 	s        *Server
 	m        Model
 	job      *job
+	one      *answer
 	chat     bool
 	onlyLoad bool // there is no prompt: the client wants the model loaded, or unloaded
 	start    time.Time
 	load     time.Duration
 }
 
-func (o *ollamaRun) answer(w http.ResponseWriter, r *http.Request, req *ollamaCommon, prepare func(Model) error) error {
+func (o *ollamaRun) answer(w http.ResponseWriter, r *http.Request, req *ollamaCommon, prepare func(Model) (given, error)) error {
 	rec := recordOf(r)
 	if o.onlyLoad && req.KeepAlive != nil && *req.KeepAlive == 0 {
 		if loaded, err := o.s.isLoaded(r.Context(), req.Model); err != nil {
@@ -82,9 +83,16 @@ func (o *ollamaRun) answer(w http.ResponseWriter, r *http.Request, req *ollamaCo
 			o.s.writeJSON(w, http.StatusOK, o.loadOrUnload(m.Info().Name, reason))
 			return nil
 		}
-		if err := prepare(m); err != nil {
+		p, err := prepare(m)
+		if err != nil {
 			return err
 		}
+		answers, done, err := o.s.plan(w, m, req.Model, o.job, []given{p})
+		if err != nil {
+			return err
+		}
+		defer done()
+		o.one = &answers[0]
 		if streamed {
 			return o.stream(r.Context(), rec, o.s.newStream(w, r, ollama))
 		}
@@ -130,12 +138,11 @@ func (o *ollamaRun) named(model, thinking, content string, lp []tokenLogprob) ol
 // generate hands out the pieces of the answer and returns what comes with the
 // last one.
 func (o *ollamaRun) generate(ctx context.Context, rec *record, on func(thinking, content string, calls []chat.ToolCall, lp []tokenLogprob) error) (string, *ollamaStats, error) {
-	req := o.job.request
-	reply := newReply(o.job.tools, false, endsInThought(o.m, req.Prompt))
+	reply := newReply(o.job.tools, false, endsInThought(o.m, o.one.request.Prompt))
 	if len(o.job.render.Messages) == 0 {
 		reply.state = replyContent // a raw prompt gets its answer raw
 	}
-	res, t, err := o.s.generate(ctx, o.m, req, func(e engine.Event) error {
+	res, t, err := o.s.generate(ctx, o.m, o.one.request, func(e engine.Event) error {
 		var lp []tokenLogprob
 		if o.job.topLogp >= 0 && e.Token >= 0 {
 			lp = []tokenLogprob{convertLogprob(o.m.Piece, e, o.job.topLogp)}
@@ -150,6 +157,7 @@ func (o *ollamaRun) generate(ctx context.Context, rec *record, on func(thinking,
 	if err != nil {
 		return "", nil, err
 	}
+	o.s.finishReceipt(o.one, res)
 	thinking, content, calls := reply.end()
 	if len(calls) > 0 && strings.TrimSpace(content) == "" {
 		content = ""

@@ -87,6 +87,9 @@ func (r *ollamaCommon) job() (*job, error) {
 		}
 		j.request.Logprobs = j.topLogp + 1
 	}
+	if err := r.Receipt.apply(j); err != nil {
+		return nil, err
+	}
 	var err error
 	j.render.Extra, err = thinkExtra(r.Think)
 	return j, err

@@ -37,6 +37,7 @@ type ollamaCommon struct {
 	Think       json.RawMessage `json:"think"` // true, false, or "low" to "high"
 	Logprobs    bool            `json:"logprobs"`
 	TopLogprobs int             `json:"top_logprobs"`
+	Receipt     *receiptRequest `json:"receipt"`
 }
 
 type ollamaChatRequest struct {

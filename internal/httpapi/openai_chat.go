@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/avalnetwork/aval/internal/chat"
 	"github.com/avalnetwork/aval/internal/engine"
+	"github.com/avalnetwork/aval/internal/issuer"
 )
 
 func (s *Server) handleOpenAIChat(w http.ResponseWriter, r *http.Request) error {
@@ -23,10 +23,16 @@ func (s *Server) handleOpenAIChat(w http.ResponseWriter, r *http.Request) error 
 		return err
 	}
 	return s.use(r.Context(), recordOf(r), req.Model, req.KeepAlive.open(0), func(m Model, _ time.Duration) error {
-		if err := s.prepare(w, m, j); err != nil {
+		p, err := s.prepare(m, j)
+		if err != nil {
 			return err
 		}
-		c := &chatRun{s: s, m: m, job: j, base: s.chatBase(recordOf(r), m)}
+		answers, done, err := s.plan(w, m, req.Model, j, []given{p})
+		if err != nil {
+			return err
+		}
+		defer done()
+		c := &chatRun{s: s, m: m, job: j, answers: answers, base: s.chatBase(recordOf(r), m)}
 		if req.Stream {
 			return c.stream(r, s.newStream(w, r, openAI))
 		}
@@ -34,40 +40,30 @@ func (s *Server) handleOpenAIChat(w http.ResponseWriter, r *http.Request) error 
 	})
 }
 
-// prepare renders the prompt, checks that it fits and settles the seed.
-func (s *Server) prepare(w http.ResponseWriter, m Model, j *job) error {
-	ids, err := j.prompt(m)
+// prepare renders the prompt and checks that it fits.
+func (s *Server) prepare(m Model, j *job) (given, error) {
+	in := j.render
+	in.AddGenerationPrompt = true
+	p := given{prompt: issuer.Prompt{Template: j.template}}
+	var err error
+	if j.template != nil {
+		p.ids, err = m.RenderWith(j.template, in)
+	} else {
+		p.ids, err = m.Render(in)
+	}
 	if err != nil {
-		return &apiError{
+		return p, &apiError{
 			status: http.StatusBadRequest, kind: "invalid_request_error", code: "template_error",
 			param: "messages", message: strings.TrimPrefix(err.Error(), engine.ErrRequest.Error()+": "), cause: err,
 		}
 	}
-	j.request.Prompt = ids
-	s.settleSeed(w, j)
+	if p.prompt.Source, err = issuer.Chat(in); err != nil {
+		return p, err
+	}
 	if err := checkParams(m.Info(), j.request.Params); err != nil {
-		return err
+		return p, err
 	}
-	return checkPrompt(m.Info(), ids, "messages")
-}
-
-// prompt renders the conversation.
-func (j *job) prompt(m Model) ([]int32, error) {
-	in := j.render
-	in.AddGenerationPrompt = true
-	if j.template != nil {
-		return m.RenderWith(j.template, in)
-	}
-	return m.Render(in)
-}
-
-// settleSeed draws a seed if the client gave none, and tells it, so that every
-// answer can be had again.
-func (s *Server) settleSeed(w http.ResponseWriter, j *job) {
-	if !j.seeded {
-		j.request.Params.Seed = s.cfg.Random() >> 11 // 53 bits, exact in every JSON reader
-	}
-	w.Header().Set("Aval-Seed", strconv.FormatInt(int64(j.request.Params.Seed), 10))
+	return p, checkPrompt(m.Info(), p.ids, "messages")
 }
 
 // chatBase fills in what all pieces of an answer share.
@@ -88,21 +84,21 @@ func fingerprint(info ModelInfo) string {
 
 // chatRun answers one request for chat.
 type chatRun struct {
-	s    *Server
-	m    Model
-	job  *job
-	base chatResponse
-	mu   sync.Mutex // guards the stream and used
-	used usage
+	s       *Server
+	m       Model
+	job     *job
+	answers []answer
+	base    chatResponse
+	mu      sync.Mutex // guards the stream and used
+	used    usage
 }
 
 // choice generates choice i. It hands out pieces and returns what the last
 // one needs.
 func (c *chatRun) choice(ctx context.Context, i int, on func(thinking, content string, lp []tokenLogprob) error) (*chatEnd, error) {
-	req := c.job.request
-	req.Params.Seed += uint64(i)
-	reply := newReply(c.job.tools, c.job.forced, endsInThought(c.m, req.Prompt))
-	res, t, err := c.s.generate(ctx, c.m, req, func(e engine.Event) error {
+	a := &c.answers[i]
+	reply := newReply(c.job.tools, c.job.forced, endsInThought(c.m, a.request.Prompt))
+	res, t, err := c.s.generate(ctx, c.m, a.request, func(e engine.Event) error {
 		var lp []tokenLogprob
 		if c.job.topLogp >= 0 && e.Token >= 0 {
 			lp = []tokenLogprob{convertLogprob(c.m.Piece, e, c.job.topLogp)}
@@ -117,6 +113,7 @@ func (c *chatRun) choice(ctx context.Context, i int, on func(thinking, content s
 	if err != nil {
 		return nil, err
 	}
+	c.s.finishReceipt(a, res)
 	end := &chatEnd{}
 	end.thinking, end.content, end.calls = reply.end()
 	if c.job.oneCall && len(end.calls) > 1 {

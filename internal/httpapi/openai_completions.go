@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/avalnetwork/aval/internal/engine"
+	"github.com/avalnetwork/aval/internal/issuer"
+	"github.com/avalnetwork/aval/receipt"
 )
 
 // defaultCompletionTokens is OpenAI's limit for a completion that sets none.
@@ -31,6 +33,9 @@ func (r *completionRequest) job() (*job, error) {
 			return nil, badRequest("logprobs", "logprobs is %d, want 0 to %d", j.topLogp, maxTopLogp)
 		}
 		j.request.Logprobs = j.topLogp + 1
+	}
+	if err := r.Receipt.apply(j); err != nil {
+		return nil, err
 	}
 	switch {
 	case len(r.Prompt) == 0:
@@ -75,6 +80,7 @@ func (s *Server) handleOpenAICompletions(w http.ResponseWriter, r *http.Request)
 	}
 	return s.use(r.Context(), recordOf(r), req.Model, req.KeepAlive.open(0), func(m Model, _ time.Duration) error {
 		c := &completionRun{s: s, m: m, job: j, base: s.completionBase(recordOf(r), m)}
+		var prompts []given
 		for _, p := range req.Prompt {
 			ids, err := p.promptTokens(m, "prompt")
 			if err != nil {
@@ -84,17 +90,30 @@ func (s *Server) handleOpenAICompletions(w http.ResponseWriter, r *http.Request)
 			if req.Echo {
 				echo = p.echo(m)
 			}
-			c.prompts, c.echoes = append(c.prompts, ids), append(c.echoes, echo)
+			prompts, c.echoes = append(prompts, given{ids, issuer.Prompt{Source: p.source()}}), append(c.echoes, echo)
 		}
-		s.settleSeed(w, j)
 		if err := checkParams(m.Info(), j.request.Params); err != nil {
 			return err
 		}
+		answers, done, err := s.plan(w, m, req.Model, j, prompts)
+		if err != nil {
+			return err
+		}
+		defer done()
+		c.answers = answers
 		if req.Stream {
 			return c.stream(r, s.newStream(w, r, openAI))
 		}
 		return c.whole(w, r)
 	})
+}
+
+// source is the prompt for its receipt.
+func (p prompt) source() receipt.Source {
+	if p.tokens != nil {
+		return issuer.IDs()
+	}
+	return issuer.Text(p.text, true)
 }
 
 // echo is the text of a prompt.
@@ -122,28 +141,24 @@ type completionRun struct {
 	s       *Server
 	m       Model
 	job     *job
-	prompts [][]int32
-	echoes  []string
+	answers []answer
+	echoes  []string // of the prompts
 	base    completionResponse
 	mu      sync.Mutex // guards the stream and used
 	used    usage
 }
 
-func (c *completionRun) answers() int { return len(c.prompts) * c.job.choices }
-
 // answer generates answer i and hands out its pieces, the echo first.
 func (c *completionRun) answer(ctx context.Context, i int, on func(text string, lp *completionLogprobs) error) (finish string, err error) {
-	req := c.job.request
+	a := &c.answers[i]
 	p, choice := i/c.job.choices, i%c.job.choices
-	req.Prompt = c.prompts[p]
-	req.Params.Seed += uint64(choice)
 	if c.echoes[p] != "" {
 		if err := on(c.echoes[p], nil); err != nil {
 			return "", err
 		}
 	}
 	offset := utf8.RuneCountInString(c.echoes[p])
-	res, t, err := c.s.generate(ctx, c.m, req, func(e engine.Event) error {
+	res, t, err := c.s.generate(ctx, c.m, a.request, func(e engine.Event) error {
 		var lp *completionLogprobs
 		if c.job.topLogp >= 0 && e.Token >= 0 {
 			lp = completionLogprob(convertLogprob(c.m.Piece, e, c.job.topLogp), offset)
@@ -160,6 +175,7 @@ func (c *completionRun) answer(ctx context.Context, i int, on func(text string, 
 	if err != nil {
 		return "", err
 	}
+	c.s.finishReceipt(a, res)
 	return finishReason(res.Stop, false), nil
 }
 
@@ -180,7 +196,7 @@ func (l *completionLogprobs) append(m *completionLogprobs) {
 // whole answers in one piece.
 func (c *completionRun) whole(w http.ResponseWriter, r *http.Request) error {
 	defer func() { c.used.record(recordOf(r)) }()
-	choices := make([]completionChoice, c.answers())
+	choices := make([]completionChoice, len(c.answers))
 	err := each(r.Context(), len(choices), func(ctx context.Context, i int) error {
 		var text strings.Builder
 		var all *completionLogprobs
@@ -209,7 +225,7 @@ func (c *completionRun) whole(w http.ResponseWriter, r *http.Request) error {
 // stream answers piece by piece.
 func (c *completionRun) stream(r *http.Request, st *stream) error {
 	defer func() { c.used.record(recordOf(r)) }()
-	err := each(r.Context(), c.answers(), func(ctx context.Context, i int) error {
+	err := each(r.Context(), len(c.answers), func(ctx context.Context, i int) error {
 		send := func(text string, lp *completionLogprobs, finish *string) error {
 			c.mu.Lock()
 			defer c.mu.Unlock()

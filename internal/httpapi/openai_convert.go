@@ -11,21 +11,24 @@ import (
 	"github.com/avalnetwork/aval/internal/chat"
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/grammar"
+	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/internal/sample"
 )
 
 // job is a request in the server's own terms.
 type job struct {
-	render    chat.Input
-	template  *chat.Template // instead of the model's own; may be nil
-	request   engine.Request // without the prompt; the seed is that of the first choice
-	seeded    bool           // the client gave the seed
-	choices   int
-	tools     bool // look for tool calls
-	forced    bool // the answer must be one tool call
-	oneCall   bool // at most one tool call
-	topLogp   int  // alternatives asked for, or -1 for no log probabilities
-	usageLast bool // a stream ends with a piece on usage
+	render       chat.Input
+	template     *chat.Template // instead of the model's own; may be nil
+	request      engine.Request // without the prompt; the seed is that of the first choice
+	seeded       bool           // the client gave the seed
+	choices      int
+	tools        bool           // look for tool calls
+	forced       bool           // the answer must be one tool call
+	oneCall      bool           // at most one tool call
+	receipt      issuer.Options // what receipt is wanted
+	receiptAsked bool           // the client asked for one, and does not just get it
+	topLogp      int            // alternatives asked for, or -1 for no log probabilities
+	usageLast    bool           // a stream ends with a piece on usage
 }
 
 // check refuses fields that are not supported.
@@ -92,6 +95,9 @@ func (r *chatRequest) job() (*job, error) {
 		return nil, err
 	}
 	j.oneCall = r.ParallelToolCalls != nil && !*r.ParallelToolCalls
+	if err := r.Receipt.apply(j); err != nil {
+		return nil, err
+	}
 	return j, r.applyToolChoice(j)
 }
 

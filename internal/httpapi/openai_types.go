@@ -67,6 +67,7 @@ type chatRequest struct {
 	ReasoningEffort     *string           `json:"reasoning_effort"`
 	TemplateArgs        map[string]any    `json:"chat_template_kwargs"`
 	KeepAlive           *keepAlive        `json:"keep_alive"`
+	Receipt             *receiptRequest   `json:"receipt"`
 }
 
 type chatMessage struct {
@@ -155,13 +156,14 @@ type tokenLogprob struct {
 type completionRequest struct {
 	sampling
 	refused
-	Model         string         `json:"model"`
-	Prompt        promptList     `json:"prompt"`
-	Stream        bool           `json:"stream"`
-	StreamOptions *streamOptions `json:"stream_options"`
-	Echo          bool           `json:"echo"`
-	Logprobs      *int           `json:"logprobs"`
-	KeepAlive     *keepAlive     `json:"keep_alive"`
+	Model         string          `json:"model"`
+	Prompt        promptList      `json:"prompt"`
+	Stream        bool            `json:"stream"`
+	StreamOptions *streamOptions  `json:"stream_options"`
+	Echo          bool            `json:"echo"`
+	Logprobs      *int            `json:"logprobs"`
+	KeepAlive     *keepAlive      `json:"keep_alive"`
+	Receipt       *receiptRequest `json:"receipt"`
 }
 
 type completionResponse struct {

@@ -23,7 +23,9 @@ type Server struct {
 	cfg     Config
 	gate    *gate // of requests that compute
 	pulls   *gate
+	audits  *gate
 	metrics *metrics
+	shelf   *shelf // of receipts
 	handler http.Handler
 	closing atomic.Bool
 	// stop ends when running requests must end too.
@@ -39,7 +41,9 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg.withDefaults()}
 	s.gate = newGate(s.cfg.MaxConcurrent, s.cfg.MaxQueue)
 	s.pulls = newGate(maxPulls, maxPulls)
+	s.audits = newGate(1, maxAudits)
 	s.metrics = newMetrics(s.gate)
+	s.shelf = newShelf(s.cfg.MaxReceipts, s.cfg.MaxReceiptBytes)
 	s.stop, s.cancelStop = context.WithCancel(context.Background())
 	s.handler = s.outer(s.routes())
 	return s, nil
@@ -105,6 +109,9 @@ func (s *Server) table() []route {
 		{"POST /v1/embeddings", openAI, s.handleOpenAIEmbeddings},
 		{"GET /v1/models", openAI, s.handleOpenAIModels},
 		{"GET /v1/models/{id...}", openAI, s.handleOpenAIModel},
+
+		{"GET /v1/receipts/{id}", openAI, s.handleReceipt},
+		{"POST /v1/receipts/{id}/audit", openAI, s.handleReceiptAudit},
 
 		{"POST /api/chat", ollama, s.handleOllamaChat},
 		{"POST /api/generate", ollama, s.handleOllamaGenerate},
@@ -186,6 +193,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, d dialect, err err
 		rec.stream.fail(e)
 		return
 	}
+	w.Header().Del("Aval-Receipt") // there will be none
 	s.writeError(w, d, e)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -31,6 +32,20 @@ func (s *Server) writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
 	_, _ = w.Write(body)
+}
+
+// writeBytes sends a whole answer that is not JSON and may be large.
+func (s *Server) writeBytes(w http.ResponseWriter, mediaType string, body []byte) {
+	const piece = 1 << 20
+	rc := http.NewResponseController(w)
+	w.Header().Set("Content-Type", mediaType)
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	for part := range slices.Chunk(body, piece) {
+		_ = rc.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout))
+		if _, err := w.Write(part); err != nil {
+			return // the client is gone
+		}
+	}
 }
 
 // stream sends an answer in pieces: server-sent events to OpenAI's clients,

@@ -14,14 +14,14 @@ import (
 // packages of a lower floor. ARCHITECTURE.md explains each one.
 var floors = [][]string{
 	{"internal/canon", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint", "spec/vectors"},
-	{"gguf", "internal/kernel", "internal/trace", "receipt"},
-	{"internal/fingerprint", "internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja"},
+	{"gguf", "internal/kernel", "receipt", "internal/trace"},
+	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit"},
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel"},
 	{"internal/engine", "internal/operation"},
-	{"internal/audit", "internal/audit/dispute", "internal/store"},
-	{"internal/hub", "internal/httpapi", "internal/bench", "internal/store/errfs", "internal/audit/rerun"},
-	{"internal/httpapi/fake", "."}, // . is the package aval
-	{"cmd/aval"},
+	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute"},
+	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun"},
+	{"internal/bench", "internal/httpapi/fake", "."}, // . is the package aval
+	{"cmd/aval", "web/verify/build", "web/verify/wasm"},
 }
 
 // owners names the one package that may import each heavy dependency.

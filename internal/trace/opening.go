@@ -104,7 +104,8 @@ func Decode(data []byte) (*Opening, error) {
 		return nil, openingErrorf("%d bytes, want at most %d", len(data), MaxOpening)
 	}
 	o := &Opening{}
-	if err := canon.Unmarshal(data, o); err != nil {
+	// A part has at least nine items in 75 bytes.
+	if err := canon.UnmarshalMax(data, o, len(data)/8+1<<10); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOpening, err)
 	}
 	return o, o.validate()

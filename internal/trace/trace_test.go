@@ -6,6 +6,8 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -264,5 +266,19 @@ func BenchmarkState(b *testing.B) {
 	for b.Loop() {
 		trace.PutX(x, f)
 		trace.State(x, kv)
+	}
+}
+
+// TestManyItems: an opening that would take much more memory than it has bytes
+// is refused before it is decoded.
+func TestManyItems(t *testing.T) {
+	const n = 1 << 16
+	for name, data := range map[string][]byte{
+		"hashes": slices.Concat([]byte("\xa5\x01\x01\x02\x01\x03\x40\x04\x9a\x00\x01\x00\x00"), bytes.Repeat([]byte{0x40}, n), []byte("\x05\x80")),
+		"states": slices.Concat([]byte("\xa5\x01\x01\x02\x01\x03\x40\x04\x80\x05\x81\x84\x00\x00\x9a\x00\x01\x00\x00"), bytes.Repeat([]byte("\x83\x00\x40\x40"), n), []byte{0x80}),
+	} {
+		if _, err := trace.Decode(data); !errors.Is(err, trace.ErrOpening) || !strings.Contains(err.Error(), "data items") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

@@ -225,7 +225,7 @@ PARAMS = {  # key: name, lowest, highest
     7: ("presence_penalty", -100, 100),
     8: ("repeat_last_n", -1, 2**31 - 1),
     9: ("max_tokens", 0, 2**31 - 1),
-    10: ("context", 0, 2**31 - 1),
+    10: ("context", 0, 2**20),
 }
 FLAGS = {11: "ignore_eos", 12: "bias", 13: "extra"}
 FLOATS = (1, 3, 4, 5, 6, 7)
@@ -455,7 +455,8 @@ opening_shape = table(
 def source_ok(s):
     of_text, of_chat = {2, 3, 4}, {5, 6, 7, 8, 9}
     fields = set(s) - {1}
-    return s[1] <= 2 and not (s[1] != 0 and fields & of_text) and not (s[1] != 1 and fields & of_chat)
+    usual = {"messages", "tools", "add_generation_prompt", "bos_token", "eos_token"}
+    return not usual & set(s.get(7, {})) and s[1] <= 2 and not (s[1] != 0 and fields & of_text) and not (s[1] != 1 and fields & of_chat)
 
 
 def bias_ok(b):

@@ -1,8 +1,12 @@
 package clients_test
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
+	"encoding/hex"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +17,7 @@ import (
 	"github.com/openai/openai-go/v3/shared"
 
 	"github.com/avalnetwork/aval/internal/httpapi/fake"
+	"github.com/avalnetwork/aval/receipt"
 )
 
 // The tests of this file talk to the server through OpenAI's own client for Go.
@@ -284,4 +289,56 @@ func TestClientCancels(t *testing.T) {
 		time.Sleep(5 * time.Millisecond)
 	}
 	t.Fatal("waited in vain for the generation to end")
+}
+
+// TestClientReceipt reads the id of the receipt from the header, fetches the
+// file and checks it.
+func TestClientReceipt(t *testing.T) {
+	client, _ := newClient(t)
+	nonce := []byte("for this one")
+	for _, stream := range []bool{false, true} {
+		var resp *http.Response
+		params := openai.ChatCompletionNewParams{Model: "fake:1b", Messages: user("say Hello")}
+		opts := []option.RequestOption{
+			option.WithResponseInto(&resp),
+			option.WithJSONSet("receipt", map[string]any{"nonce": hex.EncodeToString(nonce)}),
+		}
+		if stream {
+			s := client.Chat.Completions.NewStreaming(t.Context(), params, opts...)
+			for s.Next() {
+				if resp.Header.Get("Aval-Receipt") == "" {
+					t.Fatal("a piece came before the id of the receipt")
+				}
+			}
+			if err := s.Err(); err != nil {
+				t.Fatal(err)
+			}
+		} else if _, err := client.Chat.Completions.New(t.Context(), params, opts...); err != nil {
+			t.Fatal(err)
+		}
+		path := "receipts/" + resp.Header.Get("Aval-Receipt")
+		var file []byte
+		if err := client.Get(t.Context(), path, nil, &file, option.WithHeader("Accept", "application/vnd.aval.receipt+cbor")); err != nil {
+			t.Fatal(err)
+		}
+		answer := "Hello"
+		report := receipt.Offline(file, receipt.Options{Now: fake.Time, Expect: receipt.Expect{
+			Key: fake.Key.Public().(ed25519.PublicKey), Nonce: nonce, Text: &answer,
+		}})
+		for _, c := range report.Checks {
+			if !c.Passed() && c.Name != receipt.CheckComputation {
+				t.Errorf("stream %t: %s", stream, c)
+			}
+		}
+		var shown struct {
+			Shown struct{ Text string }
+			File  []byte
+		}
+		if err := client.Get(t.Context(), path, nil, &shown); err != nil { // the client asks for JSON
+			t.Fatal(err)
+		}
+		if shown.Shown.Text != answer || !bytes.Equal(shown.File, file) {
+			t.Errorf("stream %t: as JSON %+v", stream, shown)
+		}
+	}
 }

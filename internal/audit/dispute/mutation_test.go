@@ -485,6 +485,7 @@ func TestTerms(t *testing.T) {
 		{"no key", func(t *dispute.Terms) { t.Challenger = nil }},
 		{"a short key", func(t *dispute.Terms) { t.Challenger = t.Challenger[1:] }},
 		{"the prover's key", func(t *dispute.Terms) { t.Challenger = g.proverKey.Public().(ed25519.PublicKey) }},
+		{"a key that signs everything", func(t *dispute.Terms) { t.Challenger = append(ed25519.PublicKey{1}, make([]byte, 31)...) }},
 		{"a long nonce", func(t *dispute.Terms) { t.Nonce = make([]byte, 33) }},
 		{"too much time", func(t *dispute.Terms) { t.Total = 1 << 41 }},
 		{"too much time a move", func(t *dispute.Terms) { t.Move = 1 << 41 }},

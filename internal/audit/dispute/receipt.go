@@ -107,6 +107,9 @@ func Context(c *receipt.Claims, h model.Metadata) int {
 
 // Plan is that of package operation.
 func (r *receiptRun) Plan(c Cell, description []byte) (Plan, Shape, error) {
+	if len(description) > maxDescription {
+		return nil, Shape{}, fmt.Errorf("%d bytes, want at most %d", len(description), maxDescription)
+	}
 	var d Description
 	if err := canon.Unmarshal(description, &d); err != nil {
 		return nil, Shape{}, err

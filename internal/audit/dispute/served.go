@@ -93,7 +93,9 @@ func decode(data []byte, v any, limit int) error {
 	if len(data) > limit {
 		return fmt.Errorf("dispute: %d bytes, want at most %d", len(data), limit)
 	}
-	if err := canon.Unmarshal(data, v); err != nil {
+	// All but a few items are hashes, of 34 bytes; where there are more, little
+	// that is sent takes much memory.
+	if err := canon.UnmarshalMax(data, v, len(data)/16+1<<10); err != nil {
 		return fmt.Errorf("dispute: %w", err)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/receipt"
 )
 
 // Limits of the terms.
@@ -49,11 +50,14 @@ func (t Terms) withDefaults() Terms {
 }
 
 func (t Terms) validate(c Claim) error {
+	_, strict := receipt.ParseNodeKey(receipt.FormatNodeKey(t.Challenger)) // the same keys for all referees
 	switch {
 	case len(t.Challenger) != ed25519.PublicKeySize:
 		return fmt.Errorf("dispute: the challenger's key has %d bytes, want %d", len(t.Challenger), ed25519.PublicKeySize)
 	case bytes.Equal(t.Challenger, c.Key):
 		return errors.New("dispute: the challenger's key is the prover's")
+	case strict != nil:
+		return fmt.Errorf("dispute: the challenger's key: %w", strict)
 	case len(t.Nonce) > maxNonce:
 		return fmt.Errorf("dispute: a nonce of %d bytes, want at most %d", len(t.Nonce), maxNonce)
 	case t.Move > maxTicks || t.Total > maxTicks:

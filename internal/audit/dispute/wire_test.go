@@ -9,7 +9,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"testing"
 
+	"github.com/avalnetwork/aval/internal/audit/dispute"
 	"github.com/avalnetwork/aval/internal/canon"
 )
 
@@ -177,4 +179,19 @@ func mutate(r *rand.Rand, item []byte) []byte {
 		b = append(b, byte(r.Uint32()))
 	}
 	return b
+}
+
+// TestManyItems: what is handed over is refused if it would take much more
+// memory than it has bytes.
+func TestManyItems(t *testing.T) {
+	const n = 1 << 16
+	layer := append([]byte{0x9a, 0, 1, 0, 0}, bytes.Repeat([]byte{0x40}, n)...)
+	data := slices.Concat([]byte{0x82, 0x85, 0xf6, 0x40, 1, 1, 0xf6, 0x81}, layer)
+	if _, err := dispute.DecodeServedTrace(data); err == nil || !strings.Contains(err.Error(), "data items") {
+		t.Error(err)
+	}
+	data = slices.Concat([]byte{0x82, 0x82, 0x80, 0xf6, 0x81}, layer)
+	if _, err := dispute.DecodeServedCell(data); err == nil || !strings.Contains(err.Error(), "data items") {
+		t.Error(err)
+	}
 }

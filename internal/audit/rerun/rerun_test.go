@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/avalnetwork/aval/gguf"
@@ -542,5 +543,52 @@ func TestNotFinite(t *testing.T) {
 		if res, _ := play(t, run, terms, s, r); res.Winner != dispute.ChallengerParty {
 			t.Errorf("%s: %s", c, res)
 		}
+	}
+}
+
+// TestLargeDescription: a challenger does not send a description that would
+// make it lose, and a proof with one does not stand.
+func TestLargeDescription(t *testing.T) {
+	l := load(t, write(t, &testmodel.Models[0]))
+	a := &answer{prompt: testmodel.Text()[:3], extra: receipt.Extra{Template: strings.Repeat("x", 655_360)}}
+	a.claims = receipt.Claims{Model: l.print.Root(), Seed: receipt.SelfSeed(1)}
+	l.draw(t, a, 1)
+	a.output[0] ^= 1
+	rec, o := a.sign(t, nil)
+	run, err := dispute.NewRun(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	liar, r := l.rerun(t, &rec, o), l.rerun(t, &rec, o)
+	if _, wrong := r.Output(); !wrong {
+		t.Fatal("the token is right")
+	}
+	terms := dispute.Terms{Challenger: challengerKey.Public().(ed25519.PublicKey)}
+	prover, err := dispute.NewProver(run, terms, proverKey, nil, liar)
+	if err != nil {
+		t.Fatal(err)
+	}
+	challenger, err := dispute.NewChallenger(run, terms, challengerKey, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, who := range []player{challenger, prover} {
+		m, err := who.Move()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(prover.Step(m), challenger.Step(m)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m, err := challenger.Move(); err == nil || !strings.Contains(err.Error(), "want at most 655360") {
+		t.Errorf("the challenger sends %d bytes, which lose the game: %v", len(m), err)
+	}
+	d, err := r.Description(dispute.Cell{Output: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := run.Plan(dispute.Cell{Output: true}, d); err == nil {
+		t.Errorf("there is a plan from %d bytes", len(d))
 	}
 }

@@ -6,6 +6,7 @@ package fake
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,11 +17,16 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/avalnetwork/aval/internal/audit"
+	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/chat"
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/grammar"
 	"github.com/avalnetwork/aval/internal/httpapi"
+	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/internal/sample"
+	"github.com/avalnetwork/aval/internal/trace"
+	"github.com/avalnetwork/aval/receipt"
 )
 
 // Time is when everything happens on a server of [Config].
@@ -39,6 +45,10 @@ type Backend struct {
 	// which goes on when Release sends or is closed.
 	Started chan struct{}
 	Release chan struct{}
+	// Identity is that of the model. Receipts are signed with a key that
+	// everybody knows, and their salts are all the same.
+	Identity *issuer.Identity
+	NoIssuer bool // answers get no receipts
 
 	mu       sync.Mutex
 	loaded   bool
@@ -48,7 +58,7 @@ type Backend struct {
 
 // New returns a backend that has not been used.
 func New() *Backend {
-	return &Backend{Info: httpapi.ModelInfo{
+	return &Backend{Identity: issuer.Known(receipt.Hash{31: 1}), Info: httpapi.ModelInfo{
 		Name: "fake:1b", Digest: strings.Repeat("0123456789abcdef", 4), Size: 1234, Modified: Time,
 		Architecture: "fake", Parameters: "1B", Quantization: "Q8_0", Context: Context, Vocab: 256, Dim: 4,
 		Capabilities: []string{"completion", "tools", "embedding"},
@@ -135,6 +145,19 @@ type model struct{ f *Backend }
 func (m model) Info() httpapi.ModelInfo { return m.f.Info }
 func (m model) Close()                  { m.f.Opened.Add(-1) }
 func (m model) Piece(id int32) []byte   { return []byte{byte(id)} }
+
+// Key signs the receipts of the model.
+var Key = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+
+func (m model) Issuer() *issuer.Issuer {
+	if m.f.NoIssuer {
+		return nil
+	}
+	return issuer.New(issuer.Config{
+		Key: Key, Model: m.f.Identity, Context: Context,
+		Now: func() time.Time { return Time }, Salt: func() receipt.Salt { return receipt.Salt{1} },
+	})
+}
 
 func bytesToIDs(s string) []int32 {
 	ids := make([]int32, len(s))
@@ -251,7 +274,7 @@ func (m model) Generate(ctx context.Context, r engine.Request, on func(engine.Ev
 	m.f.mu.Lock()
 	m.f.requests = append(m.f.requests, r)
 	m.f.mu.Unlock()
-	text, res := answer(r), &engine.Result{Stop: engine.StopEOS, Timings: engine.Timings{Reused: 3}}
+	text, res := answer(r), &engine.Result{PromptIDs: r.Prompt, Stop: engine.StopEOS, EndToken: -1, Timings: engine.Timings{Reused: 3}}
 	switch text {
 	case "panic":
 		panic("fake: internal error: told to")
@@ -260,7 +283,7 @@ func (m model) Generate(ctx context.Context, r engine.Request, on func(engine.Ev
 	}
 	for _, stop := range r.Stop {
 		if before, _, found := strings.Cut(text, stop); found {
-			text, res.Stop = before, engine.StopString
+			text, res.Stop, res.StopText = before, engine.StopString, stop
 		}
 	}
 	limit := Context - len(r.Prompt)
@@ -305,7 +328,41 @@ func (m model) Generate(ctx context.Context, r engine.Request, on func(engine.Ev
 	if text == "break" {
 		return nil, errors.New("fake: told to break")
 	}
+	if res.Stop == engine.StopEOS {
+		res.EndToken = 0
+	}
+	if r.Trace {
+		res.Trace = traceOf(append(slices.Clone(r.Prompt), res.Drawn()...))
+	}
 	return res, nil
+}
+
+// layers is how many the model has.
+const layers = 2
+
+// traceOf is the trace of an answer: states that follow from the tokens.
+func traceOf(ids []int32) *trace.Tree {
+	read := ids[:len(ids)-1]
+	var states []receipt.Hash
+	for l := range layers {
+		for p := range read {
+			states = append(states, canon.Leaf(fmt.Append(nil, l, read[:p+1])))
+		}
+	}
+	t, err := trace.NewTree(states, layers, len(read))
+	if err != nil {
+		panic("fake: internal error: " + err.Error())
+	}
+	return t
+}
+
+// OpenTrace shows the roots of the layers, and no state.
+func (m model) OpenTrace(ctx context.Context, f *receipt.File, c *audit.Challenge) (*trace.Opening, error) {
+	if c.Receipt != f.Receipt.Hash() {
+		return nil, fmt.Errorf("%w: it is for another receipt", audit.ErrChallenge)
+	}
+	o := f.Opening
+	return trace.NewOpening(traceOf(append(slices.Clone(o.Prompt.IDs), o.Output.IDs...)), o.Trace[:]), ctx.Err()
 }
 
 func (m model) Embed(ctx context.Context, ids []int32) ([]float32, error) {
