@@ -24,7 +24,7 @@ const (
 const maxPass = 256
 
 // logitsBytes bounds the memory for the logits of several positions.
-const logitsBytes = 32 << 20
+const logitsBytes = 64 << 20
 
 // Auditor checks receipts of one model.
 type Auditor struct {
