@@ -383,9 +383,7 @@ func TestImpossibleByOmission(t *testing.T) {
 		}
 		full := dispute.HeaderRequest(arch, c)
 		full.KeyPrefixes = nil
-		for _, k := range l.file.Keys() {
-			full.Keys = append(full.Keys, k)
-		}
+		full.Keys = append(full.Keys, l.file.Keys()...)
 		var requests []fingerprint.Request
 		for i := range full.Keys {
 			q := full
