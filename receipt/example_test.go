@@ -63,7 +63,7 @@ func ExampleOffline() {
 	// invalid: seed: not the expected nonce: a replayed or other receipt
 }
 
-// TestHowto compiles and runs the program of docs/howto-receipt.md.
+// TestHowto compiles and runs the program of docs/howto-check.md.
 func TestHowto(t *testing.T) {
 	if testing.Short() {
 		t.Skip("compiles a program")
@@ -78,7 +78,7 @@ func TestHowto(t *testing.T) {
 	if data, err := os.ReadFile(file); err != nil || !bytes.Equal(data, a.file()) {
 		t.Fatalf("%s is not the answer of these tests, run go test ./receipt -update: %v", file, err)
 	}
-	doc, err := os.ReadFile("../docs/howto-receipt.md")
+	doc, err := os.ReadFile("../docs/howto-check.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -133,8 +133,8 @@ func (a *accuser) closing() (*Proof, error) {
 // state proves that the prover's trace has its state there.
 func (a *accuser) state(s span) *StateProof {
 	return &StateProof{
-		Positions: a.states.prove(s),
-		Layers:    canon.Range(a.layers, s.tree, s.tree+1),
+		Positions: join(a.states.prove(s)),
+		Layers:    join(canon.Range(a.layers, s.tree, s.tree+1)),
 	}
 }
 
@@ -142,7 +142,7 @@ func (a *accuser) state(s span) *StateProof {
 func (a *accuser) leaf(op, leaf int) (*Proof, error) {
 	p, s := a.proof(WrongLeaf), span{op, leaf, leaf + 1}
 	h := a.leaves.node(s)
-	p.Operation, p.Leaf, p.Hash, p.Path = op, leaf, &h, a.leaves.prove(s)
+	p.Operation, p.Leaf, p.Hash, p.Path = op, leaf, &h, join(a.leaves.prove(s))
 	for _, n := range a.plan.Inputs(op, leaf) {
 		in, err := a.input(n)
 		if err != nil {
@@ -161,7 +161,7 @@ func (a *accuser) input(n operation.Input) (in Input, err error) {
 		for i := n.From; i < n.To; i++ {
 			in.Value = append(in.Value, a.values.Leaf(n.Op, i)...)
 		}
-		in.Proof = a.leaves.prove(span{n.Op, n.From, n.To})
+		in.Proof = join(a.leaves.prove(span{n.Op, n.From, n.To}))
 	case operation.X, operation.KV:
 		v, other, err := a.witness.State(n.Layer, n.Position)
 		if err != nil {
@@ -171,7 +171,7 @@ func (a *accuser) input(n operation.Input) (in Input, err error) {
 			v, other = other, v
 		}
 		in.Value = v[n.From*trace.Tile : min(n.To*trace.Tile, len(v))]
-		in.Proof = canon.Range(hashTiles(v), n.From, n.To)
+		in.Proof = join(canon.Range(hashTiles(v), n.From, n.To))
 		in.State = a.state(span{n.Layer, n.Position, n.Position + 1})
 		in.State.Beside = trace.VectorRoot(other)
 	case operation.Tokens:

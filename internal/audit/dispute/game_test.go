@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	games = flag.Int("games", 12, "rounds of each property test")
+	games = flag.Int("games", 8, "rounds of each property test")
 	seed  = flag.Uint64("seed", 0, "play only the game of this seed, if not 0")
 )
 

@@ -69,6 +69,7 @@ type judgement struct {
 	plan  Plan
 	ops   []operation.Op
 	shape Shape
+	roots []canon.Hash // of the operations, as stated
 	work  *Work
 }
 
@@ -134,8 +135,8 @@ func (j *judgement) planned() error {
 	if n := j.shape.Layers; n != p.Trace.Layers {
 		return fmt.Errorf("the trace has %d layers and the model %d: that is the fault to show", p.Trace.Layers, n)
 	}
-	j.ops = j.plan.Ops()
-	if n := len(p.Cell.Roots); p.Fault != WrongCell && n != len(j.ops) {
+	j.ops, j.roots = j.plan.Ops(), p.Cell.Roots.List()
+	if n := len(j.roots); p.Fault != WrongCell && n != len(j.ops) {
 		return fmt.Errorf("the statement has %d operations and the cell %d: that is the fault to show", n, len(j.ops))
 	}
 	return nil
@@ -174,7 +175,7 @@ func (j *judgement) leaf(f *Finding) error {
 	if err != nil {
 		return fmt.Errorf("the path of the leaf: %w", err)
 	}
-	if root != p.Cell.Roots[p.Operation] {
+	if root != j.roots[p.Operation] {
 		return fmt.Errorf("the leaf is not in the tree of operation %d (%s)", p.Operation, op.Name)
 	}
 	needs := j.plan.Inputs(p.Operation, p.Leaf)
@@ -206,8 +207,8 @@ func (j *judgement) input(n operation.Input, in *Input) ([]byte, error) {
 	switch {
 	case tree && in.Opening != nil, !tree && (in.Value != nil || in.Proof != nil), vector != (in.State != nil):
 		return nil, errors.New("a proof of another kind of input")
-	case empty(in.Value), empty(in.Proof), empty(in.Opening), in.State != nil && (empty(in.State.Positions) || empty(in.State.Layers)):
-		return nil, errNull
+	case empty(in.Value), empty(in.Opening):
+		return nil, errors.New("an empty string; it is written as null")
 	case vector:
 		return in.Value, j.vector(n, in)
 	case tree:
@@ -228,10 +229,7 @@ func (j *judgement) input(n operation.Input, in *Input) ([]byte, error) {
 	return nil, fmt.Errorf("an input of unknown kind %d", n.Kind)
 }
 
-// errNull keeps one way to write nothing.
-var errNull = errors.New("an empty list or string; it is written as null")
-
-func empty[T any](list []T) bool { return list != nil && len(list) == 0 }
+func empty(b []byte) bool { return b != nil && len(b) == 0 }
 
 // pieces hashes an input piece by piece and gives the root of the tree of total
 // pieces that they are proved to be in.
@@ -257,7 +255,7 @@ func (j *judgement) earlier(n operation.Input, in *Input) error {
 	if err != nil {
 		return err
 	}
-	if root != j.proof.Cell.Roots[n.Op] {
+	if root != j.roots[n.Op] {
 		return fmt.Errorf("leaves %d to %d are not those of operation %d (%s)", n.From, n.To-1, n.Op, j.ops[n.Op].Name)
 	}
 	return nil
@@ -314,16 +312,13 @@ func (j *judgement) closing(f *Finding) error {
 		if err != nil {
 			return fmt.Errorf("the drawn token %d: %w", p.Position, err)
 		}
-		f.Want, f.Got = canon.Leaf(id), p.Cell.Roots[len(ops)-1]
+		f.Want, f.Got = canon.Leaf(id), j.roots[len(ops)-1]
 	} else {
-		if empty(p.State.Positions) || empty(p.State.Layers) {
-			return errNull
-		}
 		if err := j.inTrace(p.State.Beside, p.State, p.Layer, p.Position); err != nil {
 			return err
 		}
 		x, kv, _ := j.plan.State()
-		f.Want, f.Got = p.State.Beside, trace.StateOf(p.Cell.Roots[x], p.Cell.Roots[kv])
+		f.Want, f.Got = p.State.Beside, trace.StateOf(j.roots[x], j.roots[kv])
 	}
 	f.Name = ops[f.Operation].Name
 	j.work.Hashes += 2
@@ -338,7 +333,7 @@ func (j *judgement) size() error {
 	if err := j.planned(); err != nil {
 		return err
 	}
-	if n := len(j.ops); n == len(j.proof.Cell.Roots) {
+	if n := len(j.ops); n == len(j.roots) {
 		return fmt.Errorf("the statement has the cell's %d operations", n)
 	}
 	return nil

@@ -58,18 +58,45 @@ type (
 		Salt      []byte
 		Layers    int
 		Signature []byte
-		Nodes     []canon.Hash
+		Nodes     Hashes
 	}
 	bodyNodes struct {
 		_     struct{} `cbor:",toarray"`
-		Nodes []canon.Hash
+		Nodes Hashes
 	}
 	bodyStatement struct {
 		_         struct{} `cbor:",toarray"`
 		Signature []byte
-		Nodes     []canon.Hash
+		Nodes     Hashes
 	}
 )
+
+// Hashes are hashes, one after the other, as messages and proofs carry them.
+type Hashes []byte
+
+// join makes Hashes, nil of none.
+func join(list []canon.Hash) Hashes {
+	if len(list) == 0 {
+		return nil
+	}
+	h := make(Hashes, 0, len(list)*canon.Size)
+	for i := range list {
+		h = append(h, list[i][:]...)
+	}
+	return h
+}
+
+// List is the hashes as a list; what follows the last whole one is left out.
+func (h Hashes) List() []canon.Hash {
+	list := make([]canon.Hash, len(h)/canon.Size)
+	for i := range list {
+		list[i] = canon.Hash(h[i*canon.Size:])
+	}
+	return list
+}
+
+// whole reports whether h is hashes: whole ones, and nil if there are none.
+func (h Hashes) whole() bool { return len(h)%canon.Size == 0 && (h == nil || len(h) > 0) }
 
 // message is a move, signed by the party that makes it.
 type message struct {

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/avalnetwork/aval/internal/audit/dispute"
@@ -219,6 +220,66 @@ func TestSilence(t *testing.T) {
 	}
 }
 
+// TestMoves: a message of a kind, or with a body, that has no place there loses
+// for the one that signed it, unless it happens to be another of its moves.
+func TestMoves(t *testing.T) {
+	for _, rec := range recordings(t)[:6] {
+		kinds := map[uint8][]byte{}
+		for _, m := range rec.log {
+			w := parse(m)
+			kinds[w.Kind] = w.Body
+		}
+		hs := heads(canon.Hash(parse(rec.log[0]).Dispute), rec.log)
+		for k, m := range rec.log {
+			key, sender := rec.g.key, dispute.ChallengerParty
+			if k%2 == 1 {
+				key, sender = rec.g.proverKey, dispute.ProverParty
+			}
+			w := parse(m)
+			// The kind of each other message, with its own body.
+			for kind := range uint8(10) {
+				if kind == w.Kind || sender == dispute.ChallengerParty && (kind == 4 || kind == 2 && k > 0 || kind == 3 && k > 0 && !named(rec.log[:k])) {
+					continue // a move, if maybe a bad one
+				}
+				tab, _, _ := rec.resume(t, rec.log[:k])
+				bad := w
+				bad.Kind, bad.Body = kind, kinds[kind]
+				if err := tab.referee.Step(bad.sign(key, hs[k])); err != nil {
+					t.Fatal(err)
+				}
+				o, over := tab.referee.Outcome()
+				if !over || o.Winner == sender || o.Reason != dispute.Malformed {
+					t.Errorf("%s, message %d of kind %d: %v", rec.name, k, kind, o)
+				}
+			}
+			// Below a leaf, and beyond the last part, there is nothing. The last
+			// answer before a cell or a proof ends in leaves.
+			if sender == dispute.ChallengerParty && k > 0 && w.Kind != 2 {
+				for part := range 12 {
+					tab, _, _ := rec.resume(t, rec.log[:k])
+					bad := w
+					bad.Kind, bad.Body = 2, must(canon.Marshal([]int{part}))
+					if err := tab.referee.Step(bad.sign(key, hs[k])); err != nil {
+						t.Fatal(err)
+					}
+					if o, over := tab.referee.Outcome(); leaves(rec.log[:k]) && (!over || o.Winner == sender) {
+						t.Errorf("%s, message %d asks below leaf %d: %v", rec.name, k, part, o)
+					}
+				}
+			}
+		}
+	}
+}
+
+// named reports whether a cell was named.
+func named(log [][]byte) bool {
+	return slices.ContainsFunc(log, func(m []byte) bool { return parse(m).Kind == 3 })
+}
+
+// leaves reports whether the last answer answered a child, so that by the way
+// the recordings are played it ends in leaves.
+func leaves(log [][]byte) bool { return parse(log[len(log)-1]).Kind == 6 }
+
 // TestTotal: a party that uses all of its time for each move runs out of it.
 func TestTotal(t *testing.T) {
 	rec := recordings(t)[0]
@@ -358,16 +419,16 @@ func TestServedOtherwise(t *testing.T) {
 		name   string
 		change func(*dispute.ServedTrace, *dispute.ServedCell)
 	}{
-		{"a state", func(x *dispute.ServedTrace, _ *dispute.ServedCell) { x.States[1][2][0] ^= 1 }},
-		{"a state less", func(x *dispute.ServedTrace, _ *dispute.ServedCell) { x.States[1] = x.States[1][1:] }},
+		{"a state", func(x *dispute.ServedTrace, _ *dispute.ServedCell) { x.States[1][2] ^= 1 }},
+		{"a state less", func(x *dispute.ServedTrace, _ *dispute.ServedCell) { x.States[1] = x.States[1][32:] }},
 		{"a layer less", func(x *dispute.ServedTrace, _ *dispute.ServedCell) { x.States = x.States[1:] }},
 		{"the root", func(x *dispute.ServedTrace, _ *dispute.ServedCell) { x.Statement.Root[0] ^= 1 }},
 		{"the signature of the trace", func(x *dispute.ServedTrace, _ *dispute.ServedCell) { x.Statement.Signature[0] ^= 1 }},
-		{"a leaf", func(_ *dispute.ServedTrace, x *dispute.ServedCell) { x.Leaves[3][0][0] ^= 1 }},
-		{"a leaf less", func(_ *dispute.ServedTrace, x *dispute.ServedCell) { x.Leaves[0] = x.Leaves[0][1:] }},
+		{"a leaf", func(_ *dispute.ServedTrace, x *dispute.ServedCell) { x.Leaves[3][0] ^= 1 }},
+		{"a leaf less", func(_ *dispute.ServedTrace, x *dispute.ServedCell) { x.Leaves[0] = x.Leaves[0][32:] }},
 		{"no leaves", func(_ *dispute.ServedTrace, x *dispute.ServedCell) { x.Leaves[0] = nil }},
 		{"an operation less", func(_ *dispute.ServedTrace, x *dispute.ServedCell) { x.Leaves = x.Leaves[1:] }},
-		{"a root of an operation", func(_ *dispute.ServedTrace, x *dispute.ServedCell) { x.Statement.Roots[0][0] ^= 1 }},
+		{"a root of an operation", func(_ *dispute.ServedTrace, x *dispute.ServedCell) { x.Statement.Roots[0] ^= 1 }},
 		{"the signature of the cell", func(_ *dispute.ServedTrace, x *dispute.ServedCell) { x.Statement.Signature[0] ^= 1 }},
 	} {
 		a := must(dispute.DecodeServedTrace(must(trace.Encode())))

@@ -76,7 +76,7 @@ type Proof struct {
 	Operation   int             `cbor:"10,keyasint,omitempty"` // of WrongLeaf
 	Leaf        int             `cbor:"11,keyasint,omitempty"`
 	Hash        *canon.Hash     `cbor:"12,keyasint,omitempty"` // the committed leaf, hashed
-	Path        []canon.Hash    `cbor:"13,keyasint,omitempty"` // from it to its operation's root
+	Path        Hashes          `cbor:"13,keyasint,omitempty"` // from it to its operation's root
 	Inputs      []Input         `cbor:"14,keyasint,omitempty"` // one for each need
 	State       *StateProof     `cbor:"15,keyasint,omitempty"` // of WrongClosing of a layer's cell
 	Token       []byte          `cbor:"16,keyasint,omitempty"` // of WrongClosing of an output cell: the opening
@@ -84,11 +84,11 @@ type Proof struct {
 
 // Input is an input of a leaf, with its proof.
 type Input struct {
-	_       struct{}     `cbor:",toarray"`
-	Value   []byte       // of leaves and tiles of states: the pieces, one after the other
-	Proof   []canon.Hash // of those: from the pieces to the root of the operation, or of the vector
-	State   *StateProof  // of tiles of states
-	Opening []byte       // of tokens and tiles of the model, which it shows
+	_       struct{}    `cbor:",toarray"`
+	Value   []byte      // of leaves and tiles of states: the pieces, one after the other
+	Proof   Hashes      // of those: from the pieces to the root of the operation, or of the vector
+	State   *StateProof // of tiles of states
+	Opening []byte      // of tokens and tiles of the model, which it shows
 }
 
 // StateProof shows one state of the trace.
@@ -98,8 +98,8 @@ type StateProof struct {
 	// kv, for a tile of kv the root of x, for a closing the state itself,
 	// hashed.
 	Beside    canon.Hash
-	Positions []canon.Hash // from the state to its layer's root
-	Layers    []canon.Hash // from the layer to the trace's root
+	Positions Hashes // from the state to its layer's root
+	Layers    Hashes // from the layer to the trace's root
 }
 
 func (p *Proof) cell() Cell { return Cell{p.Output, p.Layer, p.Position} }

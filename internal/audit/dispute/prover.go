@@ -76,7 +76,7 @@ func (p *Prover) trace() (*bodyTrace, error) {
 		trees[i] = g.claim.Positions()
 	}
 	nodes := show(states, cut(forest(trees...), g.terms.Fanout))
-	return &bodyTrace{Salt: t.Salt, Layers: t.Layers, Signature: t.Signature, Nodes: nodes}, nil
+	return &bodyTrace{Salt: t.Salt, Layers: t.Layers, Signature: t.Signature, Nodes: join(nodes)}, nil
 }
 
 // newTrace is the statement of a trace.
@@ -106,8 +106,10 @@ func (p *Prover) statement() (*bodyStatement, error) {
 	if err := p.compute(); err != nil {
 		return nil, err
 	}
-	s := newCell(g.claim, p.key, g.cell, p.leaves)
-	return &bodyStatement{Signature: s.Signature, Nodes: show(p.leaves, cut(g.asked, g.terms.Fanout))}, nil
+	r := reveal{trees: g.asked, parts: cut(g.asked, g.terms.Fanout)}
+	r.hashes = show(p.leaves, r.parts)
+	s := newCell(g.claim, p.key, g.cell, r.roots())
+	return &bodyStatement{Signature: s.Signature, Nodes: join(r.hashes)}, nil
 }
 
 // compute computes the cell that the challenger named, once.
@@ -127,12 +129,9 @@ func (p *Prover) compute() error {
 	return nil
 }
 
-// newCell is the statement of a cell.
-func newCell(c Claim, key ed25519.PrivateKey, cell Cell, leaves [][]canon.Hash) *CellStatement {
-	s := &CellStatement{}
-	for _, l := range leaves {
-		s.Roots = append(s.Roots, canon.Root(l))
-	}
+// newCell is the statement of a cell whose operations have these roots.
+func newCell(c Claim, key ed25519.PrivateKey, cell Cell, roots []canon.Hash) *CellStatement {
+	s := &CellStatement{Roots: join(roots)}
 	digest := s.digest(c, cell)
 	s.Signature = ed25519.Sign(key, digest[:])
 	return s
@@ -174,5 +173,5 @@ func (p *Prover) nodes() (*bodyNodes, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &bodyNodes{Nodes: show(leaves, cut(g.asked, g.terms.Fanout))}, nil
+	return &bodyNodes{Nodes: join(show(leaves, cut(g.asked, g.terms.Fanout)))}, nil
 }

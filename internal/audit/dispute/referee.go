@@ -230,13 +230,13 @@ func (r *Referee) answer(m *message) error {
 }
 
 // show takes the hashes of the parts of what was asked for, and gives the roots.
-func (r *Referee) show(hashes []canon.Hash) ([]canon.Hash, error) {
+func (r *Referee) show(nodes Hashes) ([]canon.Hash, error) {
 	parts := cut(r.asked, r.terms.Fanout)
-	if len(hashes) != len(parts) {
-		return nil, fmt.Errorf("%d hashes shown, want %d", len(hashes), len(parts))
+	if len(nodes) != len(parts)*canon.Size {
+		return nil, fmt.Errorf("%d bytes of hashes shown, want %d hashes", len(nodes), len(parts))
 	}
-	r.last = &reveal{slices.Clone(r.asked), parts, hashes}
-	r.work.Hashes += len(hashes)
+	r.last = &reveal{slices.Clone(r.asked), parts, nodes.List()}
+	r.work.Hashes += len(parts)
 	return r.last.roots(), nil
 }
 
@@ -269,6 +269,6 @@ func (r *Referee) showCell(body []byte) error {
 	if err != nil {
 		return err
 	}
-	r.made = &CellStatement{Roots: roots, Signature: b.Signature}
+	r.made = &CellStatement{Roots: join(roots), Signature: b.Signature}
 	return r.made.check(r.claim, r.cell, &r.work)
 }

@@ -17,14 +17,14 @@ var ErrServed = errors.New("dispute: what the prover handed over does not fit")
 type ServedTrace struct {
 	_         struct{} `cbor:",toarray"`
 	Statement TraceStatement
-	States    [][]canon.Hash // the hashed leaves of each layer's tree
+	States    []Hashes // the hashed leaves of each layer's tree
 }
 
 // ServedCell is a whole cell, handed over.
 type ServedCell struct {
 	_         struct{} `cbor:",toarray"`
 	Statement CellStatement
-	Leaves    [][]canon.Hash // hashed, of each operation's tree
+	Leaves    []Hashes // hashed, of each operation's tree
 }
 
 // ServeTrace hands over a prover's trace. Key and salt are those of
@@ -38,7 +38,7 @@ func ServeTrace(run Run, key ed25519.PrivateKey, salt []byte, s Source) (*Served
 	if err != nil {
 		return nil, err
 	}
-	return &ServedTrace{Statement: *t, States: states}, nil
+	return &ServedTrace{Statement: *t, States: joined(states)}, nil
 }
 
 // ServeCell hands over a cell. The prover's statement of it is signed, and is
@@ -49,7 +49,11 @@ func ServeCell(run Run, key ed25519.PrivateKey, s Source, c Cell) (*ServedCell, 
 		return nil, err
 	}
 	leaves := hashes(v, ops)
-	return &ServedCell{Statement: *newCell(run.Claim(), key, c, leaves), Leaves: leaves}, nil
+	roots := make([]canon.Hash, ops)
+	for i, l := range leaves {
+		roots[i] = canon.Root(l)
+	}
+	return &ServedCell{Statement: *newCell(run.Claim(), key, c, roots), Leaves: joined(leaves)}, nil
 }
 
 // MaxServed bounds, in bytes, what a prover hands over at once.
@@ -104,10 +108,10 @@ func (t *ServedTrace) check(c Claim) error {
 	}
 	var roots []canon.Hash
 	for _, l := range t.States {
-		if len(l) != t.Statement.Positions {
-			return fmt.Errorf("%w: a layer of %d positions, want %d", ErrServed, len(l), t.Statement.Positions)
+		if len(l) != t.Statement.Positions*canon.Size {
+			return fmt.Errorf("%w: %d bytes of hashes of a layer, want %d hashes", ErrServed, len(l), t.Statement.Positions)
 		}
-		roots = append(roots, canon.Root(l))
+		roots = append(roots, canon.Root(l.List()))
 	}
 	if len(roots) != t.Statement.Layers || trace.RootOf(roots) != t.Statement.Root {
 		return fmt.Errorf("%w: the states are not those of the trace", ErrServed)
@@ -120,21 +124,31 @@ func (s *ServedCell) check(c Claim, cell Cell) error {
 	if err := s.Statement.check(c, cell, &Work{}); err != nil {
 		return fmt.Errorf("%w: %w", ErrServed, err)
 	}
-	if len(s.Leaves) != len(s.Statement.Roots) {
-		return fmt.Errorf("%w: the leaves of %d operations, the statement has %d", ErrServed, len(s.Leaves), len(s.Statement.Roots))
+	roots := s.Statement.Roots.List()
+	if len(s.Leaves) != len(roots) {
+		return fmt.Errorf("%w: the leaves of %d operations, the statement has %d", ErrServed, len(s.Leaves), len(roots))
 	}
 	for i, l := range s.Leaves {
-		if len(l) == 0 || canon.Root(l) != s.Statement.Roots[i] {
+		if len(l) == 0 || !l.whole() || canon.Root(l.List()) != roots[i] {
 			return fmt.Errorf("%w: the leaves of operation %d are not those of the statement", ErrServed, i)
 		}
 	}
 	return nil
 }
 
+func joined(trees [][]canon.Hash) []Hashes {
+	list := make([]Hashes, len(trees))
+	for i, t := range trees {
+		list[i] = join(t)
+	}
+	return list
+}
+
 // whole is a reveal of every leaf.
-func whole(leaves [][]canon.Hash) *reveal {
+func whole(leaves []Hashes) *reveal {
 	r := &reveal{}
-	for t, l := range leaves {
+	for t, h := range leaves {
+		l := h.List()
 		r.trees = append(r.trees, span{t, 0, len(l)})
 		for i := range l {
 			r.parts = append(r.parts, span{t, i, i + 1})
@@ -183,8 +197,8 @@ func Accuse(run Run, w Witness, t *ServedTrace, s *ServedCell) (*Proof, error) {
 		return a.proof(WrongCell), nil
 	}
 	for i, own := range a.leaves.own {
-		if len(s.Leaves[i]) != len(own) {
-			return nil, fmt.Errorf("%w: operation %d of %s has %d leaves, want %d", ErrServed, i, c, len(s.Leaves[i]), len(own))
+		if len(s.Leaves[i]) != len(own)*canon.Size {
+			return nil, fmt.Errorf("%w: operation %d of %s has %d leaves, want %d", ErrServed, i, c, len(s.Leaves[i])/canon.Size, len(own))
 		}
 	}
 	a.leaves.reveals = []*reveal{whole(s.Leaves)}

@@ -68,12 +68,12 @@ func (t *TraceStatement) check(c Claim, w *Work) error {
 // honest prover makes only one for a cell.
 type CellStatement struct {
 	_         struct{} `cbor:",toarray"`
-	Roots     []canon.Hash
+	Roots     Hashes
 	Signature []byte
 }
 
 // root is the cell's root.
-func (s *CellStatement) root() canon.Hash { return operation.CellRoot(s.Roots) }
+func (s *CellStatement) root() canon.Hash { return operation.CellRoot(s.Roots.List()) }
 
 // digest is what the prover signs.
 func (s *CellStatement) digest(c Claim, cell Cell) canon.Hash {
@@ -87,10 +87,11 @@ func (s *CellStatement) digest(c Claim, cell Cell) canon.Hash {
 
 // check says whether the prover of the receipt stands by the statement.
 func (s *CellStatement) check(c Claim, cell Cell, w *Work) error {
-	if len(s.Roots) < 1 || len(s.Roots) > maxOperations {
-		return fmt.Errorf("a cell of %d operations, want 1 to %d", len(s.Roots), maxOperations)
+	n := len(s.Roots) / canon.Size
+	if n < 1 || n > maxOperations || !s.Roots.whole() {
+		return fmt.Errorf("a cell with %d bytes of roots, want 1 to %d of %d", len(s.Roots), maxOperations, canon.Size)
 	}
-	w.Hashes += 2 * len(s.Roots)
+	w.Hashes += 2 * n
 	if d := s.digest(c, cell); !w.verify(c.Key, d, s.Signature) {
 		return fmt.Errorf("the statement of the cell (%s) is not signed by the receipt's key", cell)
 	}
@@ -111,7 +112,10 @@ func (w *Work) verify(key ed25519.PublicKey, digest canon.Hash, signature []byte
 }
 
 // rangeRoot is canon.RangeRoot, counted.
-func (w *Work) rangeRoot(n, from int, leaves, proof []canon.Hash) (canon.Hash, error) {
-	w.Hashes += len(leaves) + len(proof)
-	return canon.RangeRoot(n, from, leaves, proof)
+func (w *Work) rangeRoot(n, from int, leaves []canon.Hash, proof Hashes) (canon.Hash, error) {
+	if !proof.whole() {
+		return canon.Hash{}, fmt.Errorf("%d bytes are not hashes", len(proof))
+	}
+	w.Hashes += len(leaves) + len(proof)/canon.Size
+	return canon.RangeRoot(n, from, leaves, proof.List())
 }

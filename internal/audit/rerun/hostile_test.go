@@ -3,14 +3,18 @@ package rerun_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/avalnetwork/aval/internal/audit/dispute"
 	"github.com/avalnetwork/aval/internal/audit/rerun"
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/fingerprint"
+	"github.com/avalnetwork/aval/internal/operation"
 	"github.com/avalnetwork/aval/internal/testmodel"
 	"github.com/avalnetwork/aval/receipt"
 )
@@ -203,6 +207,123 @@ func marshal(t *testing.T, v any) []byte {
 	return data
 }
 
+// TestOmission: a description that leaves out what a model has, so that
+// something else would follow from it, convicts nobody.
+func TestOmission(t *testing.T) {
+	s := testmodel.Models[3] // with biases, and a base of rotation that is not the usual one
+	l := load(t, write(t, &s))
+	a := requests(l)[0]
+	l.draw(t, a, 4)
+	rec, o := a.sign(t, nil)
+	run, err := dispute.NewRun(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := l.rerun(t, &rec, o)
+	c := dispute.Cell{Layer: 1, Position: 5}
+	full := dispute.HeaderRequest(l.model.Config().Arch, c)
+	full.Keys, full.KeyPrefixes = l.file.Keys(), nil
+	full.TensorPrefixes = nil
+	for _, x := range l.file.Tensors() {
+		if strings.HasPrefix(x.Name, "blk.1.") {
+			full.Tensors = append(full.Tensors, x.Name)
+		}
+	}
+	for _, x := range []struct {
+		leave, op string
+		fault     dispute.Fault
+	}{
+		{"qwen2.rope.freq_base", "attn_q.rope", dispute.WrongLeaf},
+		{"blk.1.attn_q.bias", "attn_q.rope", dispute.WrongCell},
+	} {
+		op := slices.IndexFunc(r.Operations(c), func(o operation.Op) bool { return o.Name == x.op })
+		data := accuse(t, run, r, &accusing{r, rerun.Liar{Source: r, At: c, Op: op}})
+		p, err := dispute.DecodeProof(data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		q := full
+		drop := func(list []string) []string {
+			return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == x.leave })
+		}
+		q.Keys, q.Tensors = drop(q.Keys), drop(q.Tensors)
+		if len(q.Keys)+len(q.Tensors) != len(full.Keys)+len(full.Tensors)-1 {
+			t.Fatalf("there is no %s to leave out", x.leave)
+		}
+		model, err := l.print.Prove(context.Background(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := model.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Description = marshal(t, &dispute.Description{Model: raw})
+		if x.fault == dispute.WrongCell {
+			p = &dispute.Proof{Fault: x.fault, Trace: p.Trace, Layer: p.Layer, Position: p.Position, Cell: p.Cell, Description: p.Description}
+		}
+		if data, err = p.Encode(); err != nil {
+			t.Fatal(err)
+		}
+		f, err := dispute.Judge(run, data)
+		if !errors.Is(err, dispute.ErrProof) || !strings.Contains(err.Error(), "does not show") {
+			t.Errorf("without %s: %s, %v", x.leave, f, err)
+		}
+	}
+}
+
+// TestIDs: ids of another place are not those asked for, whatever their number.
+func TestIDs(t *testing.T) {
+	s := testmodel.Models[1]
+	l := load(t, write(t, &s))
+	a := requests(l)[0] // 9 ids of a prompt
+	l.draw(t, a, 4)
+	rec, o := a.sign(t, nil)
+	run, err := dispute.NewRun(rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := l.rerun(t, &rec, o)
+	for _, c := range []struct {
+		from, to   int // what is opened
+		wfrom, wto int // what is asked for
+		ok         bool
+	}{
+		{3, 5, 3, 5, true},
+		{7, 11, 7, 11, true},
+		{9, 12, 9, 12, true},
+		{8, 9, 8, 9, true},
+		{3, 5, 4, 6, false},
+		{7, 11, 6, 10, false},
+		{7, 11, 8, 12, false},
+		{9, 12, 10, 13, false},
+		{8, 9, 9, 10, false},
+		{0, 9, 0, 10, false},
+	} {
+		b, err := r.Opening(c.from, c.to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := run.Tokens(c.wfrom, c.wto, b)
+		if (err == nil) != c.ok {
+			t.Errorf("%+v: %v", c, err)
+		}
+		ids, _ := r.Tokens(c.wfrom, c.wto)
+		for i, id := range ids {
+			if c.ok && binary.LittleEndian.Uint32(got[4*i:]) != uint32(id) {
+				t.Errorf("%+v: other ids", c)
+			}
+		}
+	}
+	forged := bytes.Clone(rec.Bytes())
+	forged[len(forged)-1] ^= 1
+	if rec, err = receipt.Parse(forged); err == nil {
+		if _, err := dispute.NewRun(rec); err == nil {
+			t.Error("a receipt with a changed signature is taken")
+		}
+	}
+}
+
 // TestBytes changes single bytes of proofs: none convicts an honest prover.
 func TestBytes(t *testing.T) {
 	s := testmodel.Models[3]
@@ -262,9 +383,7 @@ func TestImpossibleByOmission(t *testing.T) {
 		}
 		full := dispute.HeaderRequest(arch, c)
 		full.KeyPrefixes = nil
-		for _, k := range l.file.Keys() {
-			full.Keys = append(full.Keys, k)
-		}
+		full.Keys = append(full.Keys, l.file.Keys()...)
 		var requests []fingerprint.Request
 		for i := range full.Keys {
 			q := full

@@ -37,6 +37,9 @@ type Config struct {
 	Claims receipt.Claims
 	// Opening shows at least receipt.IDs of the receipt.
 	Opening *receipt.Opening
+	// Keep is how many bytes of x may be kept, so that it need not be computed
+	// again for a cell. 0: 256 MiB. What is drawn from is always kept.
+	Keep int
 }
 
 // ImpossibleError says that no run can be what the receipt says. The
@@ -65,11 +68,14 @@ type Run struct {
 	cell   dispute.Cell // computed last
 	values *operation.Values
 	x, kv  map[[2]int][]byte // by layer and position; kv only if computed cell by cell
-	last   []float32         // x of the last layer where tokens were drawn, [drawn][dim]
+	kept   []float32         // x, [layers from first on][positions][dim]
+	first  int
 }
 
-// outputs is how many positions' logits are held at a time.
-const outputs = 32
+const (
+	outputs = 32        // positions whose logits are held at a time
+	keep    = 256 << 20 // Config.Keep by default
+)
 
 // New computes the run of a receipt.
 func New(cfg Config) (*Run, error) {
@@ -130,14 +136,11 @@ func (r *Run) possible() error {
 // forward reads all ids and draws the tokens again.
 func (r *Run) forward() error {
 	m, prompt := r.cfg.Model, r.cfg.Claims.PromptTokens
-	vocab, dim := m.Config().Vocab, m.Config().Dim
-	r.last = make([]float32, dim*(len(r.ids)-prompt))
-	visit := func(layer, position int, x []float32) {
-		if i := position - prompt + 1; i >= 0 && layer == m.Config().Layers-1 {
-			copy(r.last[i*dim:(i+1)*dim], x)
-		}
-	}
-	steps := []model.Step{{Seq: r.seq, Tokens: r.ids[:prompt-1], Trace: true, Visit: visit}}
+	vocab := m.Config().Vocab
+	r.keep()
+	steps := []model.Step{{Seq: r.seq, Tokens: r.ids[:prompt-1], Trace: true, Visit: func(layer, position int, x []float32) {
+		copy(r.xOf(layer, position), x)
+	}}}
 	if prompt > 1 {
 		if err := m.Forward(steps); err != nil {
 			return err
@@ -175,6 +178,31 @@ func (r *Run) forward() error {
 		r.states = append(r.states, tree.Layer(l))
 	}
 	return nil
+}
+
+// keep makes room for x: of all layers if that is not too much, else of the
+// last one, from which tokens are drawn.
+func (r *Run) keep() {
+	c := r.cfg.Model.Config()
+	r.first = c.Layers - 1
+	limit := r.cfg.Keep
+	if limit == 0 {
+		limit = keep
+	}
+	if c.Layers*r.positions()*c.Dim*4 <= limit {
+		r.first = 0
+	}
+	r.kept = make([]float32, (c.Layers-r.first)*r.positions()*c.Dim)
+}
+
+// xOf is where x of a layer and position is kept; empty if it is not.
+func (r *Run) xOf(layer, position int) []float32 {
+	if layer < r.first {
+		return nil
+	}
+	dim := r.cfg.Model.Config().Dim
+	at := ((layer-r.first)*r.positions() + position) * dim
+	return r.kept[at : at+dim]
 }
 
 // finite reports whether all logits are finite. From others nothing is drawn
@@ -271,18 +299,16 @@ func (r *Run) State(layer, position int) (x, kv []byte, err error) {
 	return x, kv, err
 }
 
-// X is that of operation.Source. Where tokens were drawn, x of the last layer
-// was kept. Elsewhere the layers up to this one are computed again at the
-// position.
+// X is that of operation.Source. What was not kept is computed again: the
+// layers up to this one at the position.
 func (r *Run) X(layer, position int) ([]byte, error) {
 	at := [2]int{layer, position}
 	if b, ok := r.x[at]; ok {
 		return b, nil
 	}
-	var x []float32
-	if dim, i := r.cfg.Model.Config().Dim, position-r.cfg.Claims.PromptTokens+1; layer == r.cfg.Model.Config().Layers-1 && i >= 0 {
-		x = r.last[i*dim : (i+1)*dim]
-		layer = -1
+	x := r.xOf(layer, position)
+	if x != nil {
+		layer = -1 // nothing to compute
 	}
 	for l := range layer + 1 {
 		c := model.Cells{Layer: l, Positions: []int{position}, X: x}

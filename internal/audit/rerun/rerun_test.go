@@ -36,6 +36,7 @@ type loaded struct {
 	file  *gguf.File
 	model *model.Model
 	print *fingerprint.Tree
+	runs  int
 }
 
 func load(t testing.TB, path string) *loaded {
@@ -54,7 +55,7 @@ func load(t testing.TB, path string) *loaded {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &loaded{f, m, p}
+	return &loaded{file: f, model: m, print: p}
 }
 
 func write(t testing.TB, s *testmodel.Model) string {
@@ -143,7 +144,9 @@ func (a *answer) sign(t testing.TB, r dispute.Source) (receipt.Receipt, *receipt
 // rerun computes the run of a receipt.
 func (l *loaded) rerun(t testing.TB, r *receipt.Receipt, o *receipt.Opening) *rerun.Run {
 	t.Helper()
-	run, err := rerun.New(rerun.Config{Model: l.model, File: l.file, Print: l.print, Claims: r.Claims(), Opening: o})
+	// Every other run keeps no more than it must.
+	l.runs++
+	run, err := rerun.New(rerun.Config{Model: l.model, File: l.file, Print: l.print, Claims: r.Claims(), Opening: o, Keep: l.runs % 2})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -268,7 +268,7 @@ func (m *maker) proofs(plain, traced, lying *subject, greedy *answer) {
 		{"an input too few", func(p *dispute.Proof) { p.Inputs = p.Inputs[1:] }},
 		{"inputs exchanged", func(p *dispute.Proof) { p.Inputs[0], p.Inputs[1] = p.Inputs[1], p.Inputs[0] }},
 		{"an empty list where there is none", func(p *dispute.Proof) { p.Inputs[0].Opening = []byte{} }},
-		{"another root of an operation", func(p *dispute.Proof) { p.Cell.Roots[0][0] ^= 1 }},
+		{"another root of an operation", func(p *dispute.Proof) { p.Cell.Roots[0] ^= 1 }},
 		{"a changed signature of the cell", func(p *dispute.Proof) { p.Cell.Signature[0] ^= 1 }},
 		{"another trace", func(p *dispute.Proof) { p.Trace.Root[0] ^= 1 }},
 		{"a trace of other layers", func(p *dispute.Proof) { p.Trace.Layers = 3 }},
