@@ -14,8 +14,8 @@ import (
 // packages of a lower floor. ARCHITECTURE.md explains each one.
 var floors = [][]string{
 	{"internal/canon", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint", "spec/vectors"},
-	{"gguf", "internal/kernel", "receipt", "internal/trace"},
-	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit"},
+	{"gguf", "internal/kernel", "receipt", "internal/trace", "internal/eeg"},
+	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/eeg/signal"},
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel"},
 	{"internal/engine", "internal/operation"},
 	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute"},
