@@ -30,8 +30,14 @@ var nets = map[string]net.Spec{
 	"activations": {
 		Input: net.Vector(9),
 		Layers: []net.Layer{
-			{Kind: net.Dense, Units: 8}, {Kind: net.GELU}, {Kind: net.Dense, Units: 8}, {Kind: net.SiLU},
-			{Kind: net.Dense, Units: 8}, {Kind: net.Sigmoid}, {Kind: net.Dense, Units: 8}, {Kind: net.ReLU},
+			{Kind: net.Dense, Units: 8},
+			{Kind: net.GELU},
+			{Kind: net.Dense, Units: 8},
+			{Kind: net.SiLU},
+			{Kind: net.Dense, Units: 8},
+			{Kind: net.Sigmoid},
+			{Kind: net.Dense, Units: 8},
+			{Kind: net.ReLU},
 		},
 		Loss: net.MSE,
 	},
