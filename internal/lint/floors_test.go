@@ -18,10 +18,10 @@ var floors = [][]string{
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/tensor", "internal/eeg/signal"},
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/train"},
 	{"internal/engine", "internal/operation", "internal/train/net"},
-	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute"},
-	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun"},
+	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute", "internal/eeg/decode"},
+	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun", "models/eeg"},
 	{"internal/bench", "internal/httpapi/fake", "."}, // . is the package aval
-	{"cmd/aval", "web/verify/build", "web/verify/wasm"},
+	{"cmd/aval", "web/verify/build", "web/verify/wasm", "models/eeg/train"},
 }
 
 // owners names the one package that may import each heavy dependency.
