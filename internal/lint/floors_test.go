@@ -13,7 +13,7 @@ import (
 // floors is the architecture, lowest floor first. A package may import only
 // packages of a lower floor. ARCHITECTURE.md explains each one.
 var floors = [][]string{
-	{"internal/canon", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint", "spec/vectors"},
+	{"internal/canon", "internal/chart", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint", "spec/vectors"},
 	{"gguf", "internal/kernel", "receipt", "internal/trace"},
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit"},
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/bpe"},
@@ -33,6 +33,7 @@ var owners = map[string]string{
 	"github.com/prometheus":           "internal/httpapi",
 	"golang.org/x/text":               "internal/token",
 	"github.com/fxamacker/cbor":       "internal/canon",
+	"github.com/go-analyze/charts":    "internal/chart",
 	"github.com/veraison/go-cose":     "receipt",
 	"github.com/openai/openai-go":     "tests only",
 	"pgregory.net/rapid":              "tests only",
