@@ -15,7 +15,7 @@ import (
 var floors = [][]string{
 	{"internal/canon", "internal/chart", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint", "spec/vectors"},
 	{"gguf", "internal/kernel", "receipt", "internal/trace"},
-	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/tensor"},
+	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/tensor", "internal/adapter"},
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/bpe", "internal/train"},
 	{"internal/engine", "internal/operation"},
 	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute"},
