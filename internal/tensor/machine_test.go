@@ -1,0 +1,124 @@
+package tensor_test
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/avalnetwork/aval/internal/kernel"
+	"github.com/avalnetwork/aval/internal/tensor"
+)
+
+// TestFor checks that the ranges cover [0,n) once, are long enough, and that a
+// worker runs one at a time.
+func TestFor(t *testing.T) {
+	for _, threads := range []int{1, 2, 3, 8} {
+		m := tensor.New(threads, nil)
+		for round := range 300 {
+			n, grain := round*7%100, 1+round%9
+			seen := make([]atomic.Int32, n)
+			busy := make([]atomic.Bool, threads)
+			m.For(n, grain, func(w, from, to int) {
+				if busy[w].Swap(true) {
+					t.Errorf("worker %d runs two ranges at a time", w)
+				}
+				if to-from < min(grain, n) {
+					t.Errorf("range of %d, grain %d", to-from, grain)
+				}
+				for i := from; i < to; i++ {
+					seen[i].Add(1)
+				}
+				busy[w].Store(false)
+			})
+			for i := range seen {
+				if seen[i].Load() != 1 {
+					t.Fatalf("%d threads, n %d, grain %d: %d ran %d times", threads, n, grain, i, seen[i].Load())
+				}
+			}
+			if round%100 == 0 {
+				time.Sleep(2 * time.Millisecond) // helpers fall asleep
+			}
+		}
+		m.Close()
+		m.Close()
+	}
+}
+
+// multiply is the definition of a product, element by element.
+func multiply(c, a, b tensor.Matrix, add bool) []float32 {
+	out := make([]float32, 0, c.Rows*c.Cols)
+	for i := range c.Rows {
+		for j := range c.Cols {
+			y := float32(0)
+			if add {
+				y = c.At(i, j)
+			}
+			for l0 := 0; l0 < a.Cols; l0 += 32 {
+				p := float32(0)
+				for l := l0; l < min(l0+32, a.Cols); l++ {
+					p += float32(a.At(i, l) * b.At(l, j))
+				}
+				y += p
+			}
+			out = append(out, y)
+		}
+	}
+	return out
+}
+
+// TestMul compares products of every kernel with their definition.
+func TestMul(t *testing.T) {
+	for _, k := range kernel.All() {
+		for _, threads := range []int{1, 2, 7} {
+			t.Run(fmt.Sprintf("%v/%d", k, threads), func(t *testing.T) {
+				m := tensor.New(threads, k)
+				defer m.Close()
+				r := newRand(t)
+				for round := range 150 {
+					rows, depth, cols := 1+r.IntN(40), r.IntN(100), 1+r.IntN(70)
+					if round%20 == 0 {
+						rows, depth, cols = rows*7, depth*9, cols*7
+					}
+					view := func(rows, cols int) tensor.Matrix {
+						flip := r.IntN(2) == 1
+						if flip {
+							rows, cols = cols, rows
+						}
+						v := tensor.Of(normals(r, (rows+3)*(cols+5)), rows+3, cols+5).View(r.IntN(4), r.IntN(6), rows, cols)
+						if flip {
+							return v.T()
+						}
+						return v
+					}
+					a, b, c := view(rows, depth), view(depth, cols), view(rows, cols)
+					before := append([]float32(nil), c.Data...)
+					what := fmt.Sprintf("[%d,%d] %v by [%d,%d] %v into %v", rows, depth, a.Transposed, depth, cols, b.Transposed, c.Transposed)
+					add := r.IntN(2) == 1
+					want := multiply(c, a, b, add)
+					if add {
+						m.MulAdd(c, a, b)
+					} else {
+						m.Mul(c, a, b)
+					}
+					got := make([]float32, 0, len(want))
+					for i := range rows {
+						for j := range cols {
+							got = append(got, c.At(i, j))
+						}
+					}
+					same(t, what, got, want)
+					// What lies between the rows stays.
+					long, short := c.Cols, c.Rows
+					if c.Transposed {
+						long, short = short, long
+					}
+					for i := range short - 1 {
+						at := i*c.Stride + long
+						same(t, what+", beside it", c.Data[at:(i+1)*c.Stride], before[at:(i+1)*c.Stride])
+					}
+				}
+			})
+		}
+	}
+}
