@@ -301,10 +301,12 @@ func (b *builder) update(p model.Part) *update {
 	}
 }
 
+// The ends of the names of an update's parameters, as in its file.
+const suffixA, suffixB = ".lora_a", ".lora_b"
+
 // lowRank returns the parameters A [rank][in] and B [out][rank] of a tensor's
 // update and its factor, made when they are first asked for.
 func (b *builder) lowRank(t *gguf.Tensor) (pa, pb *train.Param, scale float32) {
-	const suffixA, suffixB = ".lora_a", ".lora_b"
 	m, lora := b.m, b.m.options.LoRA
 	in, out := t.Shape[0], t.Rows()
 	u := adapter.Update{Name: t.Name, Rank: lora.Rank, In: in, Out: out}
