@@ -82,3 +82,20 @@ func (d *Description) CheckTensors(f *gguf.File) error {
 // Rope numbers the rotary frequencies that a layer uses: layers of one number
 // turn alike.
 func (d *Description) Rope(p *LayerParts) int { return p.rope }
+
+// Adjacent tells whether the pairs of a head that are turned are neighbours, 2j
+// and 2j+1; else they are half of the rotated elements apart.
+func (d *Description) Adjacent() bool { return d.config.interleaved }
+
+// AnglesBelow returns what [Description.Angles] does for each position below
+// n, one after the other.
+func (d *Description) AnglesBelow(p *LayerParts, factors []float32, n int) (cos, sin []float32) {
+	r := d.config.ropes[p.rope]
+	r.frequencies(d.Rotary, factors)
+	half := d.Rotary / 2
+	cos, sin = make([]float32, n*half), make([]float32, n*half)
+	for pos := range n {
+		r.angles(cos[pos*half:][:half], sin[pos*half:][:half], pos)
+	}
+	return cos, sin
+}

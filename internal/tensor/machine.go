@@ -24,6 +24,7 @@ type Machine struct {
 	kernel *kernel.Kernel
 	ones   []*Machine // a machine of one thread for each thread; ones[0] of such a machine is itself
 	work   scratch
+	mul    product // the one under way
 
 	// The work of one For. It changes only while no helper is inside.
 	job struct {
@@ -56,7 +57,7 @@ func New(threads int, k *kernel.Kernel) *Machine {
 	if threads == 1 {
 		return m
 	}
-	m.ones = nil
+	m.ones = nil // and the one of m itself is not used
 	for range threads {
 		m.ones = append(m.ones, newOne(k))
 	}
@@ -72,6 +73,8 @@ func New(threads int, k *kernel.Kernel) *Machine {
 func newOne(k *kernel.Kernel) *Machine {
 	m := &Machine{kernel: k}
 	m.ones = []*Machine{m}
+	m.work.tile = make([]float32, kernel.ProductRows*kernel.ProductCols)
+	m.mul.init(m)
 	return m
 }
 
@@ -176,8 +179,9 @@ func (m *Machine) help(h *helper, worker int) {
 
 // scratch is working memory that grows to what is needed and stays.
 type scratch struct {
-	sums []float32
-	rows []float32
+	sums, row []float32
+	a, b      []float32 // packed parts of matrices
+	tile      []float32 // [kernel.ProductRows][kernel.ProductCols]
 }
 
 // grow returns n elements of working memory, whose content is anything.
