@@ -12,10 +12,10 @@ func newTrainCommand(a *app) *cobra.Command {
 data, the configuration and the seed: the same bits with any number of threads,
 on every machine, and when a run was interrupted and resumed.
 ` + exitHelp,
-		Example: "  aval train tokenizer book.txt -o book.gguf",
+		Example: "  aval train tokenizer book.txt -o tokenizer.gguf\n  aval train lm --tokenizer tokenizer.gguf book.txt -o book\n  aval train lora model.gguf chats.jsonl -o chats\n  aval train classifier table.csv -o table",
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newTrainTokenizerCommand(a))
+	c.AddCommand(newTrainTokenizerCommand(a), newTrainLMCommand(a), newTrainLoRACommand(a), newTrainClassifierCommand(a))
 	return c
 }

@@ -155,3 +155,16 @@ func bytesFloat(b []byte) []float32 {
 	}
 	return out
 }
+
+// Bytes are the Canonical bytes of example i.
+func (s *Set) Bytes(i int) ([]byte, error) { return Canonical(&s.Examples[i]), nil }
+
+// Join adds the examples of another set of the same kind after those of s.
+func (s *Set) Join(o *Set) *Set {
+	s.Examples = append(s.Examples, o.Examples...)
+	s.Tokens += o.Tokens
+	s.Targets += o.Targets
+	s.Cut += o.Cut
+	s.Dropped += o.Dropped
+	return s
+}

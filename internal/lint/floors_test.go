@@ -19,7 +19,7 @@ var floors = [][]string{
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/bpe", "internal/train"},
 	{"internal/dataset", "internal/engine", "internal/operation", "internal/train/lm", "internal/train/net"},
 	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute"},
-	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun"},
+	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun", "internal/train/run"},
 	{"internal/bench", "internal/httpapi/fake", "."}, // . is the package aval
 	{"cmd/aval", "web/verify/build", "web/verify/wasm"},
 }
@@ -28,6 +28,7 @@ var floors = [][]string{
 var owners = map[string]string{
 	"github.com/nikolalohinski/gonja": "nobody", // internal/chat/jinja says why
 	"github.com/spf13":                "cmd/aval",
+	"go.yaml.in/yaml":                 "internal/train/run",
 	"github.com/schollz/progressbar":  "cmd/aval",
 	"golang.org/x/term":               "cmd/aval",
 	"github.com/prometheus":           "internal/httpapi",
