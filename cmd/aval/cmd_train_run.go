@@ -225,7 +225,7 @@ func (a *app) printTrained(o *trainOptions, r *run.Result) error {
 	if r.Validation != nil {
 		rows = append(rows, fmt.Sprintf("validation\t%s", r.Validation))
 	}
-	rows = append(rows, fmt.Sprintf("training\tloss %.4f\t(last steps)", r.Training.Loss), "curve\t"+r.Curve)
+	rows = append(rows, fmt.Sprintf("training\tloss %.4f\t(last steps)", r.Training), "curve\t"+r.Curve)
 	if r.Steps < r.Planned {
 		a.note("stopped after step %d, as the validation loss did not fall any more (--patience)", r.Steps)
 	}

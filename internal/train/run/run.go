@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"time"
 
 	"github.com/avalnetwork/aval/internal/chart"
@@ -54,9 +55,9 @@ type Result struct {
 	Planned    int    `json:"planned"`    // more if the run stopped early
 	Step       int    `json:"step"`       // of the result
 	Parameters int    `json:"parameters"` // that were trained
-	// Training is the loss of the last step, Validation that of the result on
-	// the validation examples.
-	Training   dataset.Report  `json:"training"`
+	// Training is the mean loss of the last fiftieth of the steps, Validation
+	// how the result does on the validation examples.
+	Training   float64         `json:"training_loss"`
 	Validation *dataset.Report `json:"validation,omitempty"`
 	Curve      string          `json:"curve"`
 }
@@ -481,32 +482,56 @@ func (r *runner) finish(ctx context.Context) (*Result, error) {
 	}
 	return out, r.putJSON(fileReport, struct {
 		Step       int             `json:"step"`
-		Training   dataset.Report  `json:"training"`
+		Training   float64         `json:"training_loss"`
 		Validation *dataset.Report `json:"validation,omitempty"`
 	}{out.Step, out.Training, out.Validation})
 }
 
 // lastLoss is the mean loss of the last fiftieth of the steps.
-func (r *runner) lastLoss() dataset.Report {
+func (r *runner) lastLoss() float64 {
 	points := r.log.train
 	last := points[len(points)-max(len(points)/50, 1):]
 	sum := 0.0
 	for _, p := range last {
 		sum += p.Y
 	}
-	return dataset.Report{Loss: sum / float64(len(last))}
+	return sum / float64(len(last))
 }
 
 // curve draws the losses.
 func (r *runner) curve() error {
-	title := fmt.Sprintf("%s, %d steps", filepath.Base(filepath.Clean(r.dir)), r.config.Steps)
-	c := chart.Loss(title, r.task.unit, r.log.train, r.log.validation)
+	c := chart.Loss(r.title(), r.task.unit, r.log.train, r.log.validation)
 	for name, draw := range map[string]func(io.Writer) error{fileCurveSVG: c.SVG, fileCurvePNG: c.PNG} {
 		if err := store.WriteFile(store.OS{}, r.path(name), permFile, draw); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// title says what was trained on what: nothing that differs when the run is
+// repeated in another folder.
+func (r *runner) title() string {
+	what := map[Kind]string{LM: "language model", LoRA: "adapter", Classifier: "classifier"}[r.config.Kind]
+	if r.config.Name != "" {
+		what = r.config.Name
+	}
+	on := filepath.Base(r.config.Data[0])
+	if n := len(r.config.Data) - 1; n > 0 {
+		on += fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Sprintf("%s, %s parameters, on %s", what, count(r.task.parameters), on)
+}
+
+// count writes a number of parameters for people.
+func count(n int) string {
+	switch {
+	case n >= 1e6:
+		return fmt.Sprintf("%.1f M", float64(n)/1e6)
+	case n >= 1e4:
+		return fmt.Sprintf("%d k", n/1000)
+	}
+	return strconv.Itoa(n)
 }
 
 func threads(n int) int {
