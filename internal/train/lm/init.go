@@ -185,10 +185,16 @@ func newHeader(a Architecture, tokenizer *gguf.File) (*header, error) {
 		key string
 		v   int
 	}{
-		{"block_count", a.Layers}, {"context_length", a.Context}, {"embedding_length", a.Dim},
-		{"feed_forward_length", a.FFN}, {"attention.head_count", a.Heads}, {"attention.head_count_kv", a.KVHeads},
-		{"attention.key_length", a.HeadDim}, {"attention.value_length", a.HeadDim},
-		{"rope.dimension_count", a.HeadDim}, {"vocab_size", vocab},
+		{"block_count", a.Layers},
+		{"context_length", a.Context},
+		{"embedding_length", a.Dim},
+		{"feed_forward_length", a.FFN},
+		{"attention.head_count", a.Heads},
+		{"attention.head_count_kv", a.KVHeads},
+		{"attention.key_length", a.HeadDim},
+		{"attention.value_length", a.HeadDim},
+		{"rope.dimension_count", a.HeadDim},
+		{"vocab_size", vocab},
 	} {
 		h.set(a.Arch+"."+p.key, gguf.ValueOf(uint32(p.v)))
 	}

@@ -118,7 +118,7 @@ func TestTraining(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if after.Mean() > 0.3 || after.Accuracy() < 0.95 {
+			if after.Mean() > 0.6 || after.Accuracy() < 0.95 {
 				t.Errorf("loss %.3f, accuracy %.2f after training", after.Mean(), after.Accuracy())
 			}
 			for _, recipe := range []string{"F32", "F16", "Q8_0"} {
@@ -139,7 +139,7 @@ func TestTraining(t *testing.T) {
 				if recipe == "F32" {
 					same(t, "logits of the exported file", got[:len(want)], want)
 				}
-				if nll := negLogLikelihood(got, tokens) / float64(len(tokens)-1); nll > 0.4 {
+				if nll := negLogLikelihood(got, tokens) / float64(len(tokens)-1); nll > 0.8 {
 					t.Errorf("%s: loss %.3f in the engine", recipe, nll)
 				}
 			}
