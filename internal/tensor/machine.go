@@ -32,6 +32,7 @@ type Machine struct {
 		n, pieces int
 		next      atomic.Int64 // piece to be claimed
 	}
+	busy    atomic.Bool   // whether For is under way
 	open    atomic.Bool   // whether there is work to take
 	inside  atomic.Int64  // helpers that look at the work
 	calls   atomic.Uint64 // counts the For calls with helpers
@@ -112,6 +113,9 @@ func (m *Machine) For(n, grain int, f func(worker, from, to int)) {
 		}
 		return
 	}
+	if m.busy.Swap(true) {
+		panic("tensor: internal error: a machine is used from inside of its For")
+	}
 	j := &m.job
 	j.f, j.n, j.pieces = f, n, pieces
 	j.next.Store(0)
@@ -126,6 +130,7 @@ func (m *Machine) For(n, grain int, f func(worker, from, to int)) {
 		pool.Spin(i)
 	}
 	j.f = nil
+	m.busy.Store(false)
 }
 
 // take computes pieces of the work until none is left.
