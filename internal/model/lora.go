@@ -19,25 +19,24 @@ import (
 // MaxAdapters is the most adapters that a model takes.
 const MaxAdapters = 8
 
-// Adapter is an adapter with the factor that it is used with: 1 is what it was
+// Adapter is an adapter with the scale that it is used with: 1 is what it was
 // trained for.
 type Adapter struct {
-	*adapter.Adapter
-	Factor float32
+	LoRA  *adapter.Adapter
+	Scale float32
 }
 
 // fit reports why an adapter cannot be used with a model.
 func (a *Adapter) fit(f *gguf.File) error {
-	if f := float64(a.Factor); f == 0 || math.IsNaN(f) || math.IsInf(f, 0) {
-		return fmt.Errorf("adapter with the factor %v: want a finite number other than 0; leave the adapter out instead", a.Factor)
+	if s := float64(a.Scale); s == 0 || math.IsNaN(s) || math.IsInf(s, 0) {
+		return fmt.Errorf("adapter with the scale %v: want a finite number other than 0; leave the adapter out instead", a.Scale)
 	}
-	for i := range a.Updates {
-		u := &a.Updates[i]
-		if s := float64(a.Scale(u, a.Factor)); math.IsInf(s, 0) || math.IsNaN(s) {
-			return fmt.Errorf("adapter with the factor %v: too large for its alpha of %v", a.Factor, a.Alpha)
+	for i := range a.LoRA.Updates {
+		if s := float64(a.of(&a.LoRA.Updates[i])); math.IsInf(s, 0) || math.IsNaN(s) {
+			return fmt.Errorf("adapter with the scale %v: too large for its alpha of %v", a.Scale, a.LoRA.Alpha)
 		}
 	}
-	return a.Fit(f)
+	return a.LoRA.Fit(f)
 }
 
 // matrix is a matrix of weights with the updates that adapters make.
@@ -68,11 +67,14 @@ type rowUpdate struct {
 	scale float32
 }
 
+// of returns what B A of an update is multiplied by.
+func (a *Adapter) of(u *adapter.Update) float32 { return a.LoRA.Scale(u, a.Scale) }
+
 // find returns the update of a tensor, or nil.
 func (a *Adapter) find(name string) *adapter.Update {
-	for i := range a.Updates {
-		if a.Updates[i].Name == name {
-			return &a.Updates[i]
+	for i := range a.LoRA.Updates {
+		if u := &a.LoRA.Updates[i]; u.Name == name {
+			return u
 		}
 	}
 	return nil
@@ -95,7 +97,7 @@ func (l *loader) updates(name string, first, n int) []update {
 			known = append(known, &low{a: l.small(u.A, u.Rank, u.In)})
 		}
 		b := l.small(u.B[first*u.Rank:(first+n)*u.Rank], n, u.Rank)
-		out = append(out, update{low: known[len(out)], b: b, scale: a.Scale(u, a.Factor)})
+		out = append(out, update{low: known[len(out)], b: b, scale: a.of(u)})
 	}
 	l.lows[name] = known
 	return out
@@ -107,7 +109,7 @@ func (l *loader) rowUpdates(vocab, dim int) []rowUpdate {
 	for i := range l.adapters {
 		a := &l.adapters[i]
 		if u := a.find(adapter.Embedding); u != nil {
-			out = append(out, rowUpdate{a: l.small(u.A, vocab, u.Rank), b: l.small(u.B, dim, u.Rank), scale: a.Scale(u, a.Factor)})
+			out = append(out, rowUpdate{a: l.small(u.A, vocab, u.Rank), b: l.small(u.B, dim, u.Rank), scale: a.of(u)})
 		}
 	}
 	return out

@@ -35,7 +35,7 @@ func adaptersOf(s *testmodel.Model) []model.Adapter {
 		}
 	}
 	two.Type = gguf.F16
-	return []model.Adapter{{Adapter: one, Factor: 1}, {Adapter: two, Factor: -0.7}}
+	return []model.Adapter{{LoRA: one, Scale: 1}, {LoRA: two, Scale: -0.7}}
 }
 
 // adapted are the digests of the logits of the text with both adapters.
@@ -104,10 +104,10 @@ func TestAdaptersSecond(t *testing.T) {
 			args := []string{filepath.Join(root, "spec", "second", "second.py"), "--context", "512"}
 			for j, a := range adaptersOf(s) {
 				path := filepath.Join(dir, fmt.Sprintf("%s-lora%d.gguf", s.Name, j))
-				if err := a.Write(path); err != nil {
+				if err := a.LoRA.Write(path); err != nil {
 					t.Fatal(err)
 				}
-				args = append(args, "--lora", strconv.FormatFloat(float64(a.Factor), 'g', -1, 32), path)
+				args = append(args, "--lora", strconv.FormatFloat(float64(a.Scale), 'g', -1, 32), path)
 			}
 			args = append(args, write(t, s, dir, false))
 			for _, id := range text {
@@ -149,9 +149,9 @@ func merged(t *testing.T, s *testmodel.Model, dir string, list []model.Adapter) 
 		v := make([]float32, x.Elements())
 		err = errors.Join(err, quant.Dequantize(x.Type, f.Data(x), v))
 		for _, a := range list {
-			for i := range a.Updates {
-				if u := &a.Updates[i]; u.Name == x.Name {
-					addProduct(v, u, float64(a.Scale(u, a.Factor)))
+			for i := range a.LoRA.Updates {
+				if u := &a.LoRA.Updates[i]; u.Name == x.Name {
+					addProduct(v, u, float64(a.LoRA.Scale(u, a.Scale)))
 				}
 			}
 		}
@@ -271,22 +271,22 @@ func TestAdaptersRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	good := func() model.Adapter { return model.Adapter{Adapter: s.Adapter("a", 4, 8, 0.1), Factor: 1} }
+	good := func() model.Adapter { return model.Adapter{LoRA: s.Adapter("a", 4, 8, 0.1), Scale: 1} }
 	with := func(change func(a *model.Adapter)) []model.Adapter {
 		a := good()
 		change(&a)
 		return []model.Adapter{a}
 	}
 	for want, list := range map[string][]model.Adapter{
-		"factor 0: want":         with(func(a *model.Adapter) { a.Factor = 0 }),
-		"factor NaN: want":       with(func(a *model.Adapter) { a.Factor = float32(math.NaN()) }),
-		"too large for its alph": with(func(a *model.Adapter) { a.Factor = math.MaxFloat32 }),
+		"scale 0: want":         with(func(a *model.Adapter) { a.Scale = 0 }),
+		"scale NaN: want":       with(func(a *model.Adapter) { a.Scale = float32(math.NaN()) }),
+		"too large for its alph": with(func(a *model.Adapter) { a.Scale = math.MaxFloat32 }),
 		"9 adapters, the limit":  make([]model.Adapter, 9),
-		"does not exist":         with(func(a *model.Adapter) { a.Updates[0].Name = "blk.7.attn_q.weight" }),
-		"its update 5 and 96":    with(func(a *model.Adapter) { a.Updates[0].In = 5 }),
-		`is "gemma2"`:            with(func(a *model.Adapter) { a.Architecture = "gemma2" }),
+		"does not exist":         with(func(a *model.Adapter) { a.LoRA.Updates[0].Name = "blk.7.attn_q.weight" }),
+		"its update 5 and 96":    with(func(a *model.Adapter) { a.LoRA.Updates[0].In = 5 }),
+		`is "gemma2"`:            with(func(a *model.Adapter) { a.LoRA.Architecture = "gemma2" }),
 		"uses it for its output": with(func(a *model.Adapter) {
-			a.Updates = append(a.Updates, adapter.Update{Name: adapter.Embedding, Rank: 1, In: 96, Out: testmodel.Vocab})
+			a.LoRA.Updates = append(a.LoRA.Updates, adapter.Update{Name: adapter.Embedding, Rank: 1, In: 96, Out: testmodel.Vocab})
 		}),
 	} {
 		if _, err := model.Load(f, model.Options{Adapters: list}); err == nil || !strings.Contains(err.Error(), want) {

@@ -1,6 +1,6 @@
 """A second implementation of numerics.md, to check that the text is enough.
 
-    python3 second.py [--context N] [--lora FACTOR ADAPTER.gguf]... MODEL.gguf ID...
+    python3 second.py [--context N] [--lora SCALE ADAPTER.gguf]... MODEL.gguf ID...
 
 prints the SHA-256 of the little-endian f32 bits of the logits of every
 position, in order, for these token ids (- reads them from standard input). More
@@ -109,10 +109,10 @@ class Model:
         self.rotated = self.key("rope.dimension_count", self.head)
         self.eps = self.key("attention.layer_norm_rms_epsilon", 1e-5)
         self.gemma = self.arch in ("gemma2", "gemma3")
-        for factor, adapter in adapters:
-            self.adapt(F(factor), Reader(adapter))
+        for scale, adapter in adapters:
+            self.adapt(F(scale), Reader(adapter))
 
-    def adapt(self, factor, file):
+    def adapt(self, scale, file):
         """8.3: the updates of one more adapter."""
         if (file.meta["general.type"], file.meta["adapter.type"], file.meta["general.architecture"]) != ("adapter", "lora", self.arch):
             raise ValueError("not an adapter of this model")
@@ -122,8 +122,8 @@ class Model:
                 continue
             name = name[: -len(".lora_a")]
             a, b = (file.tensors[name + half].floats() for half in (".lora_a", ".lora_b"))
-            scale = (factor * alpha) / F(b.shape[1]) if alpha else factor
-            self.tensors[name].updates.append((scale, a, b))
+            s = (scale * alpha) / F(b.shape[1]) if alpha else scale
+            self.tensors[name].updates.append((s, a, b))
 
     def key(self, name, default=None):
         v = self.meta.get(f"{self.arch}.{name}", default)
