@@ -44,9 +44,9 @@ func openModel(t testing.TB, f *gguf.File, o lm.Options) *lm.Model {
 }
 
 // engineLogits are those of the engine for all tokens.
-func engineLogits(t testing.TB, f *gguf.File, context int, tokens []int32) []float32 {
+func engineLogits(t testing.TB, f *gguf.File, tokens []int32, adapters ...model.Adapter) []float32 {
 	t.Helper()
-	m, err := model.Load(f, model.Options{Threads: 2, Context: context})
+	m, err := model.Load(f, model.Options{Threads: 2, Adapters: adapters})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestLogits(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/plain=%t", s.Name, plain), func(t *testing.T) {
 				f := openFile(t, s, plain)
 				tokens := text(150) // several blocks of queries, beyond every window
-				want := engineLogits(t, f, 0, tokens)
+				want := engineLogits(t, f, tokens)
 				o := lm.Options{Threads: 2}
 				if !plain {
 					o.LoRA = &lm.LoRA{Rank: 2, Targets: allTargets(s)}

@@ -81,11 +81,17 @@ func (a Architecture) validate() error {
 	return nil
 }
 
+// Vocabulary is the metadata of a tokenizer: a [gguf.File] that has one.
+type Vocabulary interface {
+	Keys() []string
+	Value(key string) (gguf.Value, bool)
+}
+
 // Init makes a model with random numbers, which follow from seed and the names
 // of the tensors; norms begin with ones and biases with zeros. The vocabulary is
-// that of tokenizer, a file whose keys tokenizer.* become those of the model.
+// that of tokenizer, whose keys tokenizer.* become those of the model.
 // Of the options LoRA must be nil.
-func Init(a Architecture, tokenizer *gguf.File, seed uint64, o Options) (*Model, error) {
+func Init(a Architecture, tokenizer Vocabulary, seed uint64, o Options) (*Model, error) {
 	if o.LoRA != nil {
 		return nil, errors.New("training: a model that begins with random numbers has nothing to freeze; train all of it")
 	}
@@ -169,7 +175,7 @@ func (h *header) add(name string, shape ...int) {
 	h.byName[name] = t
 }
 
-func newHeader(a Architecture, tokenizer *gguf.File) (*header, error) {
+func newHeader(a Architecture, tokenizer Vocabulary) (*header, error) {
 	h := &header{values: map[string]gguf.Value{}, byName: map[string]*gguf.Tensor{}}
 	tokens, ok := tokenizer.Value("tokenizer.ggml.tokens")
 	if !ok || tokens.Len() < 1 {

@@ -131,7 +131,7 @@ func TestTraining(t *testing.T) {
 					t.Fatal(err)
 				}
 				tokens := data[0].Tokens
-				got := engineLogits(t, openPath(t, path), 0, tokens)
+				got := engineLogits(t, openPath(t, path), tokens)
 				want, err := m.Logits(tokens)
 				if err != nil {
 					t.Fatal(err)
@@ -231,10 +231,11 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestAdapter trains an adapter on a quantised model: the loss falls, the model
-// does not change, and the adapter goes on from its file where it was.
+// TestAdapter trains an adapter on a quantised model: the loss falls, the engine
+// computes the same logits with the adapter's file, and so does a model that
+// goes on from it.
 func TestAdapter(t *testing.T) {
-	for _, name := range []string{"llama", "gemma2", "phi3-short"} {
+	for _, name := range []string{"llama", "qwen2", "qwen3", "smollm3", "gemma2", "gemma3-default", "phi3-short"} {
 		t.Run(name, func(t *testing.T) {
 			s := named(t, name)
 			f := openFile(t, s, false)
@@ -272,7 +273,8 @@ func TestAdapter(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			same(t, "logits with the adapter", got, want)
+			same(t, "logits of a model that goes on", got, want)
+			same(t, "logits of the engine", engineLogits(t, f, data[1].Tokens, model.Adapter{LoRA: a, Scale: 1})[:len(want)], want)
 			if err := m.Export(path, quant.Recipe{}, nil); err == nil {
 				t.Error("a frozen model was exported")
 			}
