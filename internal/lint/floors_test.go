@@ -16,7 +16,7 @@ var floors = [][]string{
 	{"internal/canon", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint", "spec/vectors"},
 	{"gguf", "internal/kernel", "receipt", "internal/trace"},
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/adapter"},
-	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel"},
+	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/adapter/merge"},
 	{"internal/engine", "internal/operation"},
 	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute"},
 	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun"},
