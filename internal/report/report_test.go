@@ -233,7 +233,7 @@ func TestFlags(t *testing.T) {
 		"full": {true, true}, "token": {true, false}, "trouble": {true, false}, "self-chosen": {true, true}, "nonce": {true, false},
 		"beacon": {true, false}, "hidden": {}, "hidden-prompt": {}, "sampled": {true, true}, "given-challenge": {true, true}, "exchanged": {true, false},
 		"signature": {}, "adapters": {true, true}, "other-adapters": {true, false},
-		"template":  {true, true}, "other-model": {true, false}, "future": {true, false}, "garbage": {}, "nothing": {},
+		"template": {true, true}, "other-model": {true, false}, "future": {true, false}, "garbage": {}, "nothing": {},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
