@@ -19,6 +19,7 @@ import (
 
 type perplexityOptions struct {
 	modelOptions
+	loraOptions
 	batch, tokens int
 	json          bool
 }
@@ -49,7 +50,7 @@ read from nothing; the first token of a window is not predicted. logits_sha256
 is over the little-endian float32 bits of the logits of every position, in
 order. It must be the same with any --threads, --batch and AVAL_KERNEL, on any
 machine.
-` + modelHelp + "\n" + exitHelp,
+` + modelHelp + "\n" + loraHelp + "\n" + exitHelp,
 		Example: "  aval perplexity model.gguf text.txt\n  aval perplexity --threads 1 --batch 7 --json model.gguf text.txt",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -58,6 +59,7 @@ machine.
 	}
 	f := c.Flags()
 	o.modelOptions.add(f)
+	o.loraOptions.add(f, "change the model by this adapter")
 	f.IntVar(&o.batch, "batch", 64, "read so many tokens at a time; no bit of the output depends on it")
 	f.IntVar(&o.tokens, "tokens", 0, "read only the first N tokens (0: all)")
 	f.BoolVar(&o.json, "json", false, "print JSON")
@@ -101,7 +103,13 @@ func (a *app) perplexity(ctx context.Context, o *perplexityOptions, modelName, p
 	if len(ids) < 2 {
 		return usageErrorf("%s has %d tokens; at least 2 are needed", path, len(ids))
 	}
-	m, err := model.Load(f, model.Options{Threads: o.threads, Kernel: a.getenv("AVAL_KERNEL"), Context: engine.ContextFor(f, o.context)})
+	lora, err := a.readAdapters(&o.loraOptions, false)
+	if err != nil {
+		return err
+	}
+	m, err := model.Load(f, model.Options{
+		Threads: o.threads, Kernel: a.getenv("AVAL_KERNEL"), Context: engine.ContextFor(f, o.context), Adapters: lora.models,
+	})
 	if err != nil {
 		return err
 	}

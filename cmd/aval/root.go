@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/avalnetwork/aval/gguf"
+	"github.com/avalnetwork/aval/internal/adapter"
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/sample"
@@ -64,7 +65,7 @@ func usageErrorf(format string, args ...any) error { return usageError{fmt.Error
 var commands = []func(*app) *cobra.Command{
 	newRunCommand, newVerifyCommand, newReceiptCommand, newAuditCommand, newKeyCommand,
 	newPullCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand,
-	newBenchCommand, newPerplexityCommand, newTokenizeCommand, newQuantizeCommand, newVersionCommand,
+	newBenchCommand, newPerplexityCommand, newTokenizeCommand, newQuantizeCommand, newMergeCommand, newVersionCommand,
 }
 
 func newRootCommand(a *app) *cobra.Command {
@@ -142,6 +143,7 @@ func exitCode(err error) int {
 		usage   usageError
 		parse   *gguf.ParseError
 		content *model.FileError
+		lora    *adapter.FileError
 		arch    *model.UnknownArchitectureError
 		tooLong *engine.PromptTooLongError
 	)
@@ -154,7 +156,7 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, store.ErrNotFound), errors.Is(err, errNoModel):
 		return exitNotFound
-	case errors.As(err, &parse), errors.As(err, &content), errors.As(err, &arch), errors.Is(err, errBadModel), errors.Is(err, engine.ErrFile),
+	case errors.As(err, &parse), errors.As(err, &content), errors.As(err, &lora), errors.As(err, &arch), errors.Is(err, errBadModel), errors.Is(err, engine.ErrFile),
 		errors.Is(err, engine.ErrNotFinite):
 		return exitBadModel
 	case errors.As(err, &tooLong), errors.Is(err, engine.ErrRequest), errors.Is(err, engine.ErrEmptyPrompt),

@@ -278,8 +278,8 @@ func TestAdaptersRefused(t *testing.T) {
 		return []model.Adapter{a}
 	}
 	for want, list := range map[string][]model.Adapter{
-		"scale 0: want":         with(func(a *model.Adapter) { a.Scale = 0 }),
-		"scale NaN: want":       with(func(a *model.Adapter) { a.Scale = float32(math.NaN()) }),
+		"scale 0: want":          with(func(a *model.Adapter) { a.Scale = 0 }),
+		"scale NaN: want":        with(func(a *model.Adapter) { a.Scale = float32(math.NaN()) }),
 		"too large for its alph": with(func(a *model.Adapter) { a.Scale = math.MaxFloat32 }),
 		"9 adapters, the limit":  make([]model.Adapter, 9),
 		"does not exist":         with(func(a *model.Adapter) { a.LoRA.Updates[0].Name = "blk.7.attn_q.weight" }),

@@ -5,6 +5,7 @@ import (
 	"runtime"
 
 	"github.com/avalnetwork/aval/gguf"
+	"github.com/avalnetwork/aval/internal/adapter"
 	"github.com/avalnetwork/aval/internal/kernel"
 	"github.com/avalnetwork/aval/internal/pool"
 )
@@ -99,6 +100,9 @@ func (e *FileError) Error() string {
 func Load(f *gguf.File, opt Options) (*Model, error) {
 	if opt.Threads < 0 || opt.Threads > 1024 || opt.Context < 0 || opt.Context > MaxContext {
 		return nil, fmt.Errorf("threads %d or context %d out of range", opt.Threads, opt.Context)
+	}
+	if adapter.Is(f) {
+		return nil, &FileError{"metadata general.type", `is "adapter": an adapter is no model; use it with --lora and the model that it was made for`, true}
 	}
 	arch, c, err := configOf(f, opt.Context)
 	if err != nil {
