@@ -15,15 +15,9 @@ import (
 var floors = [][]string{
 	{"internal/canon", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint", "spec/vectors"},
 	{"gguf", "internal/kernel", "receipt", "internal/trace"},
-<<<<<<< HEAD
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/adapter", "internal/tensor"},
-	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/train"},
+	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/train", "internal/adapter/merge"},
 	{"internal/engine", "internal/operation", "internal/train/lm", "internal/train/net"},
-=======
-	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/adapter"},
-	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/adapter/merge"},
-	{"internal/engine", "internal/operation"},
->>>>>>> adapter
 	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute"},
 	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun"},
 	{"internal/bench", "internal/httpapi/fake", "."}, // . is the package aval
