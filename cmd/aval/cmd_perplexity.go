@@ -14,6 +14,7 @@ import (
 	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/model"
+	"github.com/avalnetwork/aval/internal/tensor"
 	"github.com/avalnetwork/aval/internal/token"
 )
 
@@ -138,13 +139,14 @@ func (a *app) perplexity(ctx context.Context, o *perplexityOptions, modelName, p
 
 // scorer adds up what a model says about a text.
 type scorer struct {
-	model  *model.Model
-	logits []float32
-	bytes  []byte
-	batch  int
-	out    perplexityJSON
-	sum    float64
-	hash   hashWriter
+	model   *model.Model
+	machine *tensor.Machine // of one thread
+	logits  []float32
+	bytes   []byte
+	batch   int
+	out     perplexityJSON
+	sum     float64
+	hash    hashWriter
 }
 
 type hashWriter interface {
@@ -155,7 +157,7 @@ type hashWriter interface {
 func newScorer(m *model.Model, batch int) *scorer {
 	vocab := m.Config().Vocab
 	return &scorer{
-		model: m, batch: batch, hash: sha256.New(),
+		model: m, machine: tensor.New(1, nil), batch: batch, hash: sha256.New(),
 		logits: make([]float32, batch*vocab), bytes: make([]byte, 4*vocab),
 	}
 }
@@ -184,7 +186,10 @@ func (s *scorer) read(ctx context.Context, ids []int32, progress func(n int)) er
 			}
 			_, _ = s.hash.Write(s.bytes) // a hash does not fail
 			if next := at + i + 1; next < len(ids) {
-				s.sum += surprise(z, ids[next])
+				// The loss of training (spec/training.md, part 1), to the bit.
+				var loss [1]float32
+				s.machine.SoftmaxCrossEntropy(loss[:], nil, z, ids[next:next+1], 1, vocab, 0)
+				s.sum += float64(loss[0])
 				s.out.Predictions++
 			}
 		}
@@ -198,24 +203,10 @@ func (s *scorer) read(ctx context.Context, ids []int32, progress func(n int)) er
 func (s *scorer) result(name string) perplexityJSON {
 	out := s.out
 	out.Model, out.Kernel = name, s.model.Kernel()
-	// Nine decimals, so that the last bits of math.Exp, which differ between
+	out.NLL = s.sum / float64(out.Predictions)
+	// Six decimals, so that the last bits of math.Exp, which differ between
 	// architectures, do not show.
-	nll := s.sum / float64(out.Predictions)
-	out.NLL = math.Round(nll*1e9) / 1e9
-	out.Perplexity = math.Round(math.Exp(nll)*1e6) / 1e6
+	out.Perplexity = math.Round(math.Exp(out.NLL)*1e6) / 1e6
 	out.SHA256 = hex.EncodeToString(s.hash.Sum(nil))
 	return out
-}
-
-// surprise is -ln of the probability of token id.
-func surprise(logits []float32, id int32) float64 {
-	largest := float64(logits[0])
-	for _, z := range logits {
-		largest = max(largest, float64(z))
-	}
-	sum := 0.0
-	for _, z := range logits {
-		sum += math.Exp(float64(z) - largest)
-	}
-	return math.Log(sum) + largest - float64(logits[id])
 }
