@@ -16,8 +16,8 @@ var floors = [][]string{
 	{"internal/canon", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint", "spec/vectors"},
 	{"gguf", "internal/kernel", "receipt", "internal/trace"},
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/tensor"},
-	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel"},
-	{"internal/engine", "internal/operation"},
+	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/train"},
+	{"internal/engine", "internal/operation", "internal/train/net"},
 	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute"},
 	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun"},
 	{"internal/bench", "internal/httpapi/fake", "."}, // . is the package aval
