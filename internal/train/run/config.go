@@ -116,7 +116,7 @@ func Defaults(k Kind) Config {
 		c.Beta2, c.Export = 0.95, "F32"
 	case LoRA:
 		c.Rank, c.Targets = 8, slices.Clone(lm.DefaultTargets)
-		c.Epochs, c.Batch, c.LearningRate = 3, 8, 2e-4
+		c.Epochs, c.Batch, c.LearningRate = 3, 8, 5e-4
 	case Classifier:
 		c.Hidden, c.Activation = []int{64}, "relu"
 		c.Epochs, c.Batch, c.LearningRate, c.WeightDecay = 30, 32, 1e-3, 0.01
