@@ -294,6 +294,20 @@ func TestSplit(t *testing.T) {
 	}
 }
 
+// TestSplitIsThatOfTheSpec holds an example to its number, computed by hand:
+// 0.50512...
+func TestSplitIsThatOfTheSpec(t *testing.T) {
+	s := &dataset.Set{Examples: train.List{{Tokens: []int32{1, 258}, Mask: []bool{true}}}}
+	for _, c := range []struct {
+		fraction float64
+		want     int
+	}{{0.50512, 0}, {0.50513, 1}} {
+		if _, v := s.Split(c.fraction, 7); v.Len() != c.want {
+			t.Errorf("a share of %v: %d examples for validation, want %d", c.fraction, v.Len(), c.want)
+		}
+	}
+}
+
 func TestCanonical(t *testing.T) {
 	for _, e := range []train.Example{
 		{Tokens: []int32{1, 2, 300000}, Mask: []bool{true, false}},
