@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -247,5 +246,5 @@ func nextCommand(k run.Kind, r *run.Result, model string) string {
 		}
 		return fmt.Sprintf("try it: aval run --lora %s %s", r.File, model)
 	}
-	return "the log of every step is " + filepath.Join(r.Folder, "log.jsonl")
+	return fmt.Sprintf("try it: aval classify %s DATA", r.File)
 }

@@ -65,8 +65,8 @@ func usageErrorf(format string, args ...any) error { return usageError{fmt.Error
 // commands lists the subcommands in the order of the help.
 var commands = []func(*app) *cobra.Command{
 	newRunCommand, newVerifyCommand, newReceiptCommand, newAuditCommand, newKeyCommand,
-	newTrainCommand, newPullCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand, newBenchCommand,
-	newPerplexityCommand, newTokenizeCommand, newQuantizeCommand, newMergeCommand, newVersionCommand,
+	newTrainCommand, newClassifyCommand, newPullCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand,
+	newBenchCommand, newPerplexityCommand, newTokenizeCommand, newQuantizeCommand, newMergeCommand, newVersionCommand,
 }
 
 func newRootCommand(a *app) *cobra.Command {
