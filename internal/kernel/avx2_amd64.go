@@ -111,3 +111,17 @@ func geluAVX2(dst *float32, gate *float32, up *float32, n int)
 func softmaxAVX2(s *float32, stride int, panels int, scale float32) float32
 
 func quantizeAVX2(x *float32, nb int, codes *int8, scale *float32, sums *int32)
+
+func product4x16AVX2(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+
+func product2x16AVX2(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+
+func product1x16AVX2(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+
+func transpose8AVX2(dst *float32, ds int, src *float32, ss int, n int)
+
+func copyRows8AVX2(dst *float32, ds int, src *float32, ss int, n int)
+
+func copyRows32AVX2(dst *float32, ds int, src *float32, ss int, n int)
+
+func peakFloatAVX2(n int) float32

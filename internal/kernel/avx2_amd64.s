@@ -8366,3 +8366,404 @@ DATA splat42fe0000<>+20(SB)/4, $0x42fe0000
 DATA splat42fe0000<>+24(SB)/4, $0x42fe0000
 DATA splat42fe0000<>+28(SB)/4, $0x42fe0000
 GLOBL splat42fe0000<>(SB), RODATA|NOPTR, $32
+
+// func product4x16AVX2(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+// Requires: AVX, CMOV
+TEXT ·product4x16AVX2(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cs+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ ar+24(FP), BX
+	MOVQ ak+32(FP), SI
+	MOVQ b+40(FP), DI
+	MOVQ bk+48(FP), R8
+	MOVQ k+56(FP), R9
+	MOVQ cont+64(FP), R10
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	LEAQ (BX)(BX*2), R11
+
+block:
+	MOVQ    $+32, R12
+	CMPQ    R9, R12
+	CMOVQLT R9, R12
+	SUBQ    R12, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+
+column:
+	VMOVUPS      (DI), Y8
+	VMOVUPS      32(DI), Y9
+	VBROADCASTSS (DX), Y10
+	VMULPS       Y10, Y8, Y11
+	VADDPS       Y11, Y0, Y0
+	VMULPS       Y10, Y9, Y10
+	VADDPS       Y10, Y1, Y1
+	VBROADCASTSS (DX)(BX*1), Y10
+	VMULPS       Y10, Y8, Y11
+	VADDPS       Y11, Y2, Y2
+	VMULPS       Y10, Y9, Y10
+	VADDPS       Y10, Y3, Y3
+	VBROADCASTSS (DX)(BX*2), Y10
+	VMULPS       Y10, Y8, Y11
+	VADDPS       Y11, Y4, Y4
+	VMULPS       Y10, Y9, Y10
+	VADDPS       Y10, Y5, Y5
+	VBROADCASTSS (DX)(R11*1), Y10
+	VMULPS       Y10, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VMULPS       Y10, Y9, Y10
+	VADDPS       Y10, Y7, Y7
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	DECQ         R12
+	JNE          column
+	TESTQ        R10, R10
+	JE           store
+	MOVQ         AX, R10
+	VADDPS       (R10), Y0, Y0
+	VADDPS       32(R10), Y1, Y1
+	ADDQ         CX, R10
+	VADDPS       (R10), Y2, Y2
+	VADDPS       32(R10), Y3, Y3
+	ADDQ         CX, R10
+	VADDPS       (R10), Y4, Y4
+	VADDPS       32(R10), Y5, Y5
+	ADDQ         CX, R10
+	VADDPS       (R10), Y6, Y6
+	VADDPS       32(R10), Y7, Y7
+
+store:
+	MOVQ    AX, R10
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y1, 32(R10)
+	ADDQ    CX, R10
+	VMOVUPS Y2, (R10)
+	VMOVUPS Y3, 32(R10)
+	ADDQ    CX, R10
+	VMOVUPS Y4, (R10)
+	VMOVUPS Y5, 32(R10)
+	ADDQ    CX, R10
+	VMOVUPS Y6, (R10)
+	VMOVUPS Y7, 32(R10)
+	MOVQ    $+1, R10
+	TESTQ   R9, R9
+	JNE     block
+	VZEROUPPER
+	RET
+
+// func product2x16AVX2(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+// Requires: AVX, CMOV
+TEXT ·product2x16AVX2(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cs+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ ar+24(FP), BX
+	MOVQ ak+32(FP), SI
+	MOVQ b+40(FP), DI
+	MOVQ bk+48(FP), R8
+	MOVQ k+56(FP), R9
+	MOVQ cont+64(FP), R10
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+
+block:
+	MOVQ    $+32, R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+
+column:
+	VMOVUPS      (DI), Y4
+	VMOVUPS      32(DI), Y5
+	VBROADCASTSS (DX), Y6
+	VMULPS       Y6, Y4, Y7
+	VADDPS       Y7, Y0, Y0
+	VMULPS       Y6, Y5, Y6
+	VADDPS       Y6, Y1, Y1
+	VBROADCASTSS (DX)(BX*1), Y6
+	VMULPS       Y6, Y4, Y4
+	VADDPS       Y4, Y2, Y2
+	VMULPS       Y6, Y5, Y6
+	VADDPS       Y6, Y3, Y3
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	DECQ         R11
+	JNE          column
+	TESTQ        R10, R10
+	JE           store
+	MOVQ         AX, R10
+	VADDPS       (R10), Y0, Y0
+	VADDPS       32(R10), Y1, Y1
+	ADDQ         CX, R10
+	VADDPS       (R10), Y2, Y2
+	VADDPS       32(R10), Y3, Y3
+
+store:
+	MOVQ    AX, R10
+	VMOVUPS Y0, (R10)
+	VMOVUPS Y1, 32(R10)
+	ADDQ    CX, R10
+	VMOVUPS Y2, (R10)
+	VMOVUPS Y3, 32(R10)
+	MOVQ    $+1, R10
+	TESTQ   R9, R9
+	JNE     block
+	VZEROUPPER
+	RET
+
+// func product1x16AVX2(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+// Requires: AVX, CMOV
+TEXT ·product1x16AVX2(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cs+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ ar+24(FP), BX
+	MOVQ ak+32(FP), SI
+	MOVQ b+40(FP), DI
+	MOVQ bk+48(FP), R8
+	MOVQ k+56(FP), R9
+	MOVQ cont+64(FP), R10
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+
+block:
+	MOVQ    $+32, CX
+	CMPQ    R9, CX
+	CMOVQLT R9, CX
+	SUBQ    CX, R9
+	VXORPS  Y0, Y0, Y0
+	VXORPS  Y1, Y1, Y1
+
+column:
+	VMOVUPS      (DI), Y2
+	VMOVUPS      32(DI), Y3
+	VBROADCASTSS (DX), Y4
+	VMULPS       Y4, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VMULPS       Y4, Y3, Y4
+	VADDPS       Y4, Y1, Y1
+	ADDQ         R8, DI
+	ADDQ         SI, DX
+	DECQ         CX
+	JNE          column
+	TESTQ        R10, R10
+	JE           store
+	MOVQ         AX, CX
+	VADDPS       (CX), Y0, Y0
+	VADDPS       32(CX), Y1, Y1
+
+store:
+	MOVQ    AX, CX
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	MOVQ    $+1, R10
+	TESTQ   R9, R9
+	JNE     block
+	VZEROUPPER
+	RET
+
+// func transpose8AVX2(dst *float32, ds int, src *float32, ss int, n int)
+// Requires: AVX
+TEXT ·transpose8AVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ ds+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ ss+24(FP), BX
+	MOVQ n+32(FP), SI
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+	LEAQ (BX)(BX*2), R9
+	LEAQ (CX)(CX*2), R10
+
+loop:
+	LEAQ       (DX)(BX*4), DI
+	LEAQ       (AX)(CX*4), R8
+	VMOVUPS    (DX), Y0
+	VMOVUPS    (DX)(BX*1), Y1
+	VMOVUPS    (DX)(BX*2), Y2
+	VMOVUPS    (DX)(R9*1), Y3
+	VMOVUPS    (DI), Y4
+	VMOVUPS    (DI)(BX*1), Y5
+	VMOVUPS    (DI)(BX*2), Y6
+	VMOVUPS    (DI)(R9*1), Y7
+	VUNPCKLPS  Y1, Y0, Y8
+	VUNPCKHPS  Y1, Y0, Y0
+	VUNPCKLPS  Y3, Y2, Y1
+	VUNPCKHPS  Y3, Y2, Y2
+	VUNPCKLPS  Y5, Y4, Y3
+	VUNPCKHPS  Y5, Y4, Y4
+	VUNPCKLPS  Y7, Y6, Y5
+	VUNPCKHPS  Y7, Y6, Y6
+	VSHUFPS    $0x44, Y1, Y8, Y7
+	VSHUFPS    $0xee, Y1, Y8, Y1
+	VSHUFPS    $0x44, Y2, Y0, Y8
+	VSHUFPS    $0xee, Y2, Y0, Y0
+	VSHUFPS    $0x44, Y5, Y3, Y2
+	VSHUFPS    $0xee, Y5, Y3, Y3
+	VSHUFPS    $0x44, Y6, Y4, Y5
+	VSHUFPS    $0xee, Y6, Y4, Y4
+	VPERM2F128 $0x20, Y2, Y7, Y6
+	VPERM2F128 $0x31, Y2, Y7, Y2
+	VMOVUPS    Y6, (AX)
+	VMOVUPS    Y2, (R8)
+	VPERM2F128 $0x20, Y3, Y1, Y2
+	VPERM2F128 $0x31, Y3, Y1, Y1
+	VMOVUPS    Y2, (AX)(CX*1)
+	VMOVUPS    Y1, (R8)(CX*1)
+	VPERM2F128 $0x20, Y5, Y8, Y1
+	VPERM2F128 $0x31, Y5, Y8, Y2
+	VMOVUPS    Y1, (AX)(CX*2)
+	VMOVUPS    Y2, (R8)(CX*2)
+	VPERM2F128 $0x20, Y4, Y0, Y1
+	VPERM2F128 $0x31, Y4, Y0, Y0
+	VMOVUPS    Y1, (AX)(R10*1)
+	VMOVUPS    Y0, (R8)(R10*1)
+	ADDQ       $+32, DX
+	LEAQ       (AX)(CX*8), AX
+	SUBQ       $+8, SI
+	JNE        loop
+	VZEROUPPER
+	RET
+
+// func copyRows8AVX2(dst *float32, ds int, src *float32, ss int, n int)
+// Requires: AVX
+TEXT ·copyRows8AVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ ds+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ ss+24(FP), BX
+	MOVQ n+32(FP), SI
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+
+loop:
+	VMOVUPS (DX), Y0
+	VMOVUPS Y0, (AX)
+	ADDQ    BX, DX
+	ADDQ    CX, AX
+	DECQ    SI
+	JNE     loop
+	VZEROUPPER
+	RET
+
+// func copyRows32AVX2(dst *float32, ds int, src *float32, ss int, n int)
+// Requires: AVX
+TEXT ·copyRows32AVX2(SB), NOSPLIT, $0-40
+	MOVQ dst+0(FP), AX
+	MOVQ ds+8(FP), CX
+	MOVQ src+16(FP), DX
+	MOVQ ss+24(FP), BX
+	MOVQ n+32(FP), SI
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+
+loop:
+	VMOVUPS (DX), Y0
+	VMOVUPS 32(DX), Y1
+	VMOVUPS 64(DX), Y2
+	VMOVUPS 96(DX), Y3
+	VMOVUPS Y0, (AX)
+	VMOVUPS Y1, 32(AX)
+	VMOVUPS Y2, 64(AX)
+	VMOVUPS Y3, 96(AX)
+	ADDQ    BX, DX
+	ADDQ    CX, AX
+	DECQ    SI
+	JNE     loop
+	VZEROUPPER
+	RET
+
+// func peakFloatAVX2(n int) float32
+// Requires: AVX, SSE
+TEXT ·peakFloatAVX2(SB), NOSPLIT, $0-12
+	MOVQ    n+0(FP), AX
+	VMOVUPS splat3fc00000<>+0(SB), Y0
+	VMOVUPS splat3f000000<>+0(SB), Y1
+	VXORPS  Y2, Y2, Y2
+	VXORPS  Y3, Y3, Y3
+	VXORPS  Y4, Y4, Y4
+	VXORPS  Y5, Y5, Y5
+	VXORPS  Y6, Y6, Y6
+	VXORPS  Y7, Y7, Y7
+	VXORPS  Y8, Y8, Y8
+	VXORPS  Y9, Y9, Y9
+	VXORPS  Y10, Y10, Y10
+	VXORPS  Y11, Y11, Y11
+	VXORPS  Y12, Y12, Y12
+	VXORPS  Y13, Y13, Y13
+
+loop:
+	VMULPS       Y0, Y1, Y14
+	VADDPS       Y14, Y2, Y2
+	VMULPS       Y0, Y1, Y14
+	VADDPS       Y14, Y3, Y3
+	VMULPS       Y0, Y1, Y14
+	VADDPS       Y14, Y4, Y4
+	VMULPS       Y0, Y1, Y14
+	VADDPS       Y14, Y5, Y5
+	VMULPS       Y0, Y1, Y14
+	VADDPS       Y14, Y6, Y6
+	VMULPS       Y0, Y1, Y14
+	VADDPS       Y14, Y7, Y7
+	VMULPS       Y0, Y1, Y14
+	VADDPS       Y14, Y8, Y8
+	VMULPS       Y0, Y1, Y14
+	VADDPS       Y14, Y9, Y9
+	VMULPS       Y0, Y1, Y14
+	VADDPS       Y14, Y10, Y10
+	VMULPS       Y0, Y1, Y14
+	VADDPS       Y14, Y11, Y11
+	VMULPS       Y0, Y1, Y14
+	VADDPS       Y14, Y12, Y12
+	VMULPS       Y0, Y1, Y14
+	VADDPS       Y14, Y13, Y13
+	DECQ         AX
+	JNE          loop
+	VADDPS       Y3, Y2, Y2
+	VADDPS       Y4, Y2, Y2
+	VADDPS       Y5, Y2, Y2
+	VADDPS       Y6, Y2, Y2
+	VADDPS       Y7, Y2, Y2
+	VADDPS       Y8, Y2, Y2
+	VADDPS       Y9, Y2, Y2
+	VADDPS       Y10, Y2, Y2
+	VADDPS       Y11, Y2, Y2
+	VADDPS       Y12, Y2, Y2
+	VADDPS       Y13, Y2, Y2
+	VADDPS       Y0, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X0
+	VMOVHLPS     X0, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDSS       X1, X0, X0
+	VZEROUPPER
+	MOVSS        X0, ret+8(FP)
+	RET
+
+DATA splat3fc00000<>+0(SB)/4, $0x3fc00000
+DATA splat3fc00000<>+4(SB)/4, $0x3fc00000
+DATA splat3fc00000<>+8(SB)/4, $0x3fc00000
+DATA splat3fc00000<>+12(SB)/4, $0x3fc00000
+DATA splat3fc00000<>+16(SB)/4, $0x3fc00000
+DATA splat3fc00000<>+20(SB)/4, $0x3fc00000
+DATA splat3fc00000<>+24(SB)/4, $0x3fc00000
+DATA splat3fc00000<>+28(SB)/4, $0x3fc00000
+GLOBL splat3fc00000<>(SB), RODATA|NOPTR, $32

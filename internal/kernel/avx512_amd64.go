@@ -117,3 +117,21 @@ func quantizeAVX512(x *float32, nb int, codes *int8, scale *float32, sums *int32
 func streamAVX512(p *byte, n int) uint64
 
 func peakAVX512(n int) uint64
+
+func product8x16AVX512(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+
+func product8x32AVX512(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+
+func product4x16AVX512(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+
+func product4x32AVX512(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+
+func product2x16AVX512(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+
+func product2x32AVX512(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+
+func product1x16AVX512(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+
+func product1x32AVX512(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+
+func peakFloatAVX512(n int) float32

@@ -5581,3 +5581,699 @@ loop:
 	VZEROUPPER
 	MOVQ     AX, ret+8(FP)
 	RET
+
+// func product8x16AVX512(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·product8x16AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cs+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ ar+24(FP), BX
+	MOVQ ak+32(FP), SI
+	MOVQ b+40(FP), DI
+	MOVQ bk+48(FP), R8
+	MOVQ k+56(FP), R9
+	MOVQ cont+64(FP), R10
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	LEAQ (BX)(BX*2), R11
+	LEAQ (DX)(BX*4), R12
+
+block:
+	MOVQ    $+32, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+
+column:
+	VMOVUPS     (DI), Z8
+	VMULPS.BCST (DX), Z8, Z9
+	VADDPS      Z9, Z0, Z0
+	VMULPS.BCST (DX)(BX*1), Z8, Z9
+	VADDPS      Z9, Z1, Z1
+	VMULPS.BCST (DX)(BX*2), Z8, Z9
+	VADDPS      Z9, Z2, Z2
+	VMULPS.BCST (DX)(R11*1), Z8, Z9
+	VADDPS      Z9, Z3, Z3
+	VMULPS.BCST (R12), Z8, Z9
+	VADDPS      Z9, Z4, Z4
+	VMULPS.BCST (R12)(BX*1), Z8, Z9
+	VADDPS      Z9, Z5, Z5
+	VMULPS.BCST (R12)(BX*2), Z8, Z9
+	VADDPS      Z9, Z6, Z6
+	VMULPS.BCST (R12)(R11*1), Z8, Z8
+	VADDPS      Z8, Z7, Z7
+	ADDQ        R8, DI
+	ADDQ        SI, DX
+	ADDQ        SI, R12
+	DECQ        R13
+	JNE         column
+	TESTQ       R10, R10
+	JE          store
+	MOVQ        AX, R10
+	VADDPS      (R10), Z0, Z0
+	ADDQ        CX, R10
+	VADDPS      (R10), Z1, Z1
+	ADDQ        CX, R10
+	VADDPS      (R10), Z2, Z2
+	ADDQ        CX, R10
+	VADDPS      (R10), Z3, Z3
+	ADDQ        CX, R10
+	VADDPS      (R10), Z4, Z4
+	ADDQ        CX, R10
+	VADDPS      (R10), Z5, Z5
+	ADDQ        CX, R10
+	VADDPS      (R10), Z6, Z6
+	ADDQ        CX, R10
+	VADDPS      (R10), Z7, Z7
+
+store:
+	MOVQ    AX, R10
+	VMOVUPS Z0, (R10)
+	ADDQ    CX, R10
+	VMOVUPS Z1, (R10)
+	ADDQ    CX, R10
+	VMOVUPS Z2, (R10)
+	ADDQ    CX, R10
+	VMOVUPS Z3, (R10)
+	ADDQ    CX, R10
+	VMOVUPS Z4, (R10)
+	ADDQ    CX, R10
+	VMOVUPS Z5, (R10)
+	ADDQ    CX, R10
+	VMOVUPS Z6, (R10)
+	ADDQ    CX, R10
+	VMOVUPS Z7, (R10)
+	MOVQ    $+1, R10
+	TESTQ   R9, R9
+	JNE     block
+	VZEROUPPER
+	RET
+
+// func product8x32AVX512(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·product8x32AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cs+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ ar+24(FP), BX
+	MOVQ ak+32(FP), SI
+	MOVQ b+40(FP), DI
+	MOVQ bk+48(FP), R8
+	MOVQ k+56(FP), R9
+	MOVQ cont+64(FP), R10
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	LEAQ (BX)(BX*2), R11
+	LEAQ (DX)(BX*4), R12
+
+block:
+	MOVQ    $+32, R13
+	CMPQ    R9, R13
+	CMOVQLT R9, R13
+	SUBQ    R13, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	VPXORD  Z8, Z8, Z8
+	VPXORD  Z9, Z9, Z9
+	VPXORD  Z10, Z10, Z10
+	VPXORD  Z11, Z11, Z11
+	VPXORD  Z12, Z12, Z12
+	VPXORD  Z13, Z13, Z13
+	VPXORD  Z14, Z14, Z14
+	VPXORD  Z15, Z15, Z15
+
+column:
+	VMOVUPS     (DI), Z16
+	VMOVUPS     64(DI), Z17
+	VMULPS.BCST (DX), Z16, Z18
+	VADDPS      Z18, Z0, Z0
+	VMULPS.BCST (DX), Z17, Z18
+	VADDPS      Z18, Z1, Z1
+	VMULPS.BCST (DX)(BX*1), Z16, Z18
+	VADDPS      Z18, Z2, Z2
+	VMULPS.BCST (DX)(BX*1), Z17, Z18
+	VADDPS      Z18, Z3, Z3
+	VMULPS.BCST (DX)(BX*2), Z16, Z18
+	VADDPS      Z18, Z4, Z4
+	VMULPS.BCST (DX)(BX*2), Z17, Z18
+	VADDPS      Z18, Z5, Z5
+	VMULPS.BCST (DX)(R11*1), Z16, Z18
+	VADDPS      Z18, Z6, Z6
+	VMULPS.BCST (DX)(R11*1), Z17, Z18
+	VADDPS      Z18, Z7, Z7
+	VMULPS.BCST (R12), Z16, Z18
+	VADDPS      Z18, Z8, Z8
+	VMULPS.BCST (R12), Z17, Z18
+	VADDPS      Z18, Z9, Z9
+	VMULPS.BCST (R12)(BX*1), Z16, Z18
+	VADDPS      Z18, Z10, Z10
+	VMULPS.BCST (R12)(BX*1), Z17, Z18
+	VADDPS      Z18, Z11, Z11
+	VMULPS.BCST (R12)(BX*2), Z16, Z18
+	VADDPS      Z18, Z12, Z12
+	VMULPS.BCST (R12)(BX*2), Z17, Z18
+	VADDPS      Z18, Z13, Z13
+	VMULPS.BCST (R12)(R11*1), Z16, Z16
+	VADDPS      Z16, Z14, Z14
+	VMULPS.BCST (R12)(R11*1), Z17, Z16
+	VADDPS      Z16, Z15, Z15
+	ADDQ        R8, DI
+	ADDQ        SI, DX
+	ADDQ        SI, R12
+	DECQ        R13
+	JNE         column
+	TESTQ       R10, R10
+	JE          store
+	MOVQ        AX, R10
+	VADDPS      (R10), Z0, Z0
+	VADDPS      64(R10), Z1, Z1
+	ADDQ        CX, R10
+	VADDPS      (R10), Z2, Z2
+	VADDPS      64(R10), Z3, Z3
+	ADDQ        CX, R10
+	VADDPS      (R10), Z4, Z4
+	VADDPS      64(R10), Z5, Z5
+	ADDQ        CX, R10
+	VADDPS      (R10), Z6, Z6
+	VADDPS      64(R10), Z7, Z7
+	ADDQ        CX, R10
+	VADDPS      (R10), Z8, Z8
+	VADDPS      64(R10), Z9, Z9
+	ADDQ        CX, R10
+	VADDPS      (R10), Z10, Z10
+	VADDPS      64(R10), Z11, Z11
+	ADDQ        CX, R10
+	VADDPS      (R10), Z12, Z12
+	VADDPS      64(R10), Z13, Z13
+	ADDQ        CX, R10
+	VADDPS      (R10), Z14, Z14
+	VADDPS      64(R10), Z15, Z15
+
+store:
+	MOVQ    AX, R10
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	ADDQ    CX, R10
+	VMOVUPS Z2, (R10)
+	VMOVUPS Z3, 64(R10)
+	ADDQ    CX, R10
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, 64(R10)
+	ADDQ    CX, R10
+	VMOVUPS Z6, (R10)
+	VMOVUPS Z7, 64(R10)
+	ADDQ    CX, R10
+	VMOVUPS Z8, (R10)
+	VMOVUPS Z9, 64(R10)
+	ADDQ    CX, R10
+	VMOVUPS Z10, (R10)
+	VMOVUPS Z11, 64(R10)
+	ADDQ    CX, R10
+	VMOVUPS Z12, (R10)
+	VMOVUPS Z13, 64(R10)
+	ADDQ    CX, R10
+	VMOVUPS Z14, (R10)
+	VMOVUPS Z15, 64(R10)
+	MOVQ    $+1, R10
+	TESTQ   R9, R9
+	JNE     block
+	VZEROUPPER
+	RET
+
+// func product4x16AVX512(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·product4x16AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cs+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ ar+24(FP), BX
+	MOVQ ak+32(FP), SI
+	MOVQ b+40(FP), DI
+	MOVQ bk+48(FP), R8
+	MOVQ k+56(FP), R9
+	MOVQ cont+64(FP), R10
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	LEAQ (BX)(BX*2), R11
+
+block:
+	MOVQ    $+32, R12
+	CMPQ    R9, R12
+	CMOVQLT R9, R12
+	SUBQ    R12, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+
+column:
+	VMOVUPS     (DI), Z4
+	VMULPS.BCST (DX), Z4, Z5
+	VADDPS      Z5, Z0, Z0
+	VMULPS.BCST (DX)(BX*1), Z4, Z5
+	VADDPS      Z5, Z1, Z1
+	VMULPS.BCST (DX)(BX*2), Z4, Z5
+	VADDPS      Z5, Z2, Z2
+	VMULPS.BCST (DX)(R11*1), Z4, Z4
+	VADDPS      Z4, Z3, Z3
+	ADDQ        R8, DI
+	ADDQ        SI, DX
+	DECQ        R12
+	JNE         column
+	TESTQ       R10, R10
+	JE          store
+	MOVQ        AX, R10
+	VADDPS      (R10), Z0, Z0
+	ADDQ        CX, R10
+	VADDPS      (R10), Z1, Z1
+	ADDQ        CX, R10
+	VADDPS      (R10), Z2, Z2
+	ADDQ        CX, R10
+	VADDPS      (R10), Z3, Z3
+
+store:
+	MOVQ    AX, R10
+	VMOVUPS Z0, (R10)
+	ADDQ    CX, R10
+	VMOVUPS Z1, (R10)
+	ADDQ    CX, R10
+	VMOVUPS Z2, (R10)
+	ADDQ    CX, R10
+	VMOVUPS Z3, (R10)
+	MOVQ    $+1, R10
+	TESTQ   R9, R9
+	JNE     block
+	VZEROUPPER
+	RET
+
+// func product4x32AVX512(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·product4x32AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cs+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ ar+24(FP), BX
+	MOVQ ak+32(FP), SI
+	MOVQ b+40(FP), DI
+	MOVQ bk+48(FP), R8
+	MOVQ k+56(FP), R9
+	MOVQ cont+64(FP), R10
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+	LEAQ (BX)(BX*2), R11
+
+block:
+	MOVQ    $+32, R12
+	CMPQ    R9, R12
+	CMOVQLT R9, R12
+	SUBQ    R12, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+
+column:
+	VMOVUPS     (DI), Z8
+	VMOVUPS     64(DI), Z9
+	VMULPS.BCST (DX), Z8, Z10
+	VADDPS      Z10, Z0, Z0
+	VMULPS.BCST (DX), Z9, Z10
+	VADDPS      Z10, Z1, Z1
+	VMULPS.BCST (DX)(BX*1), Z8, Z10
+	VADDPS      Z10, Z2, Z2
+	VMULPS.BCST (DX)(BX*1), Z9, Z10
+	VADDPS      Z10, Z3, Z3
+	VMULPS.BCST (DX)(BX*2), Z8, Z10
+	VADDPS      Z10, Z4, Z4
+	VMULPS.BCST (DX)(BX*2), Z9, Z10
+	VADDPS      Z10, Z5, Z5
+	VMULPS.BCST (DX)(R11*1), Z8, Z8
+	VADDPS      Z8, Z6, Z6
+	VMULPS.BCST (DX)(R11*1), Z9, Z8
+	VADDPS      Z8, Z7, Z7
+	ADDQ        R8, DI
+	ADDQ        SI, DX
+	DECQ        R12
+	JNE         column
+	TESTQ       R10, R10
+	JE          store
+	MOVQ        AX, R10
+	VADDPS      (R10), Z0, Z0
+	VADDPS      64(R10), Z1, Z1
+	ADDQ        CX, R10
+	VADDPS      (R10), Z2, Z2
+	VADDPS      64(R10), Z3, Z3
+	ADDQ        CX, R10
+	VADDPS      (R10), Z4, Z4
+	VADDPS      64(R10), Z5, Z5
+	ADDQ        CX, R10
+	VADDPS      (R10), Z6, Z6
+	VADDPS      64(R10), Z7, Z7
+
+store:
+	MOVQ    AX, R10
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	ADDQ    CX, R10
+	VMOVUPS Z2, (R10)
+	VMOVUPS Z3, 64(R10)
+	ADDQ    CX, R10
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, 64(R10)
+	ADDQ    CX, R10
+	VMOVUPS Z6, (R10)
+	VMOVUPS Z7, 64(R10)
+	MOVQ    $+1, R10
+	TESTQ   R9, R9
+	JNE     block
+	VZEROUPPER
+	RET
+
+// func product2x16AVX512(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·product2x16AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cs+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ ar+24(FP), BX
+	MOVQ ak+32(FP), SI
+	MOVQ b+40(FP), DI
+	MOVQ bk+48(FP), R8
+	MOVQ k+56(FP), R9
+	MOVQ cont+64(FP), R10
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+
+block:
+	MOVQ    $+32, R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+
+column:
+	VMOVUPS     (DI), Z2
+	VMULPS.BCST (DX), Z2, Z3
+	VADDPS      Z3, Z0, Z0
+	VMULPS.BCST (DX)(BX*1), Z2, Z2
+	VADDPS      Z2, Z1, Z1
+	ADDQ        R8, DI
+	ADDQ        SI, DX
+	DECQ        R11
+	JNE         column
+	TESTQ       R10, R10
+	JE          store
+	MOVQ        AX, R10
+	VADDPS      (R10), Z0, Z0
+	ADDQ        CX, R10
+	VADDPS      (R10), Z1, Z1
+
+store:
+	MOVQ    AX, R10
+	VMOVUPS Z0, (R10)
+	ADDQ    CX, R10
+	VMOVUPS Z1, (R10)
+	MOVQ    $+1, R10
+	TESTQ   R9, R9
+	JNE     block
+	VZEROUPPER
+	RET
+
+// func product2x32AVX512(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·product2x32AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cs+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ ar+24(FP), BX
+	MOVQ ak+32(FP), SI
+	MOVQ b+40(FP), DI
+	MOVQ bk+48(FP), R8
+	MOVQ k+56(FP), R9
+	MOVQ cont+64(FP), R10
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+
+block:
+	MOVQ    $+32, R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+
+column:
+	VMOVUPS     (DI), Z4
+	VMOVUPS     64(DI), Z5
+	VMULPS.BCST (DX), Z4, Z6
+	VADDPS      Z6, Z0, Z0
+	VMULPS.BCST (DX), Z5, Z6
+	VADDPS      Z6, Z1, Z1
+	VMULPS.BCST (DX)(BX*1), Z4, Z4
+	VADDPS      Z4, Z2, Z2
+	VMULPS.BCST (DX)(BX*1), Z5, Z4
+	VADDPS      Z4, Z3, Z3
+	ADDQ        R8, DI
+	ADDQ        SI, DX
+	DECQ        R11
+	JNE         column
+	TESTQ       R10, R10
+	JE          store
+	MOVQ        AX, R10
+	VADDPS      (R10), Z0, Z0
+	VADDPS      64(R10), Z1, Z1
+	ADDQ        CX, R10
+	VADDPS      (R10), Z2, Z2
+	VADDPS      64(R10), Z3, Z3
+
+store:
+	MOVQ    AX, R10
+	VMOVUPS Z0, (R10)
+	VMOVUPS Z1, 64(R10)
+	ADDQ    CX, R10
+	VMOVUPS Z2, (R10)
+	VMOVUPS Z3, 64(R10)
+	MOVQ    $+1, R10
+	TESTQ   R9, R9
+	JNE     block
+	VZEROUPPER
+	RET
+
+// func product1x16AVX512(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·product1x16AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cs+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ ar+24(FP), BX
+	MOVQ ak+32(FP), SI
+	MOVQ b+40(FP), DI
+	MOVQ bk+48(FP), R8
+	MOVQ k+56(FP), R9
+	MOVQ cont+64(FP), R10
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+
+block:
+	MOVQ    $+32, CX
+	CMPQ    R9, CX
+	CMOVQLT R9, CX
+	SUBQ    CX, R9
+	VPXORD  Z0, Z0, Z0
+
+column:
+	VMOVUPS     (DI), Z1
+	VMULPS.BCST (DX), Z1, Z1
+	VADDPS      Z1, Z0, Z0
+	ADDQ        R8, DI
+	ADDQ        SI, DX
+	DECQ        CX
+	JNE         column
+	TESTQ       R10, R10
+	JE          store
+	MOVQ        AX, CX
+	VADDPS      (CX), Z0, Z0
+
+store:
+	MOVQ    AX, CX
+	VMOVUPS Z0, (CX)
+	MOVQ    $+1, R10
+	TESTQ   R9, R9
+	JNE     block
+	VZEROUPPER
+	RET
+
+// func product1x32AVX512(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
+// Requires: AVX, AVX512F, CMOV
+TEXT ·product1x32AVX512(SB), NOSPLIT, $0-72
+	MOVQ c+0(FP), AX
+	MOVQ cs+8(FP), CX
+	MOVQ a+16(FP), DX
+	MOVQ ar+24(FP), BX
+	MOVQ ak+32(FP), SI
+	MOVQ b+40(FP), DI
+	MOVQ bk+48(FP), R8
+	MOVQ k+56(FP), R9
+	MOVQ cont+64(FP), R10
+	SHLQ $0x02, CX
+	SHLQ $0x02, BX
+	SHLQ $0x02, SI
+	SHLQ $0x02, R8
+
+block:
+	MOVQ    $+32, CX
+	CMPQ    R9, CX
+	CMOVQLT R9, CX
+	SUBQ    CX, R9
+	VPXORD  Z0, Z0, Z0
+	VPXORD  Z1, Z1, Z1
+
+column:
+	VMOVUPS     (DI), Z2
+	VMOVUPS     64(DI), Z3
+	VMULPS.BCST (DX), Z2, Z2
+	VADDPS      Z2, Z0, Z0
+	VMULPS.BCST (DX), Z3, Z2
+	VADDPS      Z2, Z1, Z1
+	ADDQ        R8, DI
+	ADDQ        SI, DX
+	DECQ        CX
+	JNE         column
+	TESTQ       R10, R10
+	JE          store
+	MOVQ        AX, CX
+	VADDPS      (CX), Z0, Z0
+	VADDPS      64(CX), Z1, Z1
+
+store:
+	MOVQ    AX, CX
+	VMOVUPS Z0, (CX)
+	VMOVUPS Z1, 64(CX)
+	MOVQ    $+1, R10
+	TESTQ   R9, R9
+	JNE     block
+	VZEROUPPER
+	RET
+
+// func peakFloatAVX512(n int) float32
+// Requires: AVX, AVX512F, SSE
+TEXT ·peakFloatAVX512(SB), NOSPLIT, $0-12
+	MOVQ         n+0(FP), AX
+	MOVL         $0x3fc00000, CX
+	VPBROADCASTD CX, Z0
+	MOVL         $0x3f000000, CX
+	VPBROADCASTD CX, Z1
+	VPXORD       Z2, Z2, Z2
+	VPXORD       Z3, Z3, Z3
+	VPXORD       Z4, Z4, Z4
+	VPXORD       Z5, Z5, Z5
+	VPXORD       Z6, Z6, Z6
+	VPXORD       Z7, Z7, Z7
+	VPXORD       Z8, Z8, Z8
+	VPXORD       Z9, Z9, Z9
+	VPXORD       Z10, Z10, Z10
+	VPXORD       Z11, Z11, Z11
+	VPXORD       Z12, Z12, Z12
+	VPXORD       Z13, Z13, Z13
+	VPXORD       Z14, Z14, Z14
+	VPXORD       Z15, Z15, Z15
+	VPXORD       Z16, Z16, Z16
+	VPXORD       Z17, Z17, Z17
+
+loop:
+	VMULPS        Z0, Z1, Z18
+	VADDPS        Z18, Z2, Z2
+	VMULPS        Z0, Z1, Z18
+	VADDPS        Z18, Z3, Z3
+	VMULPS        Z0, Z1, Z18
+	VADDPS        Z18, Z4, Z4
+	VMULPS        Z0, Z1, Z18
+	VADDPS        Z18, Z5, Z5
+	VMULPS        Z0, Z1, Z18
+	VADDPS        Z18, Z6, Z6
+	VMULPS        Z0, Z1, Z18
+	VADDPS        Z18, Z7, Z7
+	VMULPS        Z0, Z1, Z18
+	VADDPS        Z18, Z8, Z8
+	VMULPS        Z0, Z1, Z18
+	VADDPS        Z18, Z9, Z9
+	VMULPS        Z0, Z1, Z18
+	VADDPS        Z18, Z10, Z10
+	VMULPS        Z0, Z1, Z18
+	VADDPS        Z18, Z11, Z11
+	VMULPS        Z0, Z1, Z18
+	VADDPS        Z18, Z12, Z12
+	VMULPS        Z0, Z1, Z18
+	VADDPS        Z18, Z13, Z13
+	VMULPS        Z0, Z1, Z18
+	VADDPS        Z18, Z14, Z14
+	VMULPS        Z0, Z1, Z18
+	VADDPS        Z18, Z15, Z15
+	VMULPS        Z0, Z1, Z18
+	VADDPS        Z18, Z16, Z16
+	VMULPS        Z0, Z1, Z18
+	VADDPS        Z18, Z17, Z17
+	DECQ          AX
+	JNE           loop
+	VADDPS        Z3, Z2, Z2
+	VADDPS        Z4, Z2, Z2
+	VADDPS        Z5, Z2, Z2
+	VADDPS        Z6, Z2, Z2
+	VADDPS        Z7, Z2, Z2
+	VADDPS        Z8, Z2, Z2
+	VADDPS        Z9, Z2, Z2
+	VADDPS        Z10, Z2, Z2
+	VADDPS        Z11, Z2, Z2
+	VADDPS        Z12, Z2, Z2
+	VADDPS        Z13, Z2, Z2
+	VADDPS        Z14, Z2, Z2
+	VADDPS        Z15, Z2, Z2
+	VADDPS        Z16, Z2, Z2
+	VADDPS        Z17, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VMOVHLPS      X1, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDSS        X0, X1, X1
+	VZEROUPPER
+	MOVSS         X1, ret+8(FP)
+	RET

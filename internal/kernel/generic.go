@@ -23,6 +23,7 @@ var generic = Kernel{
 	silu:       siluGeneric,
 	gelu:       geluGeneric,
 	softmax:    softmaxGeneric,
+	products:   productsGeneric(),
 }
 
 // The four forms of scales, as types so that tileQGeneric is one function.

@@ -60,6 +60,17 @@ var avx512 = Kernel{
 	stream:     streamAVX512,
 	peak:       peakAVX512,
 	peakOps:    16 * 64,
+	products: productSet{
+		{product8x16AVX512, product8x32AVX512},
+		{product4x16AVX512, product4x32AVX512},
+		{product2x16AVX512, product2x32AVX512},
+		{product1x16AVX512, product1x32AVX512},
+	},
+	transpose8:   transpose8AVX2,
+	copyRows8:    copyRows8AVX2,
+	copyRows32:   copyRows32AVX2,
+	peakFloat:    peakFloatAVX512,
+	peakFloatOps: 16 * 16,
 }
 
 func tileQAVX512(t int, out *float32, codes *byte, scales, offs *float32, x, xe *byte, nb, cont int) {

@@ -71,6 +71,13 @@ func newNEON(name string, tileQ [4]func(int, *float32, *byte, *float32, *float32
 		gelu:       geluNEON,
 		softmax:    softmaxNEON,
 		stream:     streamNEON,
+		products:   wideProducts([4]productFunc{nil, product4x16NEON, product2x16NEON, product1x16NEON}),
+		transpose8: transpose8NEON,
+		copyRows8:  copyRows8NEON,
+		copyRows32: copyRows32NEON,
+
+		peakFloat:    peakFloatNEON,
+		peakFloatOps: 16 * 4,
 	}
 }
 

@@ -43,6 +43,13 @@ var avx2 = Kernel{
 	silu:       siluAVX2,
 	gelu:       geluAVX2,
 	softmax:    softmaxAVX2,
+	products:   wideProducts([4]productFunc{nil, product4x16AVX2, product2x16AVX2, product1x16AVX2}),
+	transpose8: transpose8AVX2,
+	copyRows8:  copyRows8AVX2,
+	copyRows32: copyRows32AVX2,
+
+	peakFloat:    peakFloatAVX2,
+	peakFloatOps: 12 * 8,
 }
 
 var (

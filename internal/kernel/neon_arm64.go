@@ -123,3 +123,26 @@ func streamNEON(p *byte, n int) uint64
 
 //go:noescape
 func peakDOT(rounds int) uint64
+
+// Products of float32 matrices, see productFunc.
+
+//go:noescape
+func product1x16NEON(c *float32, cs int, a *float32, ar, ak int, b *float32, bk int, k, cont int)
+
+//go:noescape
+func product2x16NEON(c *float32, cs int, a *float32, ar, ak int, b *float32, bk int, k, cont int)
+
+//go:noescape
+func product4x16NEON(c *float32, cs int, a *float32, ar, ak int, b *float32, bk int, k, cont int)
+
+//go:noescape
+func transpose8NEON(dst *float32, ds int, src *float32, ss, n int)
+
+//go:noescape
+func copyRows8NEON(dst *float32, ds int, src *float32, ss, n int)
+
+//go:noescape
+func copyRows32NEON(dst *float32, ds int, src *float32, ss, n int)
+
+//go:noescape
+func peakFloatNEON(rounds int) float32

@@ -17,7 +17,7 @@ var floors = [][]string{
 	{"gguf", "internal/kernel", "receipt", "internal/trace"},
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/tensor", "receipt/training"},
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/train"},
-	{"internal/engine", "internal/operation", "internal/train/record"},
+	{"internal/engine", "internal/operation", "internal/train/net", "internal/train/record"},
 	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute"},
 	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun", "internal/audit/replay"},
 	{"internal/bench", "internal/httpapi/fake", "."}, // . is the package aval

@@ -24,6 +24,7 @@ type Machine struct {
 	kernel *kernel.Kernel
 	ones   []*Machine // a machine of one thread for each thread; ones[0] of such a machine is itself
 	work   scratch
+	mul    product // the one under way
 
 	// The work of one For. It changes only while no helper is inside.
 	job struct {
@@ -31,6 +32,7 @@ type Machine struct {
 		n, pieces int
 		next      atomic.Int64 // piece to be claimed
 	}
+	busy    atomic.Bool   // whether For is under way
 	open    atomic.Bool   // whether there is work to take
 	inside  atomic.Int64  // helpers that look at the work
 	calls   atomic.Uint64 // counts the For calls with helpers
@@ -56,7 +58,7 @@ func New(threads int, k *kernel.Kernel) *Machine {
 	if threads == 1 {
 		return m
 	}
-	m.ones = nil
+	m.ones = nil // and the one of m itself is not used
 	for range threads {
 		m.ones = append(m.ones, newOne(k))
 	}
@@ -72,6 +74,8 @@ func New(threads int, k *kernel.Kernel) *Machine {
 func newOne(k *kernel.Kernel) *Machine {
 	m := &Machine{kernel: k}
 	m.ones = []*Machine{m}
+	m.work.tile = make([]float32, kernel.ProductRows*kernel.ProductCols)
+	m.mul.init(m)
 	return m
 }
 
@@ -109,6 +113,9 @@ func (m *Machine) For(n, grain int, f func(worker, from, to int)) {
 		}
 		return
 	}
+	if m.busy.Swap(true) {
+		panic("tensor: internal error: a machine is used from inside of its For")
+	}
 	j := &m.job
 	j.f, j.n, j.pieces = f, n, pieces
 	j.next.Store(0)
@@ -123,6 +130,7 @@ func (m *Machine) For(n, grain int, f func(worker, from, to int)) {
 		pool.Spin(i)
 	}
 	j.f = nil
+	m.busy.Store(false)
 }
 
 // take computes pieces of the work until none is left.
@@ -176,8 +184,9 @@ func (m *Machine) help(h *helper, worker int) {
 
 // scratch is working memory that grows to what is needed and stays.
 type scratch struct {
-	sums []float32
-	rows []float32
+	sums, row []float32
+	a, b      []float32 // packed parts of matrices
+	tile      []float32 // [kernel.ProductRows][kernel.ProductCols]
 }
 
 // grow returns n elements of working memory, whose content is anything.

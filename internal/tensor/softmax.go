@@ -71,7 +71,7 @@ func (m *Machine) SoftmaxCrossEntropy(loss, dlogits, logits []float32, targets [
 		one := m.ones[w]
 		for r := from; r < to; r++ {
 			z := logits[r*vocab:][:vocab]
-			e := grow(&one.work.rows, vocab)
+			e := grow(&one.work.row, vocab)
 			if dlogits != nil {
 				e = dlogits[r*vocab:][:vocab]
 			}

@@ -62,4 +62,9 @@ func setAVX512() {
 	quantize512()
 	stream512()
 	peak512()
+	for _, rows := range productRows {
+		product512(rows, 1)
+		product512(rows, 2)
+	}
+	peakFloat512()
 }
