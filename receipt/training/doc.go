@@ -1,5 +1,5 @@
 // Package training makes and checks the receipts of training runs: signed
-// statements of about 450 bytes that say what was trained, on a commitment to
+// statements of 400 to 584 bytes that say what was trained, on a commitment to
 // which examples, in how many steps, with which result, and that commit to the
 // settings, the checkpoints and the log of the steps without showing them.
 //
