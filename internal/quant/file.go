@@ -60,7 +60,7 @@ func QuantizeFile(ctx context.Context, src *gguf.File, path string, r Recipe, pr
 	if err := w.SetFrom(src); err != nil {
 		return err
 	}
-	if err := setVersions(w, r); err != nil {
+	if err := SetVersions(w, r); err != nil {
 		return err
 	}
 	if err := writeTensors(ctx, w, outs, progress); err != nil {
@@ -69,7 +69,9 @@ func QuantizeFile(ctx context.Context, src *gguf.File, path string, r Recipe, pr
 	return w.Close()
 }
 
-func setVersions(w *gguf.Writer, r Recipe) error {
+// SetVersions sets the metadata that tells readers the version of the block
+// layouts and, for people, the recipe.
+func SetVersions(w *gguf.Writer, r Recipe) error {
 	if err := w.Set("general.quantization_version", gguf.ValueOf(uint32(formatVersion))); err != nil {
 		return err
 	}

@@ -1,0 +1,345 @@
+package lm_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"math"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/avalnetwork/aval/gguf"
+	"github.com/avalnetwork/aval/internal/adapter"
+	"github.com/avalnetwork/aval/internal/kernel"
+	"github.com/avalnetwork/aval/internal/model"
+	"github.com/avalnetwork/aval/internal/quant"
+	"github.com/avalnetwork/aval/internal/testmodel"
+	"github.com/avalnetwork/aval/internal/train"
+	"github.com/avalnetwork/aval/internal/train/lm"
+)
+
+// named returns a synthetic model.
+func named(t testing.TB, name string) *testmodel.Model {
+	t.Helper()
+	for i := range testmodel.Models {
+		if testmodel.Models[i].Name == name {
+			return &testmodel.Models[i]
+		}
+	}
+	t.Fatalf("no model %s", name)
+	return nil
+}
+
+// small is a model from random numbers.
+func small(t testing.TB, arch string, seed uint64, o lm.Options) *lm.Model {
+	t.Helper()
+	a := lm.Architecture{Arch: arch, Dim: 32, Layers: 2, Heads: 4, KVHeads: 2, HeadDim: 16, FFN: 64, Context: 64}
+	m, err := lm.Init(a, openFile(t, named(t, "llama-linear"), true), seed, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(m.Close)
+	return m
+}
+
+// verses are examples with something to learn: each token follows from the one
+// before.
+func verses(n, length int) train.List {
+	var list train.List
+	for i := range n {
+		tokens := []int32{int32(i%7 + 3)}
+		for len(tokens) < length {
+			tokens = append(tokens, (tokens[len(tokens)-1]*5+1)%(testmodel.Vocab-3)+3)
+		}
+		list = append(list, train.Example{Tokens: tokens})
+	}
+	return list
+}
+
+func config(steps, batch int) train.Config {
+	c := train.DefaultConfig(train.AdamW)
+	c.Steps, c.Batch, c.LearningRate, c.Warmup, c.Seed = steps, batch, 1e-2, steps/10, 5
+	return c
+}
+
+func trainer(t testing.TB, m *lm.Model, c train.Config, d train.Data) *train.Trainer {
+	t.Helper()
+	x, err := train.NewTrainer(m.Machine(), c, m, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func steps(t testing.TB, x *train.Trainer, n int) (last train.StepRecord) {
+	t.Helper()
+	for range n {
+		var err error
+		if last, err = x.Step(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return last
+}
+
+// digest is the SHA-256 of all parameters, f32, little endian.
+func digest(m *lm.Model) string {
+	h := sha256.New()
+	var b []byte
+	for _, p := range m.Params() {
+		b = b[:0]
+		for _, v := range p.Data {
+			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+		}
+		_, _ = h.Write(b)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// TestTraining trains a model of every architecture from random numbers until
+// it knows its verses; its file gives the engine the same logits and so the same
+// loss.
+func TestTraining(t *testing.T) {
+	for _, arch := range model.Architectures() {
+		t.Run(arch, func(t *testing.T) {
+			m := small(t, arch, 1, lm.Options{Threads: 2})
+			data := verses(7, 24)
+			before, err := train.Evaluate(m, data, 7)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := math.Log(testmodel.Vocab); math.Abs(before.Mean()-want) > 0.3 {
+				t.Errorf("loss of an untrained model %.3f, want about %.3f", before.Mean(), want)
+			}
+			steps(t, trainer(t, m, config(70, 4), data), 70)
+			after, err := train.Evaluate(m, data, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if after.Mean() > 0.3 || after.Accuracy() < 0.95 {
+				t.Errorf("loss %.3f, accuracy %.2f after training", after.Mean(), after.Accuracy())
+			}
+			for _, recipe := range []string{"F32", "F16", "Q8_0"} {
+				r, err := quant.ParseRecipe(recipe)
+				if err != nil {
+					t.Fatal(err)
+				}
+				path := filepath.Join(t.TempDir(), recipe+".gguf")
+				if err := m.Export(path, r, func(w *gguf.Writer) error { return w.Set("general.name", gguf.ValueOf("verses")) }); err != nil {
+					t.Fatal(err)
+				}
+				tokens := data[0].Tokens
+				got := engineLogits(t, openPath(t, path), 0, tokens)
+				want, err := m.Logits(tokens)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if recipe == "F32" {
+					same(t, "logits of the exported file", got[:len(want)], want)
+				}
+				if nll := negLogLikelihood(got, tokens) / float64(len(tokens)-1); nll > 0.4 {
+					t.Errorf("%s: loss %.3f in the engine", recipe, nll)
+				}
+			}
+		})
+	}
+}
+
+// TestResume cuts a run into two, in another process as far as the second part
+// can tell, and gets the same bits.
+func TestResume(t *testing.T) {
+	data := verses(9, 20)
+	q8 := named(t, "gemma3-default")
+	for name, open := range map[string]func() *lm.Model{
+		"whole": func() *lm.Model { return small(t, "llama", 3, lm.Options{Threads: 2}) },
+		"LoRA": func() *lm.Model {
+			return openModel(t, openFile(t, q8, false), lm.Options{Threads: 1, LoRA: &lm.LoRA{Rank: 2, Seed: 4}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := open()
+			steps(t, trainer(t, a, config(12, 3), data), 12)
+			b := open()
+			x := trainer(t, b, config(12, 3), data)
+			steps(t, x, 5)
+			var file bytes.Buffer
+			if _, err := x.WriteTo(&file); err != nil {
+				t.Fatal(err)
+			}
+			c := open()
+			y := trainer(t, c, config(12, 3), data)
+			cp, err := train.OpenCheckpoint(bytes.NewReader(file.Bytes()), int64(file.Len()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := y.Restore(cp); err != nil {
+				t.Fatal(err)
+			}
+			steps(t, y, 7)
+			if digest(a) != digest(c) {
+				t.Error("a run that was cut gives other bits")
+			}
+		})
+	}
+}
+
+// golden are the digests of the parameters after 100 steps.
+var golden = map[string]string{
+	"whole": "062e2aa6fdd7fc7d54690d9424a7e0d7516481c5dba4bb3e6ded74f4e1a0c80d",
+	"LoRA":  "57826cb42dc2eb04303c248268ba8d2f9ff7ad2b35511fa378e96ca977853c2e",
+}
+
+// TestGolden holds 100 steps to the same bits on every machine: with any
+// kernel and number of threads here, and on other architectures where the test
+// runs there.
+func TestGolden(t *testing.T) {
+	runs := map[string]func(o lm.Options) *lm.Model{
+		"whole": func(o lm.Options) *lm.Model { return small(t, "llama", 8, o) },
+		"LoRA": func(o lm.Options) *lm.Model {
+			s := named(t, "qwen2")
+			o.LoRA = &lm.LoRA{Rank: 2, Seed: 9, Targets: allTargets(s)}
+			return openModel(t, openFile(t, s, false), o)
+		},
+	}
+	for name, open := range runs {
+		run := func(o lm.Options) string {
+			m := open(o)
+			c := config(100, 1)
+			c.LearningRate = 3e-3
+			steps(t, trainer(t, m, c, verses(5, 20)), 100)
+			return digest(m)
+		}
+		got := run(lm.Options{Threads: 1})
+		if got != golden[name] {
+			t.Errorf("%s: digest %s, want %s", name, got, golden[name])
+		}
+		if testing.Short() {
+			continue
+		}
+		for _, threads := range []int{2, 7} {
+			if d := run(lm.Options{Threads: threads, Recompute: threads == 7}); d != got {
+				t.Errorf("%s: %d threads give other bits", name, threads)
+			}
+		}
+		for _, k := range kernel.All()[1:] {
+			if d := run(lm.Options{Threads: 2, Kernel: k.Name()}); d != got {
+				t.Errorf("%s: kernel %s gives other bits", name, k)
+			}
+		}
+	}
+}
+
+// TestAdapter trains an adapter on a quantised model: the loss falls, the model
+// does not change, and the adapter goes on from its file where it was.
+func TestAdapter(t *testing.T) {
+	for _, name := range []string{"llama", "gemma2", "phi3-short"} {
+		t.Run(name, func(t *testing.T) {
+			s := named(t, name)
+			f := openFile(t, s, false)
+			lora := &lm.LoRA{Rank: 4, Seed: 2, Targets: allTargets(s)}
+			m := openModel(t, f, lm.Options{Threads: 2, LoRA: lora})
+			data := verses(4, 24)
+			before, err := train.Evaluate(m, data, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := config(25, 4)
+			c.LearningRate = 5e-3
+			steps(t, trainer(t, m, c, data), 25)
+			after, err := train.Evaluate(m, data, 2)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if after.Mean() > before.Mean()/2 {
+				t.Errorf("loss %.3f after training, %.3f before", after.Mean(), before.Mean())
+			}
+			path := filepath.Join(t.TempDir(), "adapter.gguf")
+			if err := m.Adapter().Write(path); err != nil {
+				t.Fatal(err)
+			}
+			a, err := adapter.Read(openPath(t, path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			again := openModel(t, f, lm.Options{Threads: 1, LoRA: &lm.LoRA{From: a}})
+			want, err := m.Logits(data[1].Tokens)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := again.Logits(data[1].Tokens)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, "logits with the adapter", got, want)
+			if err := m.Export(path, quant.Recipe{}, nil); err == nil {
+				t.Error("a frozen model was exported")
+			}
+		})
+	}
+}
+
+// TestRefused: what cannot be trained is refused with a reason.
+func TestRefused(t *testing.T) {
+	f := openFile(t, named(t, "qwen2"), false)
+	for want, o := range map[string]lm.Options{
+		"rank 0":                     {LoRA: &lm.LoRA{}},
+		"rank 2000":                  {LoRA: &lm.LoRA{Rank: 2000}},
+		"alpha is -1":                {LoRA: &lm.LoRA{Rank: 1, Alpha: -1}},
+		`no matrix of the target "x`: {LoRA: &lm.LoRA{Rank: 1, Targets: []string{"attn_q", "x"}}},
+		"token_embd.weight is not":   {LoRA: &lm.LoRA{Rank: 1, Targets: []string{"token_embd"}}},
+		"cannot be set too":          {LoRA: &lm.LoRA{Rank: 1, From: &adapter.Adapter{}}},
+		"-1 threads":                 {Threads: -1},
+		"context of -2":              {Context: -2},
+		"kernel":                     {Kernel: "abacus"},
+	} {
+		if _, err := lm.Open(f, o); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+	m := openModel(t, f, lm.Options{Threads: 1, Context: 8})
+	for want, e := range map[string]train.Example{
+		"has 1 tokens":           {Tokens: []int32{1}},
+		"has 10 tokens":          {Tokens: make([]int32, 10)},
+		"token 64":               {Tokens: []int32{1, 64}},
+		"token -1":               {Tokens: []int32{-1, 6}},
+		"mask of 1 for 2 target": {Tokens: []int32{1, 2, 3}, Mask: []bool{true}},
+	} {
+		if _, err := m.Accumulate([]train.Example{e}, 1); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+	tok := openFile(t, named(t, "llama-linear"), true)
+	for want, a := range map[string]lm.Architecture{
+		"dim is 0":          {Layers: 1},
+		"layers is -1":      {Dim: 32, Layers: -1},
+		"does not divide":   {Dim: 32, Layers: 1, Heads: 4, KVHeads: 3},
+		`architecture "gpt`: {Dim: 32, Layers: 1, Arch: "gpt"},
+		"deviation is 2":    {Dim: 32, Layers: 1, Deviation: 2},
+	} {
+		if _, err := lm.Init(a, tok, 1, lm.Options{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
+	}
+}
+
+// TestDiverged: a loss that is not finite is an error.
+func TestDiverged(t *testing.T) {
+	m := small(t, "llama", 1, lm.Options{Threads: 1})
+	for _, p := range m.Params() {
+		for i := range p.Data {
+			p.Data[i] = 1e10
+			if p.Name == "output_norm.weight" {
+				p.Data[i] = 1e30
+			}
+		}
+	}
+	if _, err := m.Accumulate(verses(1, 8), 1); err == nil || !strings.Contains(err.Error(), "diverged") {
+		t.Errorf("error %v, want one of divergence", err)
+	}
+	m.Params()[0].Data[3] = float32(math.Inf(1))
+	if err := m.Export(filepath.Join(t.TempDir(), "x.gguf"), quant.Recipe{}, nil); err == nil || !strings.Contains(err.Error(), "diverged") {
+		t.Errorf("error %v, want one of divergence", err)
+	}
+}
