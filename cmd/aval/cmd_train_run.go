@@ -17,10 +17,10 @@ import (
 
 // trainOptions are the flags of "aval train lm", "lora" and "classifier".
 type trainOptions struct {
-	config             run.Config // what the flags say
-	file, folder       string
-	threads            int
-	resume, json, text bool
+	config       run.Config // what the flags say
+	file, folder string
+	threads      int
+	resume, json bool
 }
 
 const runHelp = `

@@ -27,33 +27,39 @@ func TestCSV(t *testing.T) {
 		want       dataset.Set
 	}{
 		{
-			"a header, label last", "a,b,kind\n1,2.5,x\n-3e2,4,y\n5,6,x\n", dataset.CSVOptions{},
+			"a header, label last", "a,b,kind\n1,2.5,x\n-3e2,4,y\n5,6,x\n",
+			dataset.CSVOptions{},
 			dataset.Set{
 				Examples: list(ex(0, 1, 2.5), ex(1, -300, 4), ex(0, 5, 6)), Shape: []int{2},
 				Classes: []string{"x", "y"}, Columns: []string{"a", "b"},
 			},
 		},
 		{
-			"a named label, semicolons", "Label;a;b\n10;1;2\n9;3;4\n", dataset.CSVOptions{},
+			"a named label, semicolons", "Label;a;b\n10;1;2\n9;3;4\n",
+			dataset.CSVOptions{},
 			dataset.Set{Examples: list(ex(1, 1, 2), ex(0, 3, 4)), Shape: []int{2}, Classes: []string{"9", "10"}, Columns: []string{"a", "b"}},
 		},
 		{
-			"no header, tabs", "1\t2\t0\n3\t4\t1\n", dataset.CSVOptions{},
+			"no header, tabs", "1\t2\t0\n3\t4\t1\n",
+			dataset.CSVOptions{},
 			dataset.Set{Examples: list(ex(0, 1, 2), ex(1, 3, 4)), Shape: []int{2}, Classes: []string{"0", "1"}},
 		},
 		{
-			"chosen columns", "id,a,b,c\nr1,1,2,u\nr2,3,4,v\n", dataset.CSVOptions{Label: "c", Ignore: []string{"id"}},
+			"chosen columns", "id,a,b,c\nr1,1,2,u\nr2,3,4,v\n",
+			dataset.CSVOptions{Label: "c", Ignore: []string{"id"}},
 			dataset.Set{Examples: list(ex(0, 1, 2), ex(1, 3, 4)), Shape: []int{2}, Classes: []string{"u", "v"}, Columns: []string{"a", "b"}},
 		},
 		{
-			"a number to predict", "a,y\n1,0.5\n2,0.25\n", dataset.CSVOptions{Numeric: true},
+			"a number to predict", "a,y\n1,0.5\n2,0.25\n",
+			dataset.CSVOptions{Numeric: true},
 			dataset.Set{
 				Examples: list(train.Example{Input: []float32{1}, Target: []float32{0.5}}, train.Example{Input: []float32{2}, Target: []float32{0.25}}),
 				Shape:    []int{1}, Columns: []string{"a"},
 			},
 		},
 		{
-			"given classes, label by number", "q,1\nr,2\n", dataset.CSVOptions{Label: "1", Classes: []string{"r", "q"}},
+			"given classes, label by number", "q,1\nr,2\n",
+			dataset.CSVOptions{Label: "1", Classes: []string{"r", "q"}},
 			dataset.Set{Examples: list(ex(1, 1), ex(0, 2)), Shape: []int{1}, Classes: []string{"r", "q"}},
 		},
 	} {

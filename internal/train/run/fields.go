@@ -99,6 +99,11 @@ func (c *Config) Parse(data []byte) error {
 			names = append(names, f.key)
 		}
 	}
+	for i := 0; i+1 < len(top.Content); i += 2 {
+		if got := top.Content[i+1].Value; top.Content[i].Value == "kind" && got != string(kind) {
+			return fmt.Errorf("kind is %q, want %q", got, kind)
+		}
+	}
 	seen := map[string]bool{}
 	for i := 0; i+1 < len(top.Content); i += 2 {
 		key, value := top.Content[i], top.Content[i+1]
@@ -117,9 +122,6 @@ func (c *Config) Parse(data []byte) error {
 			return fmt.Errorf("line %d: %s: %w", key.Line, key.Value, err)
 		}
 		f.value.Set(into.Elem())
-	}
-	if c.Kind != kind {
-		return fmt.Errorf("kind is %q, want %q", c.Kind, kind)
 	}
 	return nil
 }

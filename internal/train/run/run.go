@@ -262,8 +262,12 @@ func (r *runner) run(ctx context.Context) (*Result, error) {
 	}
 	defer r.timing.Close()
 	r.begin()
-	err = r.steps(ctx)
-	if err != nil {
+	if done := r.trainer.Done(); done > 0 && r.keeps(done) { // killed before it was kept
+		if err := r.keep(done); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.steps(ctx); err != nil {
 		return nil, err
 	}
 	return r.finish(ctx)
@@ -329,13 +333,12 @@ func (r *runner) step(ctx context.Context) error {
 			return err
 		}
 	}
-	due := done%r.config.CheckpointEvery == 0
-	if due || done == r.config.Steps || r.stopped() || r.late() {
+	if done%r.config.CheckpointEvery == 0 || done == r.config.Steps || r.stopped() || r.late() {
 		if err := r.save(); err != nil {
 			return err
 		}
 	}
-	if due && r.config.KeepCheckpoints {
+	if r.keeps(done) {
 		if err := r.keep(done); err != nil {
 			return err
 		}
@@ -414,6 +417,11 @@ func (r *runner) save() error {
 		f(r.at)
 	}
 	return err
+}
+
+// keeps reports whether the checkpoint of a step is one that stays.
+func (r *runner) keeps(done int) bool {
+	return r.config.KeepCheckpoints && done%r.config.CheckpointEvery == 0
 }
 
 // keep gives the checkpoint that was just written a second name that stays.
