@@ -203,7 +203,7 @@ func TestBest(t *testing.T) {
 			t.Fatal("a step was recorded twice")
 		}
 	}
-	if _, err := r.Finish(tr, record.Result{Step: 4, Format: "f32"}, signer, now); err == nil || !strings.Contains(err.Error(), "call Keep") {
+	if _, err := r.Finish(record.Result{Step: 4, Format: "f32"}, signer, now); err == nil || !strings.Contains(err.Error(), "call Keep") {
 		t.Errorf("a result whose root nobody took: %v", err)
 	}
 }
@@ -297,7 +297,7 @@ func poison(t *testing.T, d *finished, step int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d.file, err = r.Finish(tr, record.Result{File: file, Format: "f32"}, signer, now); err != nil {
+	if d.file, err = r.Finish(record.Result{File: file, Format: "f32"}, signer, now); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -388,7 +388,7 @@ func TestResume(t *testing.T) {
 			Format: "f32", File: record.Artefact{Identity: w.Result.Identity, Hash: w.Result.File},
 			Evaluation: &record.Evaluation{Batch: 4, Loss: train.Loss{Sum: w.Evaluation.Loss, Count: w.Evaluation.Count, Correct: w.Evaluation.Correct}},
 		}
-		got, err := r.Finish(tr, res, signer, now)
+		got, err := r.Finish(res, signer, now)
 		if err != nil {
 			t.Fatal(err)
 		}

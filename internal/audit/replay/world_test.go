@@ -173,10 +173,13 @@ func trained(t testing.TB, c train.Config, o record.Options, until, best int) *f
 		}
 	}
 	d.checkpoint(t, tr)
+	if err := r.Keep(tr); err != nil {
+		t.Fatal(err)
+	}
 	if best == 0 {
 		result()
 	}
-	if d.file, err = r.Finish(tr, res, signer, now); err != nil {
+	if d.file, err = r.Finish(res, signer, now); err != nil {
 		t.Fatal(err)
 	}
 	return d

@@ -126,6 +126,7 @@ type state struct {
 	Validation *training.Commitment `cbor:"6,keyasint,omitempty"`
 	Points     []point              `cbor:"7,keyasint"`
 	Log        []byte               `cbor:"8,keyasint"`
+	Nonce      []byte               `cbor:"9,keyasint,omitempty"`
 }
 
 const (
@@ -141,7 +142,7 @@ func (r *Recorder) MarshalBinary() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := state{stateName, r.opt.Salt, config, r.opt.Setup, r.data, r.validation, r.points, make([]byte, 0, train.RecordSize*len(r.log))}
+	s := state{stateName, r.opt.Salt, config, r.opt.Setup, r.data, r.validation, r.points, make([]byte, 0, train.RecordSize*len(r.log)), r.opt.Nonce}
 	for i := range r.log {
 		s.Log = append(s.Log, r.log[i][:]...)
 	}
@@ -150,7 +151,7 @@ func (r *Recorder) MarshalBinary() ([]byte, error) {
 
 // Resume goes on with a run from what MarshalBinary gave. The trainer is where
 // its checkpoint was written; what was recorded after that is forgotten. The
-// examples must be those of the run.
+// examples must be those of the run. Nonce and Salt of the options are not used.
 func Resume(b []byte, t *train.Trainer, data, validation Examples, o Options) (*Recorder, error) {
 	const what = "resuming the record of a run: "
 	var s state
@@ -168,7 +169,7 @@ func Resume(b []byte, t *train.Trainer, data, validation Examples, o Options) (*
 	case len(s.Log) < t.Done()*train.RecordSize || len(s.Log)%train.RecordSize != 0:
 		return nil, fmt.Errorf(what+"the trainer has %d steps behind, the record %d", t.Done(), len(s.Log)/train.RecordSize)
 	}
-	o.Salt = s.Salt
+	o.Salt, o.Nonce = s.Salt, s.Nonce
 	r := &Recorder{opt: o, config: t.Config(), salts: training.SaltsOf(o.Salt), points: s.Points}
 	if err := r.commit(data, validation); err != nil {
 		return nil, err
@@ -206,14 +207,14 @@ type Evaluation struct {
 	Loss  train.Loss
 }
 
-// Finish makes the receipt's file, which shows all but the examples.
-func (r *Recorder) Finish(t *train.Trainer, res Result, key ed25519.PrivateKey, now time.Time) (*training.File, error) {
-	if t.Done() != len(r.log) || t.Done() == 0 {
-		return nil, fmt.Errorf("the receipt of a run: %d steps behind, and %d records", t.Done(), len(r.log))
+// Finish makes the receipt's file, which shows all but the examples. Where a
+// run stops before its last configured step, Keep must have noted its end.
+func (r *Recorder) Finish(res Result, key ed25519.PrivateKey, now time.Time) (*training.File, error) {
+	if len(r.log) == 0 {
+		return nil, errors.New("the receipt of a run: no step was recorded")
 	}
-	r.take(t)
 	if res.Step == 0 {
-		res.Step = t.Done()
+		res.Step = len(r.log)
 	}
 	config, err := r.config.Marshal()
 	if err != nil {
