@@ -434,12 +434,21 @@ func (r *runner) keeps(done int) bool {
 	return r.config.KeepCheckpoints && done%r.config.CheckpointEvery == 0
 }
 
+// CheckpointFiles are the names that the checkpoint of a step may have in the
+// folder of a run, or in one of kept checkpoints. The last two are of some step.
+func CheckpointFiles(step int) []string {
+	kept := checkpointName(step)
+	return []string{kept, filepath.Join(dirCheckpoints, kept), fileBest, fileCheckpoint}
+}
+
+func checkpointName(step int) string { return fmt.Sprintf("step-%08d.gguf", step) }
+
 // keep gives the checkpoint that was just written a second name that stays.
 func (r *runner) keep(done int) error {
 	if err := os.MkdirAll(r.path(dirCheckpoints), 0o755); err != nil {
 		return err
 	}
-	name := filepath.Join(dirCheckpoints, fmt.Sprintf("step-%08d.gguf", done))
+	name := filepath.Join(dirCheckpoints, checkpointName(done))
 	_ = os.Remove(r.path(name)) // of a run that was killed after it wrote it
 	if os.Link(r.path(fileCheckpoint), r.path(name)) == nil {
 		return nil
