@@ -133,9 +133,9 @@ other answer does not pass, with --key only one of that signer does.
 }
 
 // notFor refuses flags that mean nothing for a kind of receipts.
-func (o *verifyOptions) notFor(what string, flags []string) error {
+func notFor(given map[string]bool, what string, flags []string) error {
 	for _, name := range flags {
-		if o.given[name] {
+		if given[name] {
 			return usageErrorf("--%s means nothing for the receipt of %s", name, what)
 		}
 	}
@@ -188,12 +188,12 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, path string) error {
 		return a.unreadable(o, err)
 	}
 	if training.Is(data) {
-		if err := o.notFor("a training", answerFlags); err != nil {
+		if err := notFor(o.given, "a training", answerFlags); err != nil {
 			return err
 		}
 		return a.verifyTraining(ctx, o, opt, data)
 	}
-	if err := o.notFor("an answer", trainingFlags); err != nil {
+	if err := notFor(o.given, "an answer", trainingFlags); err != nil {
 		return err
 	}
 	v, err := o.offlineChecks(ctx, data, opt)

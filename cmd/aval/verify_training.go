@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -125,13 +124,10 @@ func (a *app) verifyTraining(ctx context.Context, o *verifyOptions, expect recei
 func (v *trainingCheck) choose() error {
 	t := &v.o.training
 	if t.stretch != "" {
-		a, b, ok := strings.Cut(t.stretch, ":")
-		from, err1 := strconv.Atoi(a)
-		to, err2 := strconv.Atoi(b)
-		if steps := v.file.Receipt.Claims().Steps; !ok || err1 != nil || err2 != nil || from < 0 || to <= from || to > steps {
-			return usageErrorf("--stretch %q: want A:B, as 0:10; there are steps 0 to %d", clip(t.stretch), steps-1)
+		var err error
+		if v.opt.From, v.opt.To, err = parseSteps("--stretch", t.stretch, v.file.Receipt.Claims().Steps); err != nil {
+			return err
 		}
-		v.opt.From, v.opt.To = from, to
 	}
 	if v.o.sample == "" {
 		if t.random != "" {
@@ -164,7 +160,11 @@ func (v *trainingCheck) compute(ctx context.Context) error {
 	t, c := &v.o.training, v.file.Receipt.Claims()
 	o := v.file.Opening
 	if v.chance {
-		v.app.note("the stretches are those that %x chooses", v.opt.Random)
+		var list []string
+		for _, s := range replay.Sampled(v.file, v.opt) {
+			list = append(list, fmt.Sprintf("%d:%d", s.From, s.To))
+		}
+		v.app.note("the random number %x chooses the steps %s", v.opt.Random, strings.Join(list, " "))
 	}
 	if len(t.data) == 0 && t.examples == "" {
 		return nil // the offline check has said what is missing

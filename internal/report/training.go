@@ -151,7 +151,9 @@ func (r *Report) trainingChecks(in *TrainingInput, c *training.Claims) {
 		part training.Part
 		name string
 	}{{training.PartSetup, training.CheckSetup}, {training.PartConfig, training.CheckConfig}, {training.PartCheckpoints, training.CheckCheckpoints}, {training.PartLog, training.CheckLog}} {
-		if in.File.Opening.Parts()&p.part == 0 && verdictOf(&in.Checks, p.name) == "" {
+		part := p.name == training.CheckLog && verdictOf(&in.Checks, training.CheckLogRange) != "" ||
+			p.name == training.CheckCheckpoints && verdictOf(&in.Checks, training.CheckPointRange) != ""
+		if in.File.Opening.Parts()&p.part == 0 && verdictOf(&in.Checks, p.name) == "" && !part {
 			add(&r.Unchecked, Line{Mark: Open, Text: trainingWording[p.name].open})
 		}
 	}

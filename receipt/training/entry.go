@@ -38,11 +38,12 @@ func (e Entry) Checkpoint() (Checkpoint, error) {
 
 // Record is what a step of the run computed.
 type Record struct {
-	Step           int     `json:"step"` // counted from 0
-	Loss           float64 `json:"loss"` // sum over the predictions of the batch
-	Count, Correct int     // of predictions
-	GradNorm       float32 `json:"grad_norm"`
-	LearningRate   float32 `json:"learning_rate"`
+	Step         int     `json:"step"`        // counted from 0
+	Loss         float64 `json:"loss"`        // sum over the predictions of the batch
+	Count        int     `json:"predictions"` // in the batch
+	Correct      int     `json:"correct"`     // of them
+	GradNorm     float32 `json:"grad_norm"`
+	LearningRate float32 `json:"learning_rate"`
 }
 
 // Record reads an entry of the step log; spec/training.md defines it.

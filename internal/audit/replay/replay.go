@@ -147,21 +147,8 @@ func (r *run) choose(o *Options) ([]span, bool) {
 	if to == 0 {
 		to = r.claims.Steps
 	}
-	all := spans(r.file.Opening)
 	r.out.All = r.claims.Checkpoints.Count - 1
-	var list []span
-	for _, s := range all {
-		if s.from.Step < to && s.to.Step > o.From {
-			list = append(list, s)
-		}
-	}
-	if o.Sample > 0 {
-		var chosen []span
-		for _, i := range Choose(r.file.Receipt.Hash(), o.Random, len(list), o.Sample) {
-			chosen = append(chosen, list[i])
-		}
-		list = chosen
-	}
+	list := chosen(r.file, o.From, to, o)
 	if len(list) == 0 {
 		return nil, r.open("the receipt's file does not show two checkpoints around these steps")
 	}
@@ -174,6 +161,33 @@ func (r *run) choose(o *Options) ([]span, bool) {
 		}
 	}
 	return list, true
+}
+
+// chosen lists the stretches that options are about, among those that are shown.
+func chosen(f *training.File, from, to int, o *Options) []span {
+	var list []span
+	for _, s := range spans(f.Opening) {
+		if s.from.Step < to && s.to.Step > from {
+			list = append(list, s)
+		}
+	}
+	if o.Sample == 0 {
+		return list
+	}
+	var out []span
+	for _, i := range Choose(f.Receipt.Hash(), o.Random, len(list), o.Sample) {
+		out = append(out, list[i])
+	}
+	return out
+}
+
+// Sampled lists the stretches that the sample of the options is of.
+func Sampled(f *training.File, o Options) []Stretch {
+	var out []Stretch
+	for _, s := range chosen(f, 0, f.Receipt.Claims().Steps, &o) {
+		out = append(out, Stretch{s.from.Step, s.to.Step})
+	}
+	return out
 }
 
 // prepare makes the trainer of the run and checks what it is made of.
