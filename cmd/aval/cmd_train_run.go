@@ -5,13 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/avalnetwork/aval/internal/dataset"
+	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/internal/train/run"
+	"github.com/avalnetwork/aval/receipt/training"
 )
 
 // trainOptions are the flags of "aval train lm", "lora" and "classifier".
@@ -20,6 +23,8 @@ type trainOptions struct {
 	file, folder string
 	threads      int
 	resume, json bool
+	receipt      bool
+	nonce        string
 }
 
 const runHelp = `
@@ -88,6 +93,8 @@ func newRunKindCommand(a *app, k run.Kind, c *cobra.Command) *cobra.Command {
 			addFlag(f, strings.ReplaceAll(field.Key, "_", "-"), field.Help, field.Value)
 		}
 	}
+	f.BoolVar(&o.receipt, "receipt", true, "write a signed receipt of the training, training.aval, which \"aval verify\" can check")
+	f.StringVar(&o.nonce, "nonce", "", "HEX of 8 to 32 bytes, from whoever orders the training: the seed follows from it (instead of --seed)")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	c.Args = cobra.ArbitraryArgs // what is needed depends on --config and --resume
 	c.RunE = func(c *cobra.Command, args []string) error { return a.train(c.Context(), o, f, args) }
@@ -119,7 +126,7 @@ func addFlag(f *pflag.FlagSet, name, help string, value any) {
 }
 
 // ownFlags are those that a resumed run may have.
-var ownFlags = []string{"output", "resume", "threads", "json"}
+var ownFlags = []string{"output", "resume", "threads", "json", "receipt"}
 
 func (a *app) train(ctx context.Context, o *trainOptions, f *pflag.FlagSet, args []string) error {
 	if err := (&modelOptions{threads: o.threads}).check(); err != nil {
@@ -134,6 +141,9 @@ func (a *app) train(ctx context.Context, o *trainOptions, f *pflag.FlagSet, args
 		result *run.Result
 		err    error
 	)
+	if opt.Sign, err = a.signing(o, f); err != nil {
+		return err
+	}
 	if o.resume {
 		var other []string
 		f.Visit(func(x *pflag.Flag) {
@@ -164,6 +174,38 @@ func (a *app) train(ctx context.Context, o *trainOptions, f *pflag.FlagSet, args
 		return err
 	}
 	return a.printTrained(o, result)
+}
+
+// signing is what makes the receipt of a run, if one is wanted. A nonce sets the
+// seed.
+func (a *app) signing(o *trainOptions, f *pflag.FlagSet) (*run.Signing, error) {
+	if !o.receipt {
+		if o.nonce != "" {
+			return nil, usageErrorf("--nonce is for the receipt; it does not go with --receipt=false")
+		}
+		return nil, nil
+	}
+	path, err := a.keyPath()
+	if err != nil {
+		return nil, err
+	}
+	s := &run.Signing{}
+	if s.Key, err = issuer.LoadKey(path); err != nil {
+		return nil, err
+	}
+	if o.nonce == "" || o.resume { // a run that is resumed has its nonce
+		return s, nil
+	}
+	if f.Changed("seed") {
+		return nil, usageErrorf("--nonce and --seed exclude each other: the seed follows from the nonce")
+	}
+	seed, err := parseNonce(o.nonce)
+	if err != nil {
+		return nil, err
+	}
+	s.Nonce = seed.Nonce
+	// Given as a flag, so that a configuration file does not change it.
+	return s, f.Set("seed", strconv.FormatUint(training.NonceSeed(s.Nonce), 10))
 }
 
 // completeTrain reads the configuration file below the flags, and the arguments.
@@ -225,6 +267,9 @@ func (a *app) printTrained(o *trainOptions, r *run.Result) error {
 		rows = append(rows, fmt.Sprintf("validation\t%s", r.Validation))
 	}
 	rows = append(rows, fmt.Sprintf("training\tloss %.4f\t(last steps)", r.Training), "curve\t"+r.Curve)
+	if r.Receipt != "" {
+		rows = append(rows, "receipt\t"+r.Receipt)
+	}
 	if r.Steps < r.Planned {
 		a.note("stopped after step %d, as the validation loss did not fall any more (--patience)", r.Steps)
 	}

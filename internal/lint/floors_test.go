@@ -15,11 +15,11 @@ import (
 var floors = [][]string{
 	{"internal/canon", "internal/chart", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint", "spec/vectors"},
 	{"gguf", "internal/kernel", "receipt", "internal/trace"},
-	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/tensor", "internal/adapter"},
+	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/tensor", "internal/adapter", "receipt/training"},
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/bpe", "internal/train", "internal/adapter/merge"},
-	{"internal/dataset", "internal/engine", "internal/operation", "internal/train/lm", "internal/train/net"},
+	{"internal/dataset", "internal/engine", "internal/operation", "internal/train/lm", "internal/train/net", "internal/train/record"},
 	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute"},
-	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun", "internal/train/run"},
+	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun", "internal/audit/replay", "internal/train/run"},
 	{"internal/bench", "internal/httpapi/fake", "."}, // . is the package aval
 	{"cmd/aval", "web/verify/build", "web/verify/wasm"},
 }
@@ -54,6 +54,8 @@ var publicPackages = map[string][]string{
 	"gguf":         {"golang.org/x/sys/"},
 	"spec/vectors": nil,
 	"receipt":      {"golang.org/x/crypto/", "github.com/veraison/go-cose", module + "/internal/canon"},
+
+	"receipt/training": {module + "/receipt", module + "/internal/canon"},
 }
 
 // TestFloors parses the sources itself, rather than asking go list, so that

@@ -114,6 +114,9 @@ func (c *Config) setName(w *gguf.Writer) error {
 
 // readLanguage reads the examples.
 func (t *task) readLanguage(ctx context.Context, c *Config, o Options, f *gguf.File, tok *token.Tokenizer) error {
+	if len(c.Data) == 0 { // of a run that is checked without its data
+		return nil
+	}
 	opt := dataset.JSONLOptions{TextOptions: dataset.TextOptions{
 		Tokenizer: tok, Context: c.Context, Separator: c.Separator, Threads: t.machine.Threads(),
 	}}

@@ -17,6 +17,7 @@ import (
 	"github.com/avalnetwork/aval/internal/dataset"
 	"github.com/avalnetwork/aval/internal/store"
 	"github.com/avalnetwork/aval/internal/train"
+	"github.com/avalnetwork/aval/internal/train/record"
 )
 
 // The files of a run.
@@ -60,6 +61,7 @@ type Result struct {
 	Training   float64         `json:"training_loss"`
 	Validation *dataset.Report `json:"validation,omitempty"`
 	Curve      string          `json:"curve"`
+	Receipt    string          `json:"receipt,omitempty"`
 }
 
 // runner is a run in progress.
@@ -75,6 +77,8 @@ type runner struct {
 	saved   time.Time // when
 	at      int       // steps of the newest checkpoint
 	last    train.StepRecord
+
+	recorder *record.Recorder // nil: no receipt
 }
 
 // Start makes a folder and begins a run in it, to its end. Nothing of the folder
@@ -261,6 +265,9 @@ func (r *runner) run(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	defer r.timing.Close()
+	if err := r.record(ctx); err != nil {
+		return nil, err
+	}
 	r.begin()
 	if done := r.trainer.Done(); done > 0 && r.keeps(done) { // killed before it was kept
 		if err := r.keep(done); err != nil {
@@ -320,6 +327,9 @@ func (r *runner) step(ctx context.Context) error {
 		return err
 	}
 	r.last = rec
+	if err := r.note(rec); err != nil {
+		return err
+	}
 	if err := r.log.write(stepLine(rec)); err != nil {
 		return err
 	}
@@ -364,7 +374,7 @@ func (r *runner) validate(done int) error {
 	}
 	best := r.log.bestStep == done
 	if best && r.config.Keep == "best" {
-		if err := r.write(fileBest); err != nil {
+		if err := errors.Join(r.mark(), r.write(fileBest)); err != nil {
 			return err
 		}
 	}
@@ -396,7 +406,7 @@ type timingLine struct {
 // than the checkpoint.
 func (r *runner) save() error {
 	if done := r.trainer.Done(); r.at != done || done == 0 {
-		if err := r.log.sync(); err != nil {
+		if err := errors.Join(r.log.sync(), r.saveRecord()); err != nil {
 			return err
 		}
 		if err := r.write(fileCheckpoint); err != nil {
@@ -424,12 +434,21 @@ func (r *runner) keeps(done int) bool {
 	return r.config.KeepCheckpoints && done%r.config.CheckpointEvery == 0
 }
 
+// CheckpointFiles are the names that the checkpoint of a step may have in the
+// folder of a run, or in one of kept checkpoints. The last two are of some step.
+func CheckpointFiles(step int) []string {
+	kept := checkpointName(step)
+	return []string{kept, filepath.Join(dirCheckpoints, kept), fileBest, fileCheckpoint}
+}
+
+func checkpointName(step int) string { return fmt.Sprintf("step-%08d.gguf", step) }
+
 // keep gives the checkpoint that was just written a second name that stays.
 func (r *runner) keep(done int) error {
 	if err := os.MkdirAll(r.path(dirCheckpoints), 0o755); err != nil {
 		return err
 	}
-	name := filepath.Join(dirCheckpoints, fmt.Sprintf("step-%08d.gguf", done))
+	name := filepath.Join(dirCheckpoints, checkpointName(done))
 	_ = os.Remove(r.path(name)) // of a run that was killed after it wrote it
 	if os.Link(r.path(fileCheckpoint), r.path(name)) == nil {
 		return nil
@@ -458,7 +477,7 @@ func (r *runner) finish(ctx context.Context) (*Result, error) {
 		Step: r.trainer.Done(), Parameters: r.task.parameters, Curve: r.path(fileCurveSVG),
 	}
 	out.Training = r.lastLoss()
-	if err := r.log.sync(); err != nil {
+	if err := errors.Join(r.log.sync(), r.mark()); err != nil {
 		return nil, err
 	}
 	if r.config.Keep == "best" && r.log.bestStep > 0 && r.log.bestStep != r.trainer.Done() {
@@ -473,16 +492,21 @@ func (r *runner) finish(ctx context.Context) (*Result, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, ErrInterrupted
 	}
+	var loss train.Loss
 	if r.task.validation.Len() > 0 {
 		r.opt.Events.stage("evaluating")
-		report, err := dataset.Evaluate(r.task.learner, r.task.validation, evaluationBatch, r.task.tokens)
-		if err != nil {
+		var err error
+		if loss, err = train.Evaluate(r.task.learner, r.task.validation, evaluationBatch); err != nil {
 			return nil, err
 		}
+		report := dataset.NewReport(r.task.validation.Len(), loss, r.task.tokens)
 		out.Validation = &report
 	}
 	r.opt.Events.stage("writing")
 	if err := r.task.export(out.File); err != nil {
+		return nil, err
+	}
+	if err := r.receipt(ctx, out, loss); err != nil {
 		return nil, err
 	}
 	if err := r.curve(); err != nil {

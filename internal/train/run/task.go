@@ -23,6 +23,8 @@ type Options struct {
 	Threads int    // 0: one a processor
 	Kernel  string // "": the best
 	Events  Events
+	// Sign makes the run write a training receipt; nil: none.
+	Sign *Signing
 }
 
 // task is what a kind of runs makes of a configuration.
