@@ -21,7 +21,7 @@ const usualContext = 256
 
 // newLanguage prepares a run that trains a language model or an adapter.
 func newLanguage(ctx context.Context, c *Config, o Options) (_ *task, err error) {
-	f, err := c.vocabulary(ctx, o)
+	f, learned, err := c.vocabulary(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -39,7 +39,7 @@ func newLanguage(ctx context.Context, c *Config, o Options) (_ *task, err error)
 		return nil, err
 	}
 	t := &task{
-		learner: m, machine: m.Machine(), tokens: true, unit: "nats per token",
+		learner: m, machine: m.Machine(), vocabulary: learned, tokens: true, unit: "nats per token",
 		close: func() { m.Close(); f.Close() },
 	}
 	defer func() {

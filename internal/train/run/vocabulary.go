@@ -15,14 +15,26 @@ import (
 )
 
 // vocabulary opens the file that the model's vocabulary is from: the model, the
-// tokenizer, or one in memory that is learned from the data.
-func (c *Config) vocabulary(ctx context.Context, o Options) (*gguf.File, error) {
-	switch {
-	case c.Model != "":
-		return gguf.Open(c.Model)
-	case c.Tokenizer != "":
-		return gguf.Open(c.Tokenizer)
+// tokenizer, or one in memory that is learned from the data, which is returned
+// too.
+func (c *Config) vocabulary(ctx context.Context, o Options) (*gguf.File, *bpe.Vocabulary, error) {
+	path := c.Model
+	if path == "" {
+		path = c.Tokenizer
 	}
+	if path != "" {
+		f, err := gguf.Open(path)
+		return f, nil, err
+	}
+	v, err := c.learnVocabulary(ctx, o)
+	if err != nil {
+		return nil, nil, err
+	}
+	f, err := inMemory(v)
+	return f, v, err
+}
+
+func (c *Config) learnVocabulary(ctx context.Context, o Options) (*bpe.Vocabulary, error) {
 	texts, lines := byFormat(c.Data)
 	if c.VocabSize == 0 {
 		n, err := vocabSize(c.Data)
@@ -60,7 +72,7 @@ func (c *Config) vocabulary(ctx context.Context, o Options) (*gguf.File, error) 
 	if len(lines) > 0 {
 		v.Template = chat.ChatML
 	}
-	return inMemory(v)
+	return v, nil
 }
 
 // vocabSize is how many tokens so much text is worth.
