@@ -106,6 +106,9 @@ func allTargets(s *testmodel.Model) []string {
 func TestLogits(t *testing.T) {
 	for i := range testmodel.Models {
 		s := &testmodel.Models[i]
+		if testing.Short() && s.Dim > 128 {
+			continue
+		}
 		for _, plain := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/plain=%t", s.Name, plain), func(t *testing.T) {
 				f := openFile(t, s, plain)
@@ -152,12 +155,15 @@ func negLogLikelihood(logits []float32, tokens []int32) float64 {
 func TestKernels(t *testing.T) {
 	for i := range testmodel.Models {
 		s := &testmodel.Models[i]
-		if s.Layers > 10 || s.Name == "llama-yarn" || s.Name == "phi3-short" {
+		if s.Layers > 10 || s.Dim > 128 && s.Name != "llama" || testing.Short() && s.Layers > 2 {
 			continue // slow, and nothing new
 		}
 		t.Run(s.Name, func(t *testing.T) {
 			f := openFile(t, s, false)
 			for _, lora := range []*lm.LoRA{nil, {Rank: 3, Targets: allTargets(s)}} {
+				if lora == nil && s.Dim > 128 {
+					continue
+				}
 				tokens := text(75)
 				examples := []train.Example{{Tokens: tokens}, {Tokens: tokens[3:40]}, {Tokens: tokens[20:53], Mask: make([]bool, 32)}}
 				for j := range 20 {
@@ -194,9 +200,6 @@ func TestKernels(t *testing.T) {
 				compare("7 threads, an example at a time", lm.Options{Threads: 7}, 1)
 				compare("computed again", lm.Options{Threads: 2, Recompute: true}, 2)
 				for _, k := range kernel.All()[1:] {
-					if lora == nil && s.Dim > 128 {
-						continue // the plain ones are slow
-					}
 					compare(k.Name(), lm.Options{Threads: 2, Kernel: k.Name()}, 3)
 				}
 			}
