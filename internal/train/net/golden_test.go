@@ -56,10 +56,7 @@ func goldenRun(t *testing.T, m *tensor.Machine, shape, optimizer string) string 
 // threads, on every architecture that runs it.
 func TestGolden(t *testing.T) {
 	for i, k := range kernel.All() {
-		for _, threads := range []int{1, 2, 7} {
-			if i > 0 && threads > 1 && testing.Short() {
-				continue
-			}
+		for _, threads := range threadCounts(i) {
 			m := tensor.New(threads, k)
 			for _, shape := range []string{"mlp", "eeg"} {
 				for _, optimizer := range []string{train.AdamW, train.SGD} {
@@ -72,6 +69,18 @@ func TestGolden(t *testing.T) {
 			m.Close()
 		}
 	}
+}
+
+// threadCounts are the numbers of threads to try with kernel i; in short tests,
+// many with the best kernel and one with the others.
+func threadCounts(i int) []int {
+	switch {
+	case !testing.Short():
+		return []int{1, 2, 7}
+	case i == 0:
+		return []int{7}
+	}
+	return []int{1}
 }
 
 // TestGoldenLayers does so for one gradient of every kind of layer.
