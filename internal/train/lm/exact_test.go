@@ -166,9 +166,9 @@ func TestSameBits(t *testing.T) {
 					continue
 				}
 				tokens := text(75)
-				examples := []train.Example{{Tokens: tokens}, {Tokens: tokens[3:40]}, {Tokens: tokens[20:53], Mask: make([]bool, 32)}}
-				for j := range 20 {
-					examples[2].Mask[j+5] = true
+				examples := []train.Example{{Tokens: tokens}, {Tokens: tokens[3:40]}, {Tokens: tokens, Mask: make([]bool, 74)}}
+				for j := range 20 { // a block in the middle
+					examples[2].Mask[j+35] = true
 				}
 				grads := func(o lm.Options, step int) [][]float32 {
 					o.LoRA = lora

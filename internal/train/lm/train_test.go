@@ -279,7 +279,10 @@ func TestAdapter(t *testing.T) {
 // is a fraction of what it was.
 func TestAdapterLearns(t *testing.T) {
 	f := openFile(t, named(t, "gemma3-default"), false)
-	m := openModel(t, f, lm.Options{Threads: 2, LoRA: &lm.LoRA{Rank: 4, Seed: 2}})
+	m := openModel(t, f, lm.Options{Threads: 2, LoRA: &lm.LoRA{Rank: 4, Seed: 2, Targets: []string{"all"}}})
+	if got, want := len(m.Params()), 2*7*7; got != want {
+		t.Fatalf("%d parameters, want A and B of 7 matrices in 7 layers: %d", got, want)
+	}
 	data := verses(4, 24)
 	before, err := train.Evaluate(m, data, 2)
 	if err != nil {
@@ -307,6 +310,7 @@ func TestRefused(t *testing.T) {
 		"cannot be set too":          {LoRA: &lm.LoRA{Rank: 1, From: &adapter.Adapter{}}},
 		"-1 threads":                 {Threads: -1},
 		"context of -2":              {Context: -2},
+		"context of 10000000":        {Context: 10000000},
 		"kernel":                     {Kernel: "abacus"},
 	} {
 		if _, err := lm.Open(f, o); err == nil || !strings.Contains(err.Error(), want) {
