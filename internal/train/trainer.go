@@ -64,7 +64,7 @@ func NewTrainer(m *tensor.Machine, c Config, l Learner, data Data) (*Trainer, er
 	}
 	t := &Trainer{
 		config: c, encoded: encoded, machine: m, learner: l, data: data, order: order,
-		optimizer: newOptimizer(c), params: l.Params(), batch: make([]Example, c.Batch),
+		optimizer: newOptimizer(c, m.Kernel()), params: l.Params(), batch: make([]Example, c.Batch),
 	}
 	if err := checkParams(t.params); err != nil {
 		return nil, err

@@ -218,6 +218,11 @@ func (b *builder) rope(p *model.LayerParts) int {
 				b.fail(err)
 			}
 		}
+		if b.err == nil {
+			if err := m.desc.CheckFactors(p, r.factors); err != nil {
+				b.fail(err)
+			}
+		}
 	}
 	return i
 }

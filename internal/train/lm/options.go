@@ -7,6 +7,7 @@ import (
 
 	"github.com/avalnetwork/aval/internal/adapter"
 	"github.com/avalnetwork/aval/internal/kernel"
+	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/tensor"
 )
 
@@ -40,9 +41,9 @@ type LoRA struct {
 	// rank.
 	Alpha float32
 	// Targets are the matrices that get an update, by the middle of their
-	// names: "attn_q" stands for blk.0.attn_q.weight and so on. Empty means
-	// [DefaultTargets]. "output" is the matrix of the logits, where the model
-	// has one of its own.
+	// names: "attn_q" stands for blk.0.attn_q.weight and so on, "all" for every
+	// matrix of the layers, "output" for that of the logits, where the model
+	// has one of its own. Empty means [DefaultTargets].
 	Targets []string
 	// Seed is that of the random numbers in A; B begins with zeros, so that
 	// the model is unchanged at first.
@@ -63,8 +64,8 @@ func (o *Options) validate() error {
 	if o.Threads < 0 || o.Threads > maxThreads {
 		return fmt.Errorf("training: %d threads, want 0 to %d", o.Threads, maxThreads)
 	}
-	if o.Context < 0 {
-		return fmt.Errorf("training: a context of %d positions, want 0 or more", o.Context)
+	if o.Context < 0 || o.Context > model.MaxContext {
+		return fmt.Errorf("training: a context of %d positions, want 0 to %d", o.Context, model.MaxContext)
 	}
 	l := o.LoRA
 	if l == nil {
@@ -92,10 +93,11 @@ func (l *LoRA) wants(tensor string) bool {
 		targets = DefaultTargets
 	}
 	name := strings.TrimSuffix(tensor, ".weight")
-	if rest, ok := strings.CutPrefix(name, "blk."); ok {
+	rest, inLayer := strings.CutPrefix(name, "blk.")
+	if inLayer {
 		_, name, _ = strings.Cut(rest, ".")
 	}
-	return slices.Contains(targets, name)
+	return slices.Contains(targets, name) || inLayer && slices.Contains(targets, "all")
 }
 
 // newMachine makes the threads that the options ask for.
