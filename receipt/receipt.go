@@ -63,6 +63,7 @@ func (r *Receipt) Claims() Claims {
 	c := r.claims
 	c.Key = slices.Clone(c.Key)
 	c.Seed.Nonce = slices.Clone(c.Seed.Nonce)
+	c.Adapters = slices.Clone(c.Adapters)
 	if c.Ledger != nil {
 		ledger := *c.Ledger
 		c.Ledger = &ledger

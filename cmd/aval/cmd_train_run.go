@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,11 +43,11 @@ func newTrainLMCommand(a *app) *cobra.Command {
 		Short: "Train a language model, from nothing or further",
 		Long: `LM trains a language model on text files, or on JSONL files with one example to
 a line: {"text"}, {"prompt", "response"} or {"messages"}. It begins with random
-numbers, a new model of the shape that the flags give for the vocabulary of
---tokenizer; or with --model it trains all of a model further.
+numbers, a new model of the shape that the flags give, for the vocabulary of
+--tokenizer or one that is learned from the data; or with --model it trains all
+of a model further.
 ` + fmt.Sprintf(runHelp, run.LM) + exitHelp,
-		Example: `  aval train tokenizer book.txt -o book-tokenizer.gguf
-  aval train lm --tokenizer book-tokenizer.gguf book.txt -o book
+		Example: `  aval train lm book.txt -o book
   aval run book/model.gguf "It was a dark night"
   aval train lm --resume -o book`,
 	})
@@ -292,5 +291,5 @@ func nextCommand(k run.Kind, r *run.Result, model string) string {
 		}
 		return fmt.Sprintf("try it: aval run --lora %s %s", r.File, model)
 	}
-	return "the log of every step is " + filepath.Join(r.Folder, "log.jsonl")
+	return fmt.Sprintf("try it: aval classify %s DATA", r.File)
 }

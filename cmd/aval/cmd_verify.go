@@ -35,6 +35,7 @@ Exit codes:
 
 type verifyOptions struct {
 	modelOptions
+	loraOptions
 	model, sample, nonce, beacon, key      string
 	prompt, promptFile                     string
 	with, html, challenge, opening, prover string
@@ -93,7 +94,8 @@ answer again and compares every token; only then is a receipt valid.
 That takes the model. Without --model it is looked for in the store, among the
 models whose fingerprint this machine has computed before; if it is not there, the
 receipt stays "unverified", with what was checked. --offline makes the checks that
-need no model, and calls a receipt valid that passes them.
+need no model, and calls a receipt valid that passes them. If the receipt names
+adapters, --lora gives their files, unless the store has them.
 
 What you know of the answer goes into flags: with --nonce a receipt of an older or
 other answer does not pass, with --key only one of that signer does.
@@ -112,6 +114,7 @@ other answer does not pass, with --key only one of that signer does.
 	}
 	f := c.Flags()
 	f.StringVar(&o.model, "model", "", "MODEL to compute with; it must be the one that the receipt names")
+	o.loraOptions.add(f, "an adapter of the receipt, in its order; with SCALE the receipt must name this one")
 	f.StringVar(&o.sample, "sample", "", "draw again only a share of the tokens, chosen by chance: "+sampleHelp+" (auto: finds one wrong token in twenty with 99 %)")
 	f.StringVar(&o.challenge, "challenge", "", "the challenge that \"aval audit ask\" wrote")
 	f.StringVar(&o.opening, "opening", "", "what the prover opened for it: check this instead of computing everything")
@@ -240,6 +243,12 @@ func (o *verifyOptions) expect() (receipt.Options, error) {
 	if o.offline && o.model != "" {
 		return opt, usageErrorf("--offline and --model exclude each other")
 	}
+	if o.offline && len(o.lora) > 0 {
+		return opt, usageErrorf("--offline and --lora exclude each other")
+	}
+	if _, err := o.wanted(); err != nil {
+		return opt, err
+	}
 	if (o.challenge == "") != (o.opening == "") {
 		return opt, usageErrorf("--challenge and --opening go together: the challenge that you sent, and what came back")
 	}
@@ -278,7 +287,7 @@ func (o *verifyOptions) expect() (receipt.Options, error) {
 
 // marks are found in every receipt, at its beginning and further on: one that
 // was damaged in one place still has the other.
-var marks = [][]byte{{0x84, 0x43, 0xa1, 0x01, 0x27, 0xa0}, []byte("\x66" + receipt.Suite)}
+var marks = [][]byte{{0x84, 0x43, 0xa1, 0x01, 0x27, 0xa0}, []byte("\x66aval/")}
 
 // offlineChecks makes the checks that need no model.
 func (o *verifyOptions) offlineChecks(ctx context.Context, data []byte, opt receipt.Options) (*verification, error) {

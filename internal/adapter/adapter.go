@@ -85,13 +85,13 @@ func failTensor(name, hint, format string, args ...any) error {
 }
 
 // Scale returns s, by which B A of an update is multiplied where the adapter is
-// used with a factor: factor * Alpha / Rank, from left to right in float32, or
-// the factor alone if Alpha is 0. The factor that an adapter was trained for is 1.
-func (a *Adapter) Scale(u *Update, factor float32) float32 {
+// used with a scale of the user's: scale * Alpha / Rank, from left to right in
+// float32, or the scale alone if Alpha is 0. What it was trained for is 1.
+func (a *Adapter) Scale(u *Update, scale float32) float32 {
 	if a.Alpha == 0 {
-		return factor
+		return scale
 	}
-	return float32(factor*a.Alpha) / float32(u.Rank)
+	return float32(scale*a.Alpha) / float32(u.Rank)
 }
 
 // shapes returns rows and columns of A and of B.

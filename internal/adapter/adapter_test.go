@@ -134,14 +134,14 @@ func TestTypes(t *testing.T) {
 
 func TestScale(t *testing.T) {
 	u := &adapter.Update{Rank: 3}
-	for _, c := range []struct{ alpha, factor, want float32 }{
+	for _, c := range []struct{ alpha, scale, want float32 }{
 		{16, 1, float32(16) / 3},
 		{16, 0.1, float32(float32(0.1)*16) / 3},
 		{0, 0.5, 0.5},
 		{6, -1, -2},
 	} {
-		if got := (&adapter.Adapter{Alpha: c.alpha}).Scale(u, c.factor); got != c.want {
-			t.Errorf("alpha %v, factor %v: %v, want %v", c.alpha, c.factor, got, c.want)
+		if got := (&adapter.Adapter{Alpha: c.alpha}).Scale(u, c.scale); got != c.want {
+			t.Errorf("alpha %v, scale %v: %v, want %v", c.alpha, c.scale, got, c.want)
 		}
 	}
 }

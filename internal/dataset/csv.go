@@ -26,6 +26,11 @@ type CSVOptions struct {
 	// Numeric takes the label for a number to be predicted (regression) instead
 	// of a class.
 	Numeric bool
+	// Inputs, if not nil, names the inputs in their order; a file without a
+	// header must have so many columns, or one more for the label.
+	Inputs []string
+	// Unlabelled reads inputs only.
+	Unlabelled bool
 	// Classes, if not nil, are the classes and their order, such as those of a
 	// model that exists. A label that is none of them is an error then.
 	Classes []string
@@ -66,7 +71,7 @@ func ReadCSV(ctx context.Context, paths []string, o CSVOptions) (*Set, error) {
 			r.set.Columns = append(r.set.Columns, r.header[c])
 		}
 	}
-	if o.Numeric {
+	if o.Numeric || o.Unlabelled {
 		return r.set, nil
 	}
 	return r.set, r.set.setLabels(r.labels, o.Classes)
@@ -240,10 +245,23 @@ func (r *csvReader) begin(fields []string) (header bool, err error) {
 			return header, fmt.Errorf("there is no column %q to ignore; the columns are %q", name, r.header)
 		}
 	}
+	if r.opt.Inputs != nil && r.header != nil {
+		for _, name := range r.opt.Inputs {
+			i := slices.Index(r.header, name)
+			if i < 0 {
+				return header, fmt.Errorf("there is no column %q; the columns are %q", name, r.header)
+			}
+			r.inputs = append(r.inputs, i)
+		}
+		return header, nil
+	}
 	for i := range r.width {
 		if i != r.label && !(r.header != nil && slices.Contains(r.opt.Ignore, r.header[i])) {
 			r.inputs = append(r.inputs, i)
 		}
+	}
+	if n := len(r.opt.Inputs); r.opt.Unlabelled && n > 0 && len(r.inputs) == n+1 {
+		r.inputs = r.inputs[:n] // the last one is the label
 	}
 	if len(r.inputs) == 0 {
 		return header, errors.New("no column is left for the input; want a label and at least one number to a line")
@@ -252,6 +270,9 @@ func (r *csvReader) begin(fields []string) (header bool, err error) {
 }
 
 func (r *csvReader) findLabel() (int, error) {
+	if r.opt.Unlabelled {
+		return -1, nil
+	}
 	if want := r.opt.Label; want != "" {
 		if i := slices.Index(r.header, want); i >= 0 {
 			return i, nil
@@ -283,6 +304,10 @@ func (r *csvReader) add(fields []string) error {
 			return err
 		}
 		e.Input[k] = v
+	}
+	if r.opt.Unlabelled {
+		r.set.Examples = append(r.set.Examples, e)
+		return nil
 	}
 	label := strings.TrimSpace(fields[r.label])
 	switch {

@@ -1,11 +1,11 @@
 // Package dataset reads what is learned from: text, conversations and pairs in
 // JSONL, numbers with labels in CSV and NPY. It splits examples into those for
-// training and those for validation, and commits to them.
+// training and those for validation, and gives each the bytes that stand for it
+// where it is hashed.
 //
 // Call [ReadText], [ReadJSONL], [ReadCSV] or [ReadNPY], then [Set.Split]. A
-// [Set] is train.Data. [Commit] gives the root of a salted Merkle tree over the
-// examples, which a training receipt states, and openings of single ones;
-// [Evaluate] says how good a learner is on a set.
+// [Set] is train.Data. [Canonical] gives the bytes of an example, to which
+// training receipts commit; [Evaluate] says how good a learner is on a set.
 //
 // What an example is follows from the files and the options alone
 // (spec/training.md, "Data"), so a run that is resumed, or executed again by

@@ -370,3 +370,32 @@ func (s *Set) addMasked(ids []int32, spans []span, o *JSONLOptions) error {
 	}
 	return s.add(train.Example{Tokens: slices.Clone(ids), Mask: mask})
 }
+
+// EachText calls do with all text of each line of a JSONL file, as one that is
+// to learn a vocabulary wants it: the contents, with line ends between them.
+func EachText(ctx context.Context, path string, do func(text []byte) error) error {
+	return eachLine(ctx, path, func(no int, line []byte) error {
+		if len(bytes.TrimSpace(line)) == 0 {
+			return nil
+		}
+		r, err := parseRow(line)
+		if err != nil {
+			return &FileError{path, no, err}
+		}
+		var text []byte
+		add := func(s string) {
+			if s != "" {
+				text = append(append(text, s...), '\n')
+			}
+		}
+		for _, s := range []*string{r.text, r.prompt, r.response} {
+			if s != nil {
+				add(*s)
+			}
+		}
+		for _, m := range r.messages {
+			add(m.Content)
+		}
+		return do(text)
+	})
+}

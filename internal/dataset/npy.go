@@ -69,6 +69,26 @@ func ReadNPY(inputs, labels string, numeric bool, classes []string) (*Set, error
 	return s, s.setLabels(names, classes)
 }
 
+// ReadInputs reads an NPY file of inputs without labels.
+func ReadInputs(path string) (*Set, error) {
+	x, err := readArray(path)
+	if err != nil {
+		return nil, err
+	}
+	if len(x.Shape) < 2 {
+		return nil, fileErrorf(path, 0, "the array has the shape %v; want [examples, ...]", x.Shape)
+	}
+	if x.Shape[0] > MaxExamples {
+		return nil, fileErrorf(path, 0, "more than %d examples; take a part", MaxExamples)
+	}
+	s := &Set{Shape: x.Shape[1:]}
+	for i := range x.Shape[0] {
+		wide := len(x.Data) / x.Shape[0]
+		s.Examples = append(s.Examples, train.Example{Input: x.Data[i*wide : (i+1)*wide]})
+	}
+	return s, nil
+}
+
 func readArray(path string) (*Array, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -1,6 +1,7 @@
 package dataset
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"strings"
@@ -17,18 +18,33 @@ type Report struct {
 	Accuracy    float64 `json:"accuracy,omitempty"` // share of right predictions
 }
 
-// Evaluate computes the report of a learner on all of d, batch examples at a
-// time. tokens adds the perplexity. The report is the same bits on every
-// machine, for the same batch.
-func Evaluate(l train.Learner, d train.Data, batch int, tokens bool) (Report, error) {
-	loss, err := train.Evaluate(l, d, batch)
-	if err != nil {
-		return Report{}, err
+// Evaluate is train.Evaluate, batch examples at a time, until ctx ends.
+func Evaluate(ctx context.Context, l train.Learner, d train.Data, batch int) (train.Loss, error) {
+	var sum train.Loss
+	for from := 0; from < d.Len(); from += batch {
+		if err := ctx.Err(); err != nil {
+			return sum, err
+		}
+		loss, err := train.Evaluate(l, part{d, from, min(batch, d.Len()-from)}, batch)
+		if err != nil {
+			return sum, err
+		}
+		sum.Add(loss)
 	}
-	return NewReport(d.Len(), loss, tokens), nil
+	return sum, nil
 }
 
-// NewReport puts a loss into a report.
+// part is n examples of a list, from one on.
+type part struct {
+	of      train.Data
+	from, n int
+}
+
+func (p part) Len() int { return p.n }
+
+func (p part) Example(i int) (train.Example, error) { return p.of.Example(p.from + i) }
+
+// NewReport puts a loss into a report; tokens adds the perplexity.
 func NewReport(examples int, loss train.Loss, tokens bool) Report {
 	r := Report{Examples: examples, Predictions: loss.Count, Loss: loss.Mean(), Accuracy: loss.Accuracy()}
 	if tokens {

@@ -23,6 +23,7 @@ var generic = Kernel{
 	silu:       siluGeneric,
 	gelu:       geluGeneric,
 	softmax:    softmaxGeneric,
+	train:      trainGeneric,
 	products:   productsGeneric(),
 }
 

@@ -49,6 +49,8 @@ type Kernel struct {
 	// eight j; copyRows8 and copyRows32 copy n rows. May be nil.
 	transpose8, copyRows8, copyRows32 func(dst *float32, ds int, src *float32, ss, n int)
 
+	train trainSet
+
 	// For measurements: see Stream, Peak and PeakFloat. May be nil.
 	stream       func(p *byte, n int) uint64
 	peak         func(rounds int) uint64

@@ -60,6 +60,7 @@ var avx512 = Kernel{
 	stream:     streamAVX512,
 	peak:       peakAVX512,
 	peakOps:    16 * 64,
+	train:      trainAVX512,
 	products: productSet{
 		{product8x16AVX512, product8x32AVX512},
 		{product4x16AVX512, product4x32AVX512},

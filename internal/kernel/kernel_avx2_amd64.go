@@ -43,6 +43,7 @@ var avx2 = Kernel{
 	silu:       siluAVX2,
 	gelu:       geluAVX2,
 	softmax:    softmaxAVX2,
+	train:      trainAVX2,
 	products:   wideProducts([4]productFunc{nil, product4x16AVX2, product2x16AVX2, product1x16AVX2}),
 	transpose8: transpose8AVX2,
 	copyRows8:  copyRows8AVX2,

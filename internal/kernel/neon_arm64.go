@@ -146,3 +146,26 @@ func copyRows32NEON(dst *float32, ds int, src *float32, ss, n int)
 
 //go:noescape
 func peakFloatNEON(rounds int) float32
+
+// What training needs, see trainSet.
+
+//go:noescape
+func expSumNEON(dst, x *float32, top float32, n int, parts *float32)
+
+//go:noescape
+func largestNEON(x *float32, n int) (top float32, magnitude uint32)
+
+//go:noescape
+func divScaleNEON(dst, x *float32, d, s float32, n int)
+
+//go:noescape
+func siluBackNEON(dg, du, dh, gate, up *float32, n int)
+
+//go:noescape
+func geluBackNEON(dg, du, dh, gate, up *float32, n int)
+
+//go:noescape
+func combineNEON(y *float32, a float32, x *float32, b, c float32, n int)
+
+//go:noescape
+func adamWNEON(w, grad, m, v, constants *float32, n int)

@@ -1,9 +1,6 @@
 package kernel
 
-import (
-	"encoding/binary"
-	"unsafe"
-)
+import "unsafe"
 
 // Softmax replaces scores by exp(s_i * scale - m), with m the largest of the
 // products, and returns the sum of the results (spec/numerics.md, section 7).
@@ -65,31 +62,36 @@ func (k *Kernel) Weights(dst []float32, m *Matrix, p int, s *Scratch) {
 // blockRow writes block b of row r of the group of blocks that is unpacked in
 // s.
 func (l *layout) blockRow(dst []float32, s *Scratch, b, r int) {
-	parts := 1 // of a block
-	if l.half {
-		parts = 2
+	d, codes := (*[Block]float32)(dst), (*[512]byte)(s.codes[b*512:])
+	if !l.half {
+		widen(d, codes, r, 0, 8, s.scales[b*Panel+r])
+		if l.offset {
+			shift(d[:], s.offsets[b*Panel+r])
+		}
+		return
 	}
-	codes := s.codes[b*512+r*4:]
-	for h := range parts {
-		i := (b*parts+h)*Panel + r
-		scale, offset := s.scales[i], float32(0)
+	for h := range 2 {
+		i := (b*2+h)*Panel + r
+		widen(d, codes, r, h*4, h*4+4, s.scales[i])
 		if l.offset {
-			offset = s.offsets[i]
+			shift(d[h*Block/2:][:Block/2], s.offsets[i])
 		}
-		groups := 8 / parts
-		d := dst[h*groups*4:][:groups*4]
-		for g := range groups {
-			v := binary.LittleEndian.Uint32(codes[(h*groups+g)*64:])
-			q := d[g*4:][:4]
-			q[0] = float32(scale * float32(int(v&255)-128))
-			q[1] = float32(scale * float32(int(v>>8&255)-128))
-			q[2] = float32(scale * float32(int(v>>16&255)-128))
-			q[3] = float32(scale * float32(int(v>>24)-128))
-		}
-		if l.offset {
-			for c := range d {
-				d[c] += offset
-			}
-		}
+	}
+}
+
+// widen writes scale * code for the column groups from to to-1 of row r.
+func widen(d *[Block]float32, codes *[512]byte, r, from, to int, scale float32) {
+	for g := from; g < to; g++ {
+		i, j := (g*64+r*4)&508, g*4&28
+		d[j] = float32(scale * float32(int32(codes[i])-128))
+		d[j+1] = float32(scale * float32(int32(codes[i+1])-128))
+		d[j+2] = float32(scale * float32(int32(codes[i+2])-128))
+		d[j+3] = float32(scale * float32(int32(codes[i+3])-128))
+	}
+}
+
+func shift(d []float32, offset float32) {
+	for c := range d {
+		d[c] += offset
 	}
 }

@@ -65,3 +65,12 @@ func (k *Kernel) Gate(g Gate, dst, gate, up []float32) {
 		tail(&dst[0], &gate[0], &up[0], len(dst))
 	}
 }
+
+// AddScaled adds s * x to dst, element by element: one product and one
+// addition, each rounded.
+func (k *Kernel) AddScaled(dst, x []float32, s float32) {
+	x = x[:len(dst)]
+	for i, v := range x {
+		dst[i] += float32(s * v)
+	}
+}

@@ -27,20 +27,20 @@ var (
 // story is what the tests' receipts are about.
 func story() (*receipt.Claims, *receipt.Transcript) {
 	return &receipt.Claims{
-		Model:  receipt.Hash(bytes.Repeat([]byte{0x3f, 0x91, 0xc0, 0x0d}, 8)),
-		Params: receipt.Params{MaxTokens: 400}, Seed: receipt.SelfSeed(7), Time: now.Unix() - 100,
-	}, &receipt.Transcript{
-		Source: receipt.Source{
-			Kind: receipt.SourceChat, GenerationPrompt: true,
-			Messages: []receipt.Message{
-				{Role: "system", Content: "Answer briefly."},
-				{Role: "user", Content: "Why is the sky blue?"},
+			Model:  receipt.Hash(bytes.Repeat([]byte{0x3f, 0x91, 0xc0, 0x0d}, 8)),
+			Params: receipt.Params{MaxTokens: 400}, Seed: receipt.SelfSeed(7), Time: now.Unix() - 100,
+		}, &receipt.Transcript{
+			Source: receipt.Source{
+				Kind: receipt.SourceChat, GenerationPrompt: true,
+				Messages: []receipt.Message{
+					{Role: "system", Content: "Answer briefly."},
+					{Role: "user", Content: "Why is the sky blue?"},
+				},
 			},
-		},
-		Prompt: []int32{1, 5, 9, 17, 3, 200, 4},
-		Output: make([]int32, 312),
-		Text:   "Sunlight holds all colours. In the air, blue light is scattered far more than red,\nso that it comes to us from every part of the sky.",
-	}
+			Prompt: []int32{1, 5, 9, 17, 3, 200, 4},
+			Output: make([]int32, 312),
+			Text:   "Sunlight holds all colours. In the air, blue light is scattered far more than red,\nso that it comes to us from every part of the sky.",
+		}
 }
 
 // file makes a receipt of a story.
@@ -76,6 +76,20 @@ var reports = []struct {
 			receipt.Check{Name: audit.CheckRendering, Verdict: receipt.Valid, Detail: "the prompt as it was given becomes these 7 tokens"},
 			receipt.Check{Name: audit.CheckAnswer, Verdict: receipt.Valid, Detail: "312 tokens give this text"},
 			receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Valid, Detail: "318 positions computed again"})
+		return in
+	}},
+	{"adapters", func(t *testing.T) report.Input {
+		c, s := story()
+		c.Adapters = []receipt.Adapter{{File: receipt.Hash{7, 7}, Scale: 1}, {File: receipt.Hash{8}, Scale: -0.5}}
+		in := offline(file(t, c, s))
+		in.Checks.Add(
+			receipt.Check{Name: receipt.CheckAdapters, Verdict: receipt.Valid, Detail: "the receipt's: " + receipt.DescribeAdapters(c.Adapters)},
+			receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Valid, Detail: "318 positions computed again"})
+		return in
+	}},
+	{"other-adapters", func(t *testing.T) report.Input {
+		in := offline(file(t, first(story()), second(story())))
+		in.Checks.Add(receipt.Check{Name: receipt.CheckAdapters, Verdict: receipt.Invalid, Detail: "the receipt is for the model with the adapters: none"})
 		return in
 	}},
 	{"token", func(t *testing.T) report.Input {
@@ -218,8 +232,8 @@ func TestFlags(t *testing.T) {
 	want := map[string]flags{
 		"full": {true, true}, "token": {true, false}, "trouble": {true, false}, "self-chosen": {true, true}, "nonce": {true, false},
 		"beacon": {true, false}, "hidden": {}, "hidden-prompt": {}, "sampled": {true, true}, "given-challenge": {true, true}, "exchanged": {true, false},
-		"signature": {},
-		"template":  {true, true}, "other-model": {true, false}, "future": {true, false}, "garbage": {}, "nothing": {},
+		"signature": {}, "adapters": {true, true}, "other-adapters": {true, false},
+		"template": {true, true}, "other-model": {true, false}, "future": {true, false}, "garbage": {}, "nothing": {},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

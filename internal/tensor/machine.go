@@ -75,6 +75,9 @@ func newOne(k *kernel.Kernel) *Machine {
 	m := &Machine{kernel: k}
 	m.ones = []*Machine{m}
 	m.work.tile = make([]float32, kernel.ProductRows*kernel.ProductCols)
+	for i := range m.work.units {
+		m.work.units[i] = 1
+	}
 	m.mul.init(m)
 	return m
 }
@@ -187,6 +190,9 @@ type scratch struct {
 	sums, row []float32
 	a, b      []float32 // packed parts of matrices
 	tile      []float32 // [kernel.ProductRows][kernel.ProductCols]
+
+	exps, quotients [chunk]float32 // of an activation
+	units           [chunk]float32 // ones
 }
 
 // grow returns n elements of working memory, whose content is anything.

@@ -45,7 +45,7 @@ func leavesRoot(leaves []StateLeaf) canon.Hash {
 func headLeaf(config []byte, step int) StateLeaf {
 	var b [8]byte
 	binary.LittleEndian.PutUint64(b[:], uint64(step))
-	return StateLeaf{HeadLeaf, canon.Sum("aval-training-state/1", config, b[:])}
+	return StateLeaf{HeadLeaf, canon.Sum("aval training state/1", config, b[:])}
 }
 
 // tensorLeaf hashes the name, the shape and the root over the tiles of a tensor.
@@ -55,7 +55,7 @@ func tensorLeaf(s stateTensor) StateLeaf {
 		shape = binary.LittleEndian.AppendUint64(shape, uint64(d))
 	}
 	root := TensorRoot(s.data)
-	return StateLeaf{s.name, canon.Sum("aval-training-tensor/1", []byte(s.name), shape, root[:])}
+	return StateLeaf{s.name, canon.Sum("aval training tensor/1", []byte(s.name), shape, root[:])}
 }
 
 // TensorRoot is the root of the tree over the tiles of 16,384 elements of a

@@ -26,11 +26,18 @@ func NewRun(r receipt.Receipt) (Run, error) {
 		return nil, err
 	}
 	c := r.Claims()
+	if len(c.Adapters) > 0 {
+		return nil, errAdapters
+	}
 	return &receiptRun{
 		claim:  Claim{Receipt: r.Hash(), Key: c.Key, Prompt: c.PromptTokens, Drawn: c.OutputTokens, Trace: c.Trace},
 		claims: c,
 	}, nil
 }
+
+// errAdapters: without the products of adapters among the leaves an honest answer
+// would seem to be a wrong one.
+var errAdapters = errors.New("dispute: the receipt is of an answer by a model with adapters, and the referee cannot repeat their products; compute the answer again instead")
 
 // JudgeFile is [Judge] of a receipt, or of a file with one: all that a third
 // party needs.

@@ -67,4 +67,5 @@ func setAVX512() {
 		product512(rows, 2)
 	}
 	peakFloat512()
+	train512()
 }

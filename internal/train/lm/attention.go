@@ -111,10 +111,12 @@ func (m *Model) attendBack(l *layer, a *activations, b *batch) {
 	d, w := m.desc, &m.work
 	group := d.Heads / d.KVHeads
 	wide := d.Heads * d.HeadDim
-	clear(w.dkh[:b.rows*wide])
-	clear(w.dvh[:b.rows*wide])
 	m.eachHead(b, func(one *tensor.Machine, own *worker, s *sequence, h int) {
 		third := len(own.scores) / 3
+		for i := s.first; i < s.first+s.rows; i++ {
+			clear(w.dkh[i*wide+h*d.HeadDim:][:d.HeadDim])
+			clear(w.dvh[i*wide+h*d.HeadDim:][:d.HeadDim])
+		}
 		s.spans(l.window, func(p span) {
 			n, keys := p.to-p.from, p.high-p.low
 			z, ds, capped := own.scores[:n*keys], own.scores[third:][:n*keys], own.scores[2*third:]

@@ -102,13 +102,10 @@ func (m *Model) headNormsBack(l *layer, a *activations, rows int) (dq, dk []floa
 func (m *Model) rotateBack(l *layer, b *batch) {
 	w, c := &m.work, m.desc.Config
 	qd, kd := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	for _, s := range b.sequences {
-		m.machine.For(s.rows, 8, func(_, from, to int) {
-			for pos := from; pos < to; pos++ {
-				i := s.first + pos
-				m.rotate(l, w.dq[i*qd:][:qd], pos, tensor.RotateBackward)
-				m.rotate(l, w.dk[i*kd:][:kd], pos, tensor.RotateBackward)
-			}
-		})
-	}
+	m.machine.For(b.rows, 8, func(_, from, to int) {
+		for i := from; i < to; i++ {
+			m.rotate(l, w.dq[i*qd:][:qd], b.positions[i], tensor.RotateBackward)
+			m.rotate(l, w.dk[i*kd:][:kd], b.positions[i], tensor.RotateBackward)
+		}
+	})
 }

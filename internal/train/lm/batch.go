@@ -18,6 +18,7 @@ const rowBlock = 32
 type batch struct {
 	rows      int
 	sequences []sequence
+	positions []int32 // [rows] within the sequence
 	tokens    []int32 // [rows] of the position, -1 for none
 	targets   []int32 // [rows] the token to be predicted, -1 for none that counts
 }
@@ -55,6 +56,7 @@ func (m *Model) newBatch(examples []train.Example) (*batch, error) {
 					target = e.Tokens[j+1]
 				}
 			}
+			b.positions = append(b.positions, int32(j))
 			b.tokens, b.targets = append(b.tokens, token), append(b.targets, target)
 		}
 	}

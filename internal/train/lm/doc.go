@@ -8,7 +8,7 @@
 // The forward pass is that of the engine: for the same weights the logits have
 // the same bits, with quantised activations, keys and values in f16 and all.
 // The backward pass is written by hand, layer.go beside backward.go. Every sum
-// has one order (spec/training.md, "Language models"), so that a step gives the
+// has one order (spec/training.md, part 4), so that a step gives the
 // same bits with any number of threads, on any processor, with activations kept
 // or computed twice, and however the examples are cut into micro-batches.
 //

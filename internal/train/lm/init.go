@@ -81,11 +81,17 @@ func (a Architecture) validate() error {
 	return nil
 }
 
+// Vocabulary is the metadata of a tokenizer: a [gguf.File] that has one.
+type Vocabulary interface {
+	Keys() []string
+	Value(key string) (gguf.Value, bool)
+}
+
 // Init makes a model with random numbers, which follow from seed and the names
 // of the tensors; norms begin with ones and biases with zeros. The vocabulary is
-// that of tokenizer, a file whose keys tokenizer.* become those of the model.
+// that of tokenizer, whose keys tokenizer.* become those of the model.
 // Of the options LoRA must be nil.
-func Init(a Architecture, tokenizer *gguf.File, seed uint64, o Options) (*Model, error) {
+func Init(a Architecture, tokenizer Vocabulary, seed uint64, o Options) (*Model, error) {
 	if o.LoRA != nil {
 		return nil, errors.New("training: a model that begins with random numbers has nothing to freeze; train all of it")
 	}
@@ -169,7 +175,7 @@ func (h *header) add(name string, shape ...int) {
 	h.byName[name] = t
 }
 
-func newHeader(a Architecture, tokenizer *gguf.File) (*header, error) {
+func newHeader(a Architecture, tokenizer Vocabulary) (*header, error) {
 	h := &header{values: map[string]gguf.Value{}, byName: map[string]*gguf.Tensor{}}
 	tokens, ok := tokenizer.Value("tokenizer.ggml.tokens")
 	if !ok || tokens.Len() < 1 {
@@ -185,10 +191,16 @@ func newHeader(a Architecture, tokenizer *gguf.File) (*header, error) {
 		key string
 		v   int
 	}{
-		{"block_count", a.Layers}, {"context_length", a.Context}, {"embedding_length", a.Dim},
-		{"feed_forward_length", a.FFN}, {"attention.head_count", a.Heads}, {"attention.head_count_kv", a.KVHeads},
-		{"attention.key_length", a.HeadDim}, {"attention.value_length", a.HeadDim},
-		{"rope.dimension_count", a.HeadDim}, {"vocab_size", vocab},
+		{"block_count", a.Layers},
+		{"context_length", a.Context},
+		{"embedding_length", a.Dim},
+		{"feed_forward_length", a.FFN},
+		{"attention.head_count", a.Heads},
+		{"attention.head_count_kv", a.KVHeads},
+		{"attention.key_length", a.HeadDim},
+		{"attention.value_length", a.HeadDim},
+		{"rope.dimension_count", a.HeadDim},
+		{"vocab_size", vocab},
 	} {
 		h.set(a.Arch+"."+p.key, gguf.ValueOf(uint32(p.v)))
 	}

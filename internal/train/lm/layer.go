@@ -105,20 +105,17 @@ func (m *Model) heads(l *layer, a *activations, b *batch) {
 		m.rmsNorm(a.k, a.k0, l.kNorm, b.rows*c.KVHeads, c.HeadDim)
 	}
 	qd, kd := c.Heads*c.HeadDim, c.KVHeads*c.HeadDim
-	for _, s := range b.sequences {
-		m.machine.For(s.rows, 8, func(_, from, to int) {
-			for pos := from; pos < to; pos++ {
-				i := s.first + pos
-				q, k, v := a.q[i*qd:][:qd], a.k[i*kd:][:kd], a.v[i*kd:][:kd]
-				if l.rotated {
-					m.rotate(l, q, pos, tensor.Rotate)
-					m.rotate(l, k, pos, tensor.Rotate)
-				}
-				half(k)
-				half(v)
+	m.machine.For(b.rows, 8, func(_, from, to int) {
+		for i := from; i < to; i++ {
+			q, k, v := a.q[i*qd:][:qd], a.k[i*kd:][:kd], a.v[i*kd:][:kd]
+			if l.rotated {
+				m.rotate(l, q, b.positions[i], tensor.Rotate)
+				m.rotate(l, k, b.positions[i], tensor.Rotate)
 			}
-		})
-	}
+			half(k)
+			half(v)
+		}
+	})
 }
 
 // half rounds to f16, saturating.
@@ -129,10 +126,10 @@ func half(x []float32) {
 }
 
 // rotate turns all heads of a position, forwards or back.
-func (m *Model) rotate(l *layer, x []float32, pos int, turn func(x, cos, sin []float32, adjacent bool)) {
+func (m *Model) rotate(l *layer, x []float32, pos int32, turn func(x, cos, sin []float32, adjacent bool)) {
 	d := m.desc
 	r, n := &m.ropes[l.rope], d.Rotary/2
-	cos, sin := r.cos[pos*n:][:n], r.sin[pos*n:][:n]
+	cos, sin := r.cos[int(pos)*n:][:n], r.sin[int(pos)*n:][:n]
 	for ; len(x) > 0; x = x[d.HeadDim:] {
 		turn(x[:d.HeadDim], cos, sin, d.Adjacent())
 	}

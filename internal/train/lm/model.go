@@ -265,16 +265,16 @@ func (b *builder) vector(p model.Part) vector {
 
 // linear makes a product with some rows of a tensor.
 func (b *builder) linear(p, bias model.Part) linear {
-	l := linear{in: p.Cols, out: p.Rows, bias: b.vector(bias)}
+	l := linear{in: p.Cols, out: p.Rows}
 	if b.err != nil {
 		return l
 	}
-	lora := b.m.options.LoRA
-	if lora == nil {
+	if b.m.options.LoRA == nil {
 		if q := b.param(p.Tensor); q != nil {
 			l.w = tensor.Of(q.Data, p.Tensor.Rows(), p.Cols).View(p.First, 0, p.Rows, p.Cols)
 			l.dw = tensor.Of(q.Grad, p.Tensor.Rows(), p.Cols).View(p.First, 0, p.Rows, p.Cols)
 		}
+		l.bias = b.vector(bias)
 		return l
 	}
 	var err error
@@ -282,7 +282,7 @@ func (b *builder) linear(p, bias model.Part) linear {
 		b.fail(err)
 		return l
 	}
-	l.update = b.update(p)
+	l.update, l.bias = b.update(p), b.vector(bias)
 	return l
 }
 

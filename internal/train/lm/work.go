@@ -81,7 +81,8 @@ func (m *Model) reserve(b *batch, back bool) {
 	if b.rows <= w.rows && (w.back || !back) {
 		return
 	}
-	w.rows, w.back = max(b.rows, w.rows), back || w.back
+	// What there was is given up first: it may be most of the memory.
+	*w = work{rows: max(b.rows, w.rows), back: back || w.back, workers: w.workers}
 	m.allocate(w.rows, w.back)
 }
 

@@ -40,7 +40,8 @@ type Config struct {
 
 	// Language models.
 	Model     string `yaml:"model" kinds:"lm lora" help:"train this model (a GGUF file) further, all of it, instead of a new one"`
-	Tokenizer string `yaml:"tokenizer" kinds:"lm" help:"vocabulary of a new model: a file of \"aval train tokenizer\", or any model"`
+	Tokenizer string `yaml:"tokenizer" kinds:"lm" help:"vocabulary of a new model: a file of \"aval train tokenizer\", or any model (default: one that is learned from the data)"`
+	VocabSize int    `yaml:"vocab_size" kinds:"lm" help:"tokens of a vocabulary that is learned from the data (0: 512 to 8192, by how much there is)"`
 	Name      string `yaml:"name" kinds:"lm lora" help:"the name in the result's file"`
 	Template  string `yaml:"template" kinds:"lm lora" help:"chat template for prompts and messages: a file, the name of a built-in one, or \"none\" (default: the model's own)"`
 	Separator string `yaml:"separator" kinds:"lm lora" help:"text between two documents of a text file (default: the token that ends a text)"`
@@ -115,7 +116,7 @@ func Defaults(k Kind) Config {
 		c.Beta2, c.Export = 0.95, "F32"
 	case LoRA:
 		c.Rank, c.Targets = 8, slices.Clone(lm.DefaultTargets)
-		c.Epochs, c.Batch, c.LearningRate = 3, 8, 2e-4
+		c.Epochs, c.Batch, c.LearningRate = 3, 8, 5e-4
 	case Classifier:
 		c.Hidden, c.Activation = []int{64}, "relu"
 		c.Epochs, c.Batch, c.LearningRate, c.WeightDecay = 30, 32, 1e-3, 0.01
@@ -175,8 +176,8 @@ func (c *Config) check() error {
 func (c *Config) checkKind() error {
 	switch c.Kind {
 	case LM:
-		if c.Model == "" && c.Tokenizer == "" {
-			return errors.New("a new model needs a vocabulary: give --tokenizer (\"aval train tokenizer\" makes one), or --model to train one further")
+		if c.VocabSize != 0 && (c.Model != "" || c.Tokenizer != "") {
+			return errors.New("vocab_size is that of a vocabulary that is learned; a model or tokenizer has its own")
 		}
 		if c.Model != "" && c.Tokenizer != "" {
 			return errors.New("model and tokenizer exclude each other: a model has its vocabulary")

@@ -7,6 +7,7 @@
 //
 //	config.yaml      the configuration, complete: "aval train KIND --config" repeats the run
 //	inputs.json      the files that were read, with their SHA-256
+//	tokenizer.gguf   the vocabulary, if it was learned for the run
 //	log.jsonl        a line for each step, and one for each validation
 //	timing.jsonl     how fast it went, the only file with a clock
 //	checkpoint.gguf  the newest state, all of it

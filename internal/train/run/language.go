@@ -21,11 +21,7 @@ const usualContext = 256
 
 // newLanguage prepares a run that trains a language model or an adapter.
 func newLanguage(ctx context.Context, c *Config, o Options) (_ *task, err error) {
-	path := c.Model
-	if c.fresh() {
-		path = c.Tokenizer
-	}
-	f, err := gguf.Open(path)
+	f, learned, err := c.vocabulary(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -36,14 +32,14 @@ func newLanguage(ctx context.Context, c *Config, o Options) (_ *task, err error)
 	}()
 	tok, err := token.New(f)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s%s: %w", c.Model, c.Tokenizer, err) // one of them is ""
 	}
 	m, err := c.openModel(f, o)
 	if err != nil {
 		return nil, err
 	}
 	t := &task{
-		learner: m, machine: m.Machine(), tokens: true, unit: "nats per token",
+		learner: m, machine: m.Machine(), vocabulary: learned, tokens: true, unit: "nats per token",
 		close: func() { m.Close(); f.Close() },
 	}
 	defer func() {

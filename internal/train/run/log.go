@@ -36,6 +36,7 @@ type history struct {
 	best              float64 // lowest validation loss
 	bestStep          int     // 0: there was no validation
 	worse             int     // validations since
+	validated         int     // step of the newest validation
 }
 
 func (h *history) add(l *logLine) {
@@ -43,6 +44,7 @@ func (h *history) add(l *logLine) {
 		h.train = append(h.train, chart.Point{X: float64(l.Step), Y: *l.Loss})
 	}
 	if v := l.Validation; v != nil {
+		h.validated = l.Step
 		h.validation = append(h.validation, chart.Point{X: float64(l.Step), Y: v.Loss})
 		if h.bestStep == 0 || v.Loss < h.best {
 			h.best, h.bestStep, h.worse = v.Loss, l.Step, 0

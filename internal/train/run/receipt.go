@@ -74,7 +74,11 @@ func (r *runner) setup(ctx context.Context) (s training.Setup, err error) {
 	}
 	d.Config = string(text)
 	if r.config.fresh() {
-		a, err := record.FileOf(ctx, r.config.Tokenizer)
+		path := r.config.Tokenizer
+		if path == "" {
+			path = r.path(fileTokenizer)
+		}
+		a, err := record.FileOf(ctx, path)
 		if err != nil {
 			return s, err
 		}

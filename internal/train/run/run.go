@@ -32,6 +32,7 @@ const (
 	fileCurveSVG    = "curve.svg"
 	fileCurvePNG    = "curve.png"
 	fileReport      = "report.json"
+	fileTokenizer   = "tokenizer.gguf"
 	fileLock        = "lock"
 	permFile        = 0o644
 	sampleTokens    = 48
@@ -265,12 +266,22 @@ func (r *runner) run(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	defer r.timing.Close()
+	if v := r.task.vocabulary; v != nil {
+		if err := v.WriteFile(r.path(fileTokenizer), "llama", "tokenizer"); err != nil {
+			return nil, err
+		}
+	}
 	if err := r.record(ctx); err != nil {
 		return nil, err
 	}
 	r.begin()
 	if done := r.trainer.Done(); done > 0 && r.keeps(done) { // killed before it was kept
 		if err := r.keep(done); err != nil {
+			return nil, err
+		}
+	}
+	if done := r.trainer.Done(); r.validates(done) && r.log.validated != done { // interrupted meanwhile
+		if err := r.validate(ctx, done); err != nil {
 			return nil, err
 		}
 	}
@@ -300,16 +311,19 @@ func (r *runner) begin() {
 func (r *runner) steps(ctx context.Context) error {
 	for r.trainer.Done() < r.config.Steps && !r.stopped() {
 		if ctx.Err() != nil {
-			if err := r.save(); err != nil {
-				return err
-			}
-			return ErrInterrupted
+			break
 		}
 		if err := r.step(ctx); err != nil {
 			return err
 		}
 	}
-	return nil
+	if ctx.Err() == nil {
+		return nil
+	}
+	if err := r.save(); err != nil {
+		return err
+	}
+	return ErrInterrupted
 }
 
 // stopped reports whether validation says that it is enough.
@@ -338,8 +352,8 @@ func (r *runner) step(ctx context.Context) error {
 	if e.Step != nil {
 		e.Step(Progress{Done: done, Steps: r.config.Steps, Record: rec, Rate: r.pace.rate(), Left: r.pace.left(r.config.Steps - done)})
 	}
-	if (done%r.config.EvaluateEvery == 0 || done == r.config.Steps) && r.task.validation.Len() > 0 {
-		if err := r.validate(done); err != nil {
+	if r.validates(done) {
+		if err := r.validate(ctx, done); err != nil {
 			return err
 		}
 	}
@@ -362,13 +376,24 @@ func (r *runner) late() bool {
 	return r.config.CheckpointMinutes > 0 && minutes >= r.config.CheckpointMinutes
 }
 
+// validates reports whether there is a validation after a step.
+func (r *runner) validates(done int) bool {
+	return done > 0 && (done%r.config.EvaluateEvery == 0 || done == r.config.Steps) && r.task.validation.Len() > 0
+}
+
 // validate evaluates the learner, and keeps its state if it is the best so far.
-func (r *runner) validate(done int) error {
+// If ctx ends meanwhile it does nothing: the loop notices, and whoever resumes
+// the run begins with the validation.
+func (r *runner) validate(ctx context.Context, done int) error {
 	r.opt.Events.stage("validating")
-	report, err := dataset.Evaluate(r.task.learner, r.task.validation, evaluationBatch, r.task.tokens)
+	loss, err := dataset.Evaluate(ctx, r.task.learner, r.task.validation, evaluationBatch)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
+	report := dataset.NewReport(r.task.validation.Len(), loss, r.task.tokens)
 	if err := r.log.write(logLine{Step: done, Validation: &report}); err != nil {
 		return err
 	}
@@ -496,7 +521,11 @@ func (r *runner) finish(ctx context.Context) (*Result, error) {
 	if r.task.validation.Len() > 0 {
 		r.opt.Events.stage("evaluating")
 		var err error
-		if loss, err = train.Evaluate(r.task.learner, r.task.validation, evaluationBatch); err != nil {
+		loss, err = dataset.Evaluate(ctx, r.task.learner, r.task.validation, evaluationBatch)
+		if ctx.Err() != nil {
+			return nil, ErrInterrupted
+		}
+		if err != nil {
 			return nil, err
 		}
 		report := dataset.NewReport(r.task.validation.Len(), loss, r.task.tokens)

@@ -146,6 +146,37 @@ func TestRun(t *testing.T) {
 	same(t, "resumed after the end", want, tree(t, dir))
 }
 
+// TestOwnVocabulary lets the run learn its vocabulary, from text and from
+// conversations.
+func TestOwnVocabulary(t *testing.T) {
+	c := small(t)
+	c.Tokenizer, c.VocabSize, c.Steps = "", 280, 6
+	talk := filepath.Join(t.TempDir(), "talk.jsonl")
+	line := `{"messages": [{"role": "user", "content": "The cat?"}, {"role": "assistant", "content": "sat"}]}` + "\n"
+	if err := os.WriteFile(talk, []byte(line), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.Data = append(c.Data, talk)
+	dir, r := start(t, c, 1)
+	again, _ := start(t, c, 2)
+	want := tree(t, dir)
+	same(t, "again", want, tree(t, again))
+	if !strings.Contains(want["config.yaml"], "vocab_size: 280") {
+		t.Error("the size of the vocabulary is not in config.yaml")
+	}
+	f, err := gguf.Open(r.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if list, _ := f.Strings("tokenizer.ggml.tokens"); len(list) != 280 || list[2] != "<|im_start|>" {
+		t.Errorf("%d tokens, the third %q", len(list), list[2])
+	}
+	if s, _ := f.String("tokenizer.chat_template"); s == "" {
+		t.Error("no chat template")
+	}
+}
+
 func TestInterrupted(t *testing.T) {
 	c := small(t)
 	whole, _ := start(t, c, 2)
@@ -403,7 +434,8 @@ func TestStartRefuses(t *testing.T) {
 		change func(c *run.Config)
 	}{
 		{"no data", good, func(c *run.Config) { c.Data = nil }},
-		{"vocabulary", good, func(c *run.Config) { c.Tokenizer = "" }},
+		{"vocab_size", good, func(c *run.Config) { c.VocabSize = 300 }},
+		{"want 258", good, func(c *run.Config) { c.Tokenizer, c.VocabSize = "", 100 }},
 		{"exclude", good, func(c *run.Config) { c.Model = "x" }},
 		{"learning_rate", good, func(c *run.Config) { c.LearningRate = -1 }},
 		{"optimizer", good, func(c *run.Config) { c.Optimizer = "adam" }},

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/avalnetwork/aval/internal/bpe"
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/dataset"
 	"github.com/avalnetwork/aval/internal/tensor"
@@ -40,6 +41,7 @@ type task struct {
 	export           func(path string) error
 	sample           func(prompt string, tokens int) (string, error) // nil: none
 	classes          []string
+	vocabulary       *bpe.Vocabulary // that was learned for the run; nil: none
 	close            func()
 }
 

@@ -129,6 +129,9 @@ func (c *computation) run(b *blob) error {
 		})
 		return nil
 	}
+	if n := len(claims.Adapters); n > 0 {
+		return fmt.Errorf("the answer is by this model with adapters (%d), and this page does not take their files; the command “aval verify --lora FILE” does", n)
+	}
 	c.phase = "Loading the model …"
 	e, err := engine.OpenFile(f, "the model’s file", engine.Options{
 		Threads: 1, Slots: 1, Batch: pass, CacheBytes: -1, Context: claims.Params.Context,
