@@ -253,7 +253,7 @@ func (c *Checkpoint) Leaves() ([]StateLeaf, error) {
 		if err := c.Read(t.Name, data); err != nil {
 			return nil, err
 		}
-		out = append(out, tensorLeaf(stateTensor{t.Name, ggmlShape(t.Shape), data}))
+		out = append(out, tensorLeaf(stateTensor{t.Name, ggmlShape(t.Shape), data}, inTurn))
 	}
 	return out, nil
 }
