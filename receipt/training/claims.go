@@ -184,8 +184,13 @@ func (c *Claims) zero() string {
 		name string
 		h    Hash
 	}{
-		{"setup", c.Setup}, {"configuration", c.Config}, {"data", c.Data.Root}, {"root of the checkpoints", c.Checkpoints.Root},
-		{"root of the log", c.Log}, {"root of the parameters", c.Result.Parameters}, {"file of the result", c.Result.File},
+		{"setup", c.Setup},
+		{"configuration", c.Config},
+		{"data", c.Data.Root},
+		{"root of the checkpoints", c.Checkpoints.Root},
+		{"root of the log", c.Log},
+		{"root of the parameters", c.Result.Parameters},
+		{"file of the result", c.Result.File},
 	}
 	for _, f := range list {
 		if f.h.IsZero() {

@@ -233,9 +233,9 @@ func Rebuild(ctx context.Context, c *training.Claims, s *training.Setup, config 
 	if err != nil {
 		return nil, err
 	}
-	if rc.training(rc.Steps) != config {
+	if err := t.fits(ctx, d, rc, config, folder); err != nil {
 		t.close()
-		return nil, fmt.Errorf("%w: its settings are not those of the configuration", ErrContradiction)
+		return nil, err
 	}
 	sub := &record.Subject{
 		Machine: t.machine, Learner: t.learner, Decode: dataset.ParseCanonical,
@@ -254,6 +254,25 @@ func Rebuild(ctx context.Context, c *training.Claims, s *training.Setup, config 
 		sub.Validation = t.validation
 	}
 	return sub, nil
+}
+
+// fits reports whether what was made is what the setup describes.
+func (t *task) fits(ctx context.Context, d *description, c *Config, config train.Config, folder string) error {
+	if c.training(c.Steps) != config {
+		return fmt.Errorf("%w: its settings are not those of the configuration", ErrContradiction)
+	}
+	if t.vocabulary == nil {
+		return nil
+	}
+	path := filepath.Join(folder, fileTokenizer)
+	if err := t.vocabulary.WriteFile(path, "llama", "tokenizer"); err != nil {
+		return err
+	}
+	a, err := record.FileOf(ctx, path)
+	if err == nil && a.Hash != d.Tokenizer {
+		err = fmt.Errorf("%w: the vocabulary that is learned from the data has the fingerprint %v, the setup has %v", ErrContradiction, a.Hash, d.Tokenizer)
+	}
+	return err
 }
 
 // rebuildNet makes a net without its data, which its file would describe too.
@@ -310,15 +329,8 @@ func (f *Files) config(ctx context.Context, c *training.Claims, s *training.Setu
 		return nil, nil, errors.New("the run began with a model, which is needed")
 	}
 	if rc.Kind != Classifier && c.Base.IsZero() {
-		if f.Tokenizer == "" {
-			return nil, nil, errors.New("the run began with a tokenizer's file, which is needed")
-		}
-		a, err := record.FileOf(ctx, f.Tokenizer)
-		if err != nil {
+		if err := f.checkTokenizer(ctx, d, &rc); err != nil {
 			return nil, nil, err
-		}
-		if a.Hash != d.Tokenizer {
-			return nil, nil, fmt.Errorf("%s is not the tokenizer of the run: its fingerprint is %v, the setup has %v", f.Tokenizer, a.Hash, d.Tokenizer)
 		}
 	}
 	for name, text := range map[*string]string{&rc.Template: d.Template, &rc.Net: string(d.Net)} {
@@ -334,4 +346,20 @@ func (f *Files) config(ctx context.Context, c *training.Claims, s *training.Setu
 		}
 	}
 	return d, &rc, nil
+}
+
+// checkTokenizer checks the file of a new model's vocabulary. One that was
+// learned can be learned again from the data.
+func (f *Files) checkTokenizer(ctx context.Context, d *description, c *Config) error {
+	if f.Tokenizer == "" {
+		if c.VocabSize == 0 || len(f.Data) == 0 {
+			return errors.New("the run began with a tokenizer's file, which is needed")
+		}
+		return nil
+	}
+	a, err := record.FileOf(ctx, f.Tokenizer)
+	if err == nil && a.Hash != d.Tokenizer {
+		err = fmt.Errorf("%s is not the tokenizer of the run: its fingerprint is %v, the setup has %v", f.Tokenizer, a.Hash, d.Tokenizer)
+	}
+	return err
 }
