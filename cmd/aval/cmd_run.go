@@ -16,6 +16,7 @@ import (
 
 type runOptions struct {
 	modelOptions
+	loraOptions
 	samplingOptions
 	receiptOptions
 	raw, json, verbose, noThink, ignoreEOS bool
@@ -69,12 +70,13 @@ The default seed is 0: the same command gives the same answer everywhere.
 With --receipt the answer gets a signed receipt, which "aval verify" checks: that
 the answer was not changed, and, with the model, that this model gave it. The
 file shows prompt and answer unless --privacy says otherwise. See "aval receipt".
-` + modelHelp + "\n" + exitHelp,
+` + modelHelp + "\n" + loraHelp + "\n" + exitHelp,
 		Example: `  aval run model.gguf                                    # chat
   aval run smollm2 "Why is the sky blue?"
   cat report.txt | aval run smollm2 "Summarise this:" -
   aval run --raw --temperature 0 --max-tokens 64 model.gguf "Once upon a time"
   aval run --schema person.json smollm2 "Invent a person"
+  aval run --lora poems.gguf --lora brief.gguf=0.5 smollm2 "Tell me of the sea"
   aval run --receipt sky.aval --nonce 00112233445566778899 smollm2 "Why is the sky blue?"`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -91,6 +93,7 @@ file shows prompt and answer unless --privacy says otherwise. See "aval receipt"
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "tell the speed on standard error")
 	f.BoolVar(&o.ignoreEOS, "ignore-eos", false, "go on after the model says it is done (for measurements)")
 	o.modelOptions.add(f)
+	o.loraOptions.add(f, "change the model by this adapter")
 	o.samplingOptions.add(f)
 	o.receiptOptions.add(f)
 	return c
@@ -126,15 +129,22 @@ func (a *app) run(ctx context.Context, o *runOptions, model string, words []stri
 	if err != nil {
 		return err
 	}
+	begin := time.Now()
+	lora, err := a.readAdapters(&o.loraOptions, o.path != "")
+	if err != nil {
+		return err
+	}
+	defer lora.close()
 	var sign *signer
 	if o.path != "" {
-		if sign, err = a.newSigner(where.path, wish); err != nil {
+		if sign, err = a.newSigner(where.path, lora, wish); err != nil {
 			return err
 		}
 		defer sign.close()
 	}
-	begin := time.Now()
-	e, err := engine.Open(where.path, o.engine(a))
+	opt := o.engine(a)
+	opt.Adapters = lora.models
+	e, err := engine.Open(where.path, opt)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/avalnetwork/aval/gguf"
+	"github.com/avalnetwork/aval/internal/adapter"
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/sample"
@@ -34,6 +35,7 @@ Exit codes:
   3    no such model or file
   4    the model file is damaged or of a kind that is not supported
   5    the request cannot be served, such as a prompt longer than the context
+       or data that nothing can be learned from
   130  interrupted`
 
 const modelHelp = `
@@ -63,8 +65,8 @@ func usageErrorf(format string, args ...any) error { return usageError{fmt.Error
 // commands lists the subcommands in the order of the help.
 var commands = []func(*app) *cobra.Command{
 	newRunCommand, newVerifyCommand, newReceiptCommand, newAuditCommand, newKeyCommand,
-	newPullCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand,
-	newBenchCommand, newPerplexityCommand, newTokenizeCommand, newQuantizeCommand, newVersionCommand,
+	newTrainCommand, newClassifyCommand, newPullCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand,
+	newBenchCommand, newPerplexityCommand, newTokenizeCommand, newQuantizeCommand, newMergeCommand, newVersionCommand,
 }
 
 func newRootCommand(a *app) *cobra.Command {
@@ -142,6 +144,7 @@ func exitCode(err error) int {
 		usage   usageError
 		parse   *gguf.ParseError
 		content *model.FileError
+		lora    *adapter.FileError
 		arch    *model.UnknownArchitectureError
 		tooLong *engine.PromptTooLongError
 	)
@@ -154,11 +157,11 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, store.ErrNotFound), errors.Is(err, errNoModel):
 		return exitNotFound
-	case errors.As(err, &parse), errors.As(err, &content), errors.As(err, &arch), errors.Is(err, errBadModel), errors.Is(err, engine.ErrFile),
+	case errors.As(err, &parse), errors.As(err, &content), errors.As(err, &lora), errors.As(err, &arch), errors.Is(err, errBadModel), errors.Is(err, engine.ErrFile),
 		errors.Is(err, engine.ErrNotFinite):
 		return exitBadModel
 	case errors.As(err, &tooLong), errors.Is(err, engine.ErrRequest), errors.Is(err, engine.ErrEmptyPrompt),
-		errors.Is(err, sample.ErrParams):
+		errors.Is(err, sample.ErrParams), errors.Is(err, errBadData):
 		return exitRefused
 	}
 	return exitFailure

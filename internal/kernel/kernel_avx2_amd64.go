@@ -40,9 +40,18 @@ var avx2 = Kernel{
 	quantize:   quantizeAVX2,
 	sumSquares: sumSquaresAVX2,
 	scaleMul:   scaleMulAVX2,
+	addScaled:  addScaledAVX2,
 	silu:       siluAVX2,
 	gelu:       geluAVX2,
 	softmax:    softmaxAVX2,
+	train:      trainAVX2,
+	products:   wideProducts([4]productFunc{nil, product4x16AVX2, product2x16AVX2, product1x16AVX2}),
+	transpose8: transpose8AVX2,
+	copyRows8:  copyRows8AVX2,
+	copyRows32: copyRows32AVX2,
+
+	peakFloat:    peakFloatAVX2,
+	peakFloatOps: 12 * 8,
 }
 
 var (

@@ -117,7 +117,7 @@ func (p *Pool) Acquire() (slot int) {
 			if in := w.in.Load(); in == 0 || in+1 >= next {
 				break
 			}
-			spin(i)
+			Spin(i)
 		}
 	}
 	return int(next & 1)
@@ -152,7 +152,7 @@ func (w *Worker) loop() {
 	for {
 		for i := 0; p.run.Load() == last && !p.closed.Load(); i++ {
 			if i < sleepSpins {
-				spin(i)
+				Spin(i)
 				continue
 			}
 			w.asleep.Store(true)
@@ -215,7 +215,7 @@ func (w *Worker) Do(n int, compute, commit func(c int)) {
 	help := n - 1
 	for i := 1; p.stage.Load() <= k; i++ {
 		if i%helpSpins != 0 || recompute == 0 {
-			spin(i)
+			Spin(i)
 			continue
 		}
 		// Somebody holds a chunk for long: find one and compute it too.
@@ -277,8 +277,9 @@ func (p *Pool) finish(k uint64, c, n int, commit func(c int)) {
 	}
 }
 
-// spin waits a moment; i counts the spins of one wait.
-func spin(i int) {
+// Spin waits a moment, 10 to 50 ns; i counts the spins of one wait, which lets
+// other goroutines run from time to time.
+func Spin(i int) {
 	if i%yieldSpins == yieldSpins-1 {
 		runtime.Gosched()
 		return

@@ -39,6 +39,14 @@ func setAVX2() {
 	gate256("gelu", true)
 	softmax256()
 	quantize256()
+	for _, rows := range productRows[1:] {
+		product256(rows)
+	}
+	transpose256()
+	copyRows256()
+	copyRows256x32()
+	peakFloat256()
+	train256()
 }
 
 // centred256 emits the test whether all codes of some blocks are centred.
