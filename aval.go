@@ -34,10 +34,13 @@ import (
 	"crypto/ed25519"
 	"fmt"
 
+	"github.com/avalnetwork/aval/gguf"
+	"github.com/avalnetwork/aval/internal/adapter"
 	"github.com/avalnetwork/aval/internal/chat"
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/grammar"
 	"github.com/avalnetwork/aval/internal/issuer"
+	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/sample"
 	"github.com/avalnetwork/aval/receipt"
 )
@@ -56,8 +59,19 @@ type Config struct {
 	// Kernel forces an implementation of the arithmetic, such as "generic" or
 	// "avx2"; "": the fastest. No bit of any answer depends on it.
 	Kernel string
+	// Adapters (LoRA) change the model, in this order. They count in every
+	// answer: receipts name them.
+	Adapters []Adapter
 	// Key signs the receipts of answers; see [LoadKey]. nil: there are none.
 	Key ed25519.PrivateKey
+}
+
+// Adapter is a low-rank adapter (LoRA) in a GGUF file, as llama.cpp has them.
+type Adapter struct {
+	Path string
+	// Scale multiplies its changes; 0: 1, as it was trained. Less than 0 turns
+	// them round.
+	Scale float32
 }
 
 // Options of one answer. The zero value, or nil, takes the likeliest token
@@ -123,12 +137,14 @@ type PromptTooLongError = engine.PromptTooLongError
 
 // Model is an open model. Its methods may be called from any goroutine.
 type Model struct {
-	engine  *engine.Engine
-	issuer  *issuer.Issuer   // nil without a key
-	id      *issuer.Identity // of the file
-	ctx     context.Context  // ends with the model
-	end     context.CancelFunc
-	threads int
+	engine   *engine.Engine
+	issuer   *issuer.Issuer
+	signs    bool             // there is a key
+	id       *issuer.Identity // of the file
+	adapters []issuer.Adapter
+	ctx      context.Context // ends with the model
+	end      context.CancelFunc
+	threads  int
 }
 
 // Open loads the model in a GGUF file; of a split one, path names any part.
@@ -136,29 +152,67 @@ func Open(path string, c *Config) (*Model, error) {
 	if c == nil {
 		c = &Config{}
 	}
-	id, err := issuer.Identify(path)
-	if err != nil {
+	m := &Model{threads: c.Threads}
+	if err := m.open(path, c); err != nil {
+		m.forget()
 		return nil, fmt.Errorf("aval: open: %w", err)
 	}
-	e, err := engine.Open(path, engine.Options{
-		Threads: c.Threads, Context: c.Context, Slots: c.Parallel, Kernel: c.Kernel,
-	})
-	if err != nil {
-		id.Close()
-		return nil, fmt.Errorf("aval: open: %w", err)
-	}
-	m := &Model{engine: e, id: id, threads: c.Threads}
 	m.ctx, m.end = context.WithCancel(context.Background())
-	if c.Key != nil {
-		m.issuer = issuer.New(issuer.Config{Key: c.Key, Model: id, Context: e.Context()})
-	}
+	// Without a key it signs nothing, but knows what the model is.
+	m.issuer = issuer.New(issuer.Config{Key: c.Key, Model: m.id, Adapters: m.adapters, Context: m.engine.Context()})
+	m.signs = c.Key != nil
 	return m, nil
+}
+
+func (m *Model) open(path string, c *Config) error {
+	var err error
+	if m.id, err = issuer.Identify(path); err != nil {
+		return err
+	}
+	opt := engine.Options{Threads: c.Threads, Context: c.Context, Slots: c.Parallel, Kernel: c.Kernel}
+	for _, a := range c.Adapters {
+		if a.Scale == 0 {
+			a.Scale = 1
+		}
+		lora, err := m.readAdapter(a)
+		if err != nil {
+			return fmt.Errorf("%s: %w", a.Path, err)
+		}
+		opt.Adapters = append(opt.Adapters, model.Adapter{LoRA: lora, Scale: a.Scale})
+	}
+	m.engine, err = engine.Open(path, opt)
+	return err
+}
+
+// readAdapter takes note of an adapter's file and reads it.
+func (m *Model) readAdapter(a Adapter) (*adapter.Adapter, error) {
+	id, err := issuer.Identify(a.Path)
+	if err != nil {
+		return nil, err
+	}
+	m.adapters = append(m.adapters, issuer.Adapter{File: id, Scale: a.Scale})
+	f, err := gguf.Open(a.Path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // the numbers are copied
+	return adapter.Read(f)
+}
+
+// forget gives up the identities that were not computed.
+func (m *Model) forget() {
+	if m.id != nil {
+		m.id.Close()
+	}
+	for _, a := range m.adapters {
+		a.File.Close()
+	}
 }
 
 // Close waits for the answers in progress and frees the model.
 func (m *Model) Close() error {
 	m.end()
-	m.id.Close()
+	m.forget()
 	return m.engine.Close()
 }
 

@@ -53,7 +53,11 @@ func (m *Model) VerifyReceipt(ctx context.Context, file []byte, o *receipt.Optio
 	if err != nil {
 		return nil, fmt.Errorf("aval: verify: %w", err)
 	}
-	r, err := (&audit.Auditor{Engine: m.engine, Model: root}).Full(ctx, f, audit.Options{Options: *o})
+	adapters, err := m.issuer.Adapters(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("aval: verify: %w", err)
+	}
+	r, err := (&audit.Auditor{Engine: m.engine, Model: root, Adapters: adapters}).Full(ctx, f, audit.Options{Options: *o})
 	if err != nil {
 		return nil, fmt.Errorf("aval: verify: %w", err)
 	}
@@ -63,12 +67,15 @@ func (m *Model) VerifyReceipt(ctx context.Context, file []byte, o *receipt.Optio
 // root is the fingerprint of the model, computed when it is first needed.
 func (m *Model) root(ctx context.Context) (receipt.Hash, error) {
 	go m.id.Compute(m.ctx, "", m.threads) // only the first does something
+	for _, a := range m.adapters {
+		go a.File.Compute(m.ctx, "", m.threads)
+	}
 	return m.id.Root(ctx)
 }
 
 // draft begins the receipt of a request.
 func (m *Model) draft(r *engine.Request, source receipt.Source, o *Options) (*issuer.Draft, error) {
-	if m.issuer == nil {
+	if !m.signs {
 		return nil, errors.New("the model was opened without Config.Key")
 	}
 	opt := issuer.Options{Trace: o.Receipt.Trace, Auditors: o.Receipt.Auditors}

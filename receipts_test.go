@@ -6,12 +6,14 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"log"
+	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/avalnetwork/aval"
+	"github.com/avalnetwork/aval/internal/adapter"
 	"github.com/avalnetwork/aval/internal/testdata"
 	"github.com/avalnetwork/aval/receipt"
 )
@@ -124,5 +126,58 @@ func TestReceiptRefused(t *testing.T) {
 		if _, err := m.Generate(t.Context(), "x", &c.o); err == nil || !strings.Contains(err.Error(), c.says) {
 			t.Errorf("%+v: %v, want an error with %q", c.o, err, c.says)
 		}
+	}
+}
+
+// TestAdapters opens a model with adapters: they change the answer, and a
+// receipt is valid with the same ones only.
+func TestAdapters(t *testing.T) {
+	path := testdata.Shared(t, "weights", "stories260K", "stories260K-F16.gguf")
+	lora := filepath.Join(t.TempDir(), "lora.gguf")
+	r := rand.New(rand.NewPCG(1, 2))
+	a := &adapter.Adapter{Architecture: "llama", Alpha: 4, Updates: []adapter.Update{{Name: "blk.1.attn_q.weight", Rank: 2, In: 64, Out: 64}}}
+	for u := &a.Updates[0]; len(u.B) < 128; u.B = append(u.B, float32(r.NormFloat64())) {
+		u.A = append(u.A, float32(r.NormFloat64()))
+	}
+	if err := a.Write(lora); err != nil {
+		t.Fatal(err)
+	}
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	opened := func(list ...aval.Adapter) *aval.Model {
+		m, err := aval.Open(path, &aval.Config{Threads: 1, Key: key, Adapters: list})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { m.Close() })
+		return m
+	}
+	plain, one, half := opened(), opened(aval.Adapter{Path: lora}), opened(aval.Adapter{Path: lora, Scale: 0.5})
+	opt := aval.Options{MaxTokens: 20, Receipt: &aval.Receipt{}}
+	texts := map[string]bool{}
+	for _, m := range []*aval.Model{plain, one, half} {
+		got, err := m.Generate(t.Context(), "Once upon a time", &opt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[got.Text] = true
+		for _, by := range []*aval.Model{plain, one, half} {
+			v, err := by.VerifyReceipt(t.Context(), got.Receipt, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := receipt.Invalid
+			if by == m {
+				want = receipt.Valid
+			}
+			if v.Verdict != want {
+				t.Errorf("%s, want %s: %v", v.Verdict, want, v.Checks)
+			}
+		}
+	}
+	if len(texts) != 3 {
+		t.Errorf("the adapter changes too little: %v", texts)
+	}
+	if _, err := aval.Open(path, &aval.Config{Adapters: []aval.Adapter{{Path: path}}}); err == nil || !strings.Contains(err.Error(), "not a LoRA adapter") {
+		t.Errorf("a model as an adapter: %v", err)
 	}
 }

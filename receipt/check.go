@@ -55,6 +55,7 @@ const (
 	CheckSignature   = "signature"    // it is the key's, over these claims
 	CheckTime        = "time"         // not from the future, not too old
 	CheckModel       = "model"        // the expected one
+	CheckAdapters    = "adapters"     // the expected ones, in their order
 	CheckSigner      = "signer"       // the expected one
 	CheckParams      = "parameters"   // the expected ones
 	CheckSeed        = "seed"         // the expected nonce or beacon

@@ -2,14 +2,23 @@ package receipt
 
 import (
 	"crypto/ed25519"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
 
 	"github.com/avalnetwork/aval/internal/canon"
 )
 
-// Suite names, all at once, the algorithms of a receipt: COSE with Ed25519,
+// A suite names, all at once, the algorithms of a receipt: COSE with Ed25519,
 // SHA-256, the numerics aval-numerics/1, the sampling and the encodings of
 // spec/receipt.md. Another name is refused.
-const Suite = "aval/1"
+const (
+	Suite = "aval/1"
+	// SuiteAdapters is that of answers by a model with adapters, and of no
+	// others.
+	SuiteAdapters = "aval/2"
+)
 
 // Hash is a SHA-256 hash.
 type Hash = canon.Hash
@@ -54,6 +63,28 @@ type Claims struct {
 	// Key is the signer's; Sign sets it.
 	Key    ed25519.PublicKey
 	Ledger *LedgerRef
+	// Adapters changed the model, in this order; nil: none.
+	Adapters []Adapter
+}
+
+// Adapter is a low-rank adapter that changed the model.
+type Adapter struct {
+	_     struct{} `cbor:",toarray"`
+	File  Hash     // fingerprint of its file
+	Scale float32  // that it was used with: finite, not 0; 1 is what it was trained for
+}
+
+// String is the beginning of the fingerprint and the scale.
+func (a Adapter) String() string {
+	return fmt.Sprintf("%.16v… at scale %v", a.File.String(), a.Scale)
+}
+
+// Suite is the name of the algorithms that such claims need.
+func (c *Claims) Suite() string {
+	if len(c.Adapters) > 0 {
+		return SuiteAdapters
+	}
+	return Suite
 }
 
 // LedgerRef is a block that the signer knew.
@@ -77,6 +108,8 @@ type wireClaims struct {
 	Time    uint32     `cbor:"9,keyasint"`
 	Key     []byte     `cbor:"10,keyasint"`
 	Ledger  *LedgerRef `cbor:"11,keyasint,omitempty"`
+	// Adapters are there with SuiteAdapters, and only then.
+	Adapters []Adapter `cbor:"12,keyasint,omitempty"`
 }
 
 // Validate reports the first claim that is out of its range, or that
@@ -116,18 +149,46 @@ func (c *Claims) Validate() error {
 		return errorf(CheckRanges, "the time is %d, want Unix seconds from 1 to %d", c.Time, maxTime)
 	case c.Model.IsZero() || c.Transcript.IsZero():
 		return errorf(CheckRanges, "the model or the transcript is all zeros")
-	case c.Ledger != nil:
+	}
+	if err := validAdapters(c.Adapters); err != nil {
+		return err
+	}
+	if c.Ledger != nil {
 		return validName("chain", c.Ledger.Chain)
 	}
 	return nil
 }
 
+func validAdapters(list []Adapter) error {
+	if len(list) > MaxAdapters {
+		return errorf(CheckRanges, "%d adapters, the limit is %d", len(list), MaxAdapters)
+	}
+	for i, a := range list {
+		if s := float64(a.Scale); a.File.IsZero() || s == 0 || math.IsNaN(s) || math.IsInf(s, 0) {
+			return errorf(CheckRanges, "adapter %d is all zeros, or its scale is 0 or not finite", i)
+		}
+	}
+	return nil
+}
+
+// DescribeAdapters lists adapters in a few words for a person.
+func DescribeAdapters(list []Adapter) string {
+	if len(list) == 0 {
+		return "none"
+	}
+	var parts []string
+	for _, a := range list {
+		parts = append(parts, a.String())
+	}
+	return strings.Join(parts, ", ")
+}
+
 // encode gives the payload.
 func (c *Claims) encode() ([]byte, error) {
 	w := wireClaims{
-		Suite: Suite, Model: c.Model, Params: c.Params, Seed: c.Seed.wire(), Commits: c.Transcript[:],
+		Suite: c.Suite(), Model: c.Model, Params: c.Params, Seed: c.Seed.wire(), Commits: c.Transcript[:],
 		Prompt: uint32(c.PromptTokens), Output: uint32(c.OutputTokens), Stop: uint8(c.Stop),
-		Time: uint32(c.Time), Key: c.Key, Ledger: c.Ledger,
+		Time: uint32(c.Time), Key: c.Key, Ledger: c.Ledger, Adapters: c.Adapters,
 	}
 	if !c.Trace.IsZero() {
 		w.Commits = append(w.Commits[:canon.Size:canon.Size], c.Trace[:]...)
@@ -141,15 +202,18 @@ func decodeClaims(payload []byte) (Claims, error) {
 	if err := canon.Unmarshal(payload, &w); err != nil {
 		return Claims{}, &Error{CheckClaims, "the payload", err}
 	}
-	if w.Suite != Suite {
-		return Claims{}, errorf(CheckSuite, "%.40q is unknown, want %q: a newer program may know it", w.Suite, Suite)
+	if w.Suite != Suite && w.Suite != SuiteAdapters {
+		return Claims{}, errorf(CheckSuite, "%.40q is unknown, want %q or %q: a newer program may know it", w.Suite, Suite, SuiteAdapters)
+	}
+	if n := len(w.Adapters); (n > 0) != (w.Suite == SuiteAdapters) {
+		return Claims{}, errorf(CheckSuite, "%d adapters do not go with the suite %q: it is %q with adapters, %q without", n, w.Suite, SuiteAdapters, Suite)
 	}
 	if n := len(w.Key); n != ed25519.PublicKeySize {
 		return Claims{}, errorf(CheckClaims, "the key has %d bytes, want %d", n, ed25519.PublicKeySize)
 	}
 	c := Claims{
 		Model: w.Model, Params: w.Params, PromptTokens: int(w.Prompt), OutputTokens: int(w.Output),
-		Stop: Stop(w.Stop), Time: int64(w.Time), Key: w.Key, Ledger: w.Ledger,
+		Stop: Stop(w.Stop), Time: int64(w.Time), Key: w.Key, Ledger: w.Ledger, Adapters: slices.Clip(w.Adapters),
 	}
 	switch len(w.Commits) {
 	case 2 * canon.Size:

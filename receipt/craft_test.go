@@ -245,6 +245,14 @@ func badForms(right, payload []byte, edit func(func(*message)) []byte) []badRece
 	}
 }
 
+// adapter is an element of claim 12, with a scale as CBOR.
+func adapter(file byte, scale []byte) []byte { return array(bstr(fill(file)), scale) }
+
+// adapted is base with an adapter.
+func adapted() craft {
+	return base().with(1, text("aval/2")).with(12, array(adapter(5, f32(0.7))))
+}
+
 func badClaims(good craft, raw func([]byte) []byte) []badReceipt {
 	entries := good.entries()
 	swapped := slices.Clone(entries)
@@ -257,6 +265,9 @@ func badClaims(good craft, raw func([]byte) []byte) []badReceipt {
 	param := func(name string, key uint64, value []byte) badReceipt {
 		return badReceipt{name, receipt.CheckClaims, good.param(key, value).signed()}
 	}
+	adapters := func(name string, value []byte) badReceipt {
+		return badReceipt{name, receipt.CheckClaims, adapted().with(12, value).signed()}
+	}
 	return []badReceipt{
 		{"an empty payload", receipt.CheckClaims, raw([]byte{})},
 		{"claims in an array", receipt.CheckClaims, raw(array(num(1)))},
@@ -265,7 +276,16 @@ func badClaims(good craft, raw func([]byte) []byte) []badReceipt {
 		{"claims without a length", receipt.CheckClaims, raw(open)},
 		{"the map's length in two bytes", receipt.CheckClaims, raw(append([]byte{0xb8, byte(len(entries))}, good.payload()[1:]...))},
 		{"a byte after the claims", receipt.CheckClaims, raw(append(good.payload(), 0))},
-		claim("an unknown claim", 12, num(1)),
+		claim("adapters that are a number", 12, num(1)),
+		claim("an unknown claim", 13, num(1)),
+		adapters("an empty list of adapters", array()),
+		adapters("adapters that are null", []byte{0xf6}),
+		adapters("an adapter without a scale", array(array(bstr(fill(5))))),
+		adapters("an adapter with one element more", array(array(bstr(fill(5)), f32(0.7), num(1)))),
+		adapters("an adapter of 31 bytes", array(array(bstr(fill(5)[:31]), f32(0.7)))),
+		adapters("a scale as an integer", array(array(bstr(fill(5)), num(1)))),
+		adapters("a scale in four bytes that two can hold", array(array(bstr(fill(5)), f32(1)))),
+		adapters("a scale in eight bytes", array(array(bstr(fill(5)), f64(0.7)))),
 		claim("no key", 10, nil),
 		claim("no suite", 1, nil),
 		claim("no seed", 4, nil),
@@ -300,7 +320,9 @@ func badClaims(good craft, raw func([]byte) []byte) []badReceipt {
 		param("minus zero", 1, []byte{0xf9, 0x80, 0}),
 		param("a flag that is false", 11, []byte{0xf4}),
 		param("a flag that is 1", 11, num(1)),
-		{"the suite of the future", receipt.CheckSuite, good.with(1, text("aval/2")).signed()},
+		{"the suite of adapters without any", receipt.CheckSuite, good.with(1, text("aval/2")).signed()},
+		{"adapters in the suite without", receipt.CheckSuite, adapted().with(1, text("aval/1")).signed()},
+		{"the suite of the future", receipt.CheckSuite, good.with(1, text("aval/3")).signed()},
 		{"the suite in capitals", receipt.CheckSuite, good.with(1, text("AVAL/1")).signed()},
 		{"no name of a suite", receipt.CheckSuite, good.with(1, text("")).signed()},
 	}
@@ -314,7 +336,15 @@ func badRanges(good craft) []badReceipt {
 		return badReceipt{name, receipt.CheckRanges, good.param(key, value).signed()}
 	}
 	flag := []byte{0xf5}
+	adapters := func(name string, list ...[]byte) badReceipt {
+		return badReceipt{name, receipt.CheckRanges, adapted().with(12, array(list...)).signed()}
+	}
 	return []badReceipt{
+		adapters("nine adapters", slices.Repeat([][]byte{adapter(5, f32(0.7))}, 9)...),
+		adapters("an adapter of zeros", adapter(5, f32(0.7)), adapter(0, f32(0.7))),
+		adapters("a scale of 0", adapter(5, []byte{0xf9, 0, 0})),
+		adapters("a scale that is not a number", adapter(5, []byte{0xf9, 0x7e, 0})),
+		adapters("an infinite scale", adapter(5, []byte{0xf9, 0xfc, 0})),
 		param("a temperature that is not a number", 1, []byte{0xf9, 0x7e, 0x00}),
 		param("an infinite temperature", 1, []byte{0xf9, 0x7c, 0x00}),
 		param("a temperature below 0", 1, []byte{0xf9, 0xbc, 0x00}),

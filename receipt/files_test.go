@@ -205,6 +205,22 @@ func expectVectors(t *testing.T, expect func(string, string, func(*optionsVector
 	expect("all as expected", "", func(*optionsVector) {})
 	expect("a replayed receipt: another nonce", receipt.CheckSeed, func(o *optionsVector) { o.Nonce = hexBytes("another nonce...") })
 	expect("another model", receipt.CheckModel, func(o *optionsVector) { o.Model = fill(2) })
+	expect("no adapters, as expected", "", func(o *optionsVector) { o.Adapters = []adapterVector{} })
+	one, two := adapterVector{hash(5), 0.7}, adapterVector{hash(6), 1}
+	expect("an adapter expected, the model had none", receipt.CheckAdapters, func(o *optionsVector) { o.Adapters = []adapterVector{one} })
+	adapted := func(name, fails string, list ...adapterVector) {
+		a := newCase(t)
+		a.claims.Adapters = []receipt.Adapter{{File: hash(5), Scale: 0.7}, {File: hash(6), Scale: 1}}
+		o := expected()
+		o.Adapters = append([]adapterVector{}, list...)
+		add(name, fails, o, a.file())
+	}
+	adapted("the expected adapters", "", one, two)
+	adapted("adapters, none expected", receipt.CheckAdapters)
+	adapted("an adapter more than expected", receipt.CheckAdapters, one)
+	adapted("adapters in another order", receipt.CheckAdapters, two, one)
+	adapted("another adapter", receipt.CheckAdapters, one, adapterVector{hash(7), 1})
+	adapted("an adapter with another scale", receipt.CheckAdapters, one, adapterVector{hash(6), 0.99})
 	expect("another signer", receipt.CheckSigner, func(o *optionsVector) {
 		o.Signer = receipt.FormatNodeKey(ed25519.NewKeyFromSeed(fill(8)).Public().(ed25519.PublicKey))
 	})

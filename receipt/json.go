@@ -9,18 +9,24 @@ import (
 // claimsJSON is how claims are shown to programs. 64-bit numbers are strings,
 // since JavaScript has none.
 type claimsJSON struct {
-	Suite        string      `json:"suite"`
-	Model        Hash        `json:"model"`
-	Params       Params      `json:"params"`
-	Seed         seedJSON    `json:"seed"`
-	Transcript   Hash        `json:"transcript"`
-	Trace        Hash        `json:"trace,omitzero"`
-	PromptTokens int         `json:"prompt_tokens"`
-	OutputTokens int         `json:"output_tokens"`
-	Stop         string      `json:"stop"`
-	Time         int64       `json:"time"`
-	Key          string      `json:"key"`
-	Ledger       *ledgerJSON `json:"ledger,omitempty"`
+	Suite        string        `json:"suite"`
+	Model        Hash          `json:"model"`
+	Params       Params        `json:"params"`
+	Seed         seedJSON      `json:"seed"`
+	Transcript   Hash          `json:"transcript"`
+	Trace        Hash          `json:"trace,omitzero"`
+	PromptTokens int           `json:"prompt_tokens"`
+	OutputTokens int           `json:"output_tokens"`
+	Stop         string        `json:"stop"`
+	Time         int64         `json:"time"`
+	Key          string        `json:"key"`
+	Ledger       *ledgerJSON   `json:"ledger,omitempty"`
+	Adapters     []adapterJSON `json:"adapters,omitempty"`
+}
+
+type adapterJSON struct {
+	File  Hash    `json:"file"`
+	Scale float32 `json:"scale"`
 }
 
 type seedJSON struct {
@@ -41,7 +47,7 @@ type ledgerJSON struct {
 // signed is CBOR.
 func (c Claims) MarshalJSON() ([]byte, error) {
 	j := claimsJSON{
-		Suite: Suite, Model: c.Model, Params: c.Params, Transcript: c.Transcript, Trace: c.Trace,
+		Suite: c.Suite(), Model: c.Model, Params: c.Params, Transcript: c.Transcript, Trace: c.Trace,
 		PromptTokens: c.PromptTokens, OutputTokens: c.OutputTokens, Stop: c.Stop.String(),
 		Time: c.Time, Key: FormatNodeKey(c.Key),
 	}
@@ -57,6 +63,9 @@ func (c Claims) MarshalJSON() ([]byte, error) {
 	}
 	if l := c.Ledger; l != nil {
 		j.Ledger = &ledgerJSON{l.Chain, strconv.FormatUint(l.Height, 10), l.Block}
+	}
+	for _, a := range c.Adapters {
+		j.Adapters = append(j.Adapters, adapterJSON{a.File, a.Scale})
 	}
 	return json.Marshal(j)
 }

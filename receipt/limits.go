@@ -3,7 +3,8 @@ package receipt
 // Limits of what is read and made, far above what a model can do today; what
 // is beyond one is refused with an error that names it.
 const (
-	// MaxReceipt bounds a receipt in bytes. The largest that is known has 430.
+	// MaxReceipt bounds a receipt in bytes. The largest that is known, with
+	// the most adapters, has less than 800.
 	MaxReceipt = 4 << 10
 	// MaxFile bounds a file of a receipt, its openings and boxes, in bytes.
 	MaxFile = 64 << 20
@@ -19,6 +20,8 @@ const (
 	// MaxStops bounds the stop strings of a request, MaxStop the bytes of one.
 	MaxStops = 64
 	MaxStop  = 1 << 10
+	// MaxAdapters bounds the adapters of a model.
+	MaxAdapters = 8
 	// MaxBoxes bounds the sealed boxes of a file.
 	MaxBoxes = 64
 	// MaxRanges bounds the ranges of ids that an opening shows, of the prompt

@@ -29,10 +29,12 @@ type Options struct {
 // Expect is what the receipt must say, each field only if it is set. One who
 // sent a nonce sets it, so that a receipt of another answer does not pass.
 type Expect struct {
-	Model  Hash
-	Key    ed25519.PublicKey
-	Nonce  []byte
-	Params *Params
+	Model Hash
+	// Adapters, empty but not nil: the model had none.
+	Adapters []Adapter
+	Key      ed25519.PublicKey
+	Nonce    []byte
+	Params   *Params
 	// These are compared with the opening: the prompt as it was given and as
 	// tokens, the bias (empty, not nil: none) and the extra parameters, the
 	// answer.
@@ -66,7 +68,7 @@ func Offline(data []byte, o Options) Report {
 func (f *File) Check(o Options) Report {
 	var r Report
 	c := f.Receipt.Claims()
-	r.Add(passed(CheckForm, "%d bytes, one canonical encoding, every claim in its range", len(f.Receipt.raw)))
+	r.Add(passed(CheckForm, "%d bytes, one canonical encoding, every claim in its range", len(f.Receipt.message.raw)))
 	if err := f.Receipt.Verify(); err != nil {
 		r.Add(checkOf(err, CheckSignature))
 		return r
@@ -113,6 +115,13 @@ func (e *Expect) checkClaims(c *Claims) []Check {
 		check := compare(CheckModel, sameHash(c.Model, e.Model), "model")
 		if !check.Passed() {
 			check.Detail = "the receipt is for " + c.Model.String() + ", expected " + e.Model.String()
+		}
+		checks = append(checks, check)
+	}
+	if e.Adapters != nil {
+		check := compare(CheckAdapters, slices.Equal(c.Adapters, e.Adapters), "adapters: "+DescribeAdapters(e.Adapters))
+		if !check.Passed() {
+			check.Detail = "the receipt is for the adapters " + DescribeAdapters(c.Adapters) + ", expected " + DescribeAdapters(e.Adapters)
 		}
 		checks = append(checks, check)
 	}

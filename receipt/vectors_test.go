@@ -90,16 +90,23 @@ type fileVector struct {
 }
 
 type optionsVector struct {
-	Now    int64           `json:"now,omitempty"`
-	Ahead  int             `json:"ahead,omitempty"`
-	MaxAge int             `json:"max_age,omitempty"`
-	Model  hexBytes        `json:"model,omitempty"`
-	Signer string          `json:"signer,omitempty"`
-	Nonce  hexBytes        `json:"nonce,omitempty"`
-	Params *receipt.Params `json:"params,omitempty"`
-	Prompt []int32         `json:"prompt,omitempty"`
-	Text   *string         `json:"text,omitempty"`
-	Beacon *beaconVector   `json:"beacon,omitempty"`
+	Now    int64    `json:"now,omitempty"`
+	Ahead  int      `json:"ahead,omitempty"`
+	MaxAge int      `json:"max_age,omitempty"`
+	Model  hexBytes `json:"model,omitempty"`
+	// Adapters, if there is a list, are expected; it may be empty.
+	Adapters []adapterVector `json:"adapters,omitzero"`
+	Signer   string          `json:"signer,omitempty"`
+	Nonce    hexBytes        `json:"nonce,omitempty"`
+	Params   *receipt.Params `json:"params,omitempty"`
+	Prompt   []int32         `json:"prompt,omitempty"`
+	Text     *string         `json:"text,omitempty"`
+	Beacon   *beaconVector   `json:"beacon,omitempty"`
+}
+
+type adapterVector struct {
+	File  canon.Hash `json:"file"`
+	Scale float32    `json:"scale"`
 }
 
 type beaconVector struct {
@@ -136,6 +143,12 @@ func (o optionsVector) options(t *testing.T) receipt.Options {
 	}
 	if o.Model != nil {
 		out.Expect.Model = canon.Hash(o.Model)
+	}
+	if o.Adapters != nil {
+		out.Expect.Adapters = []receipt.Adapter{}
+		for _, a := range o.Adapters {
+			out.Expect.Adapters = append(out.Expect.Adapters, receipt.Adapter{File: a.File, Scale: a.Scale})
+		}
 	}
 	if o.Signer != "" {
 		var err error
@@ -355,6 +368,11 @@ func goodReceipts() []badReceipt {
 		{name: "a block of a ledger", raw: base().with(11, array(text("aval"), num(1<<40), bstr(fill(4)))).signed()},
 		{name: "parameters below zero, a float of two bytes", raw: base().param(8, []byte{0x20}).param(6, []byte{0xf9, 0xbc, 0x00}).signed()},
 		{name: "as many tokens as max_tokens", raw: base().with(7, num(16)).with(8, num(2)).signed()},
+		{name: "an adapter", raw: adapted().signed()},
+		{name: "two adapters, one of them backwards", raw: adapted().with(12, array(adapter(6, []byte{0xf9, 0xb8, 0}), adapter(5, []byte{0xf9, 0x3c, 0}))).signed()},
+		{name: "everything, and the most adapters", raw: every.with(1, text("aval/2")).with(5, bstr(append(fill(2), fill(3)...))).
+			with(11, array(text("a chain with a name of 32 bytes."), num(1<<40), bstr(fill(4)))).
+			with(12, array(slices.Repeat([][]byte{adapter(5, f32(0.7))}, 8)...)).signed()},
 		{name: "as many tokens as the context", raw: base().param(9, nil).with(6, num(4093)).with(8, num(2)).signed()},
 	}
 }

@@ -46,6 +46,7 @@ fraction of the work of computing the answer again.
 
 type auditOptions struct {
 	modelOptions
+	loraOptions
 	model, sample, out, with string
 }
 
@@ -85,6 +86,7 @@ An opening can reveal parts of the prompt to whoever gets it.
 	}
 	f := c.Flags()
 	f.StringVar(&o.model, "model", "", "MODEL of the receipt (default: the one of the store with its fingerprint)")
+	o.loraOptions.add(f, "an adapter of the receipt, in its order; the scale is the receipt's")
 	f.StringVar(&o.with, "with", "", "private key of an auditor: take what was sealed for it")
 	f.StringVarP(&o.out, "output-file", "o", "", "file to write")
 	o.addThreads(f)
@@ -207,15 +209,18 @@ func (a *app) auditAnswer(ctx context.Context, o *auditOptions, path, challenge 
 	if !found {
 		return fmt.Errorf("%w with the receipt's fingerprint is known on this machine; name it with --model", errNoModel)
 	}
-	m, err := a.openModel(ctx, where, &claims, o.modelOptions)
+	m, check, err := a.openModel(ctx, where, &claims, o.modelOptions, &o.loraOptions)
 	if err != nil {
 		return err
+	}
+	if check != nil {
+		return errors.New(check.Detail)
 	}
 	defer m.close()
 	if m.engine == nil {
 		return fmt.Errorf("the receipt is for the model %v, %s is %v", claims.Model, where.name, m.root)
 	}
-	auditor := &audit.Auditor{Engine: m.engine, Model: m.root}
+	auditor := m.auditor()
 	show, end := a.counting("computing the answer again")
 	auditor.Progress = show
 	opening, err := auditor.Open(ctx, f, ch)

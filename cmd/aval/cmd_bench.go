@@ -28,6 +28,7 @@ const (
 
 type benchOptions struct {
 	modelOptions
+	loraOptions
 	prompt, generate, runs, dispute int
 	synthetic, quant                string
 	roof, receipts, json            bool
@@ -92,6 +93,7 @@ model reaches.
 	}
 	f := c.Flags()
 	o.addThreads(f)
+	o.loraOptions.add(f, "change the model by this adapter")
 	f.IntVarP(&o.prompt, "prompt", "p", 512, "tokens to read")
 	f.IntVarP(&o.generate, "generate", "n", 128, "tokens to write")
 	f.IntVar(&o.runs, "runs", 3, "how many times")
@@ -116,6 +118,9 @@ func (o *benchOptions) validate() error {
 	if o.prompt == 0 && o.generate == 0 {
 		return usageErrorf("--prompt and --generate are both 0: there is nothing to measure")
 	}
+	if len(o.lora) > 0 && o.receipts {
+		return usageErrorf("--receipts measures models without adapters; leave out --lora")
+	}
 	if o.dispute > 0 && !o.receipts || o.roof && o.receipts {
 		return usageErrorf("--dispute belongs to --receipts, and --roof does not")
 	}
@@ -139,7 +144,13 @@ func (a *app) bench(ctx context.Context, o *benchOptions, modelName string) erro
 		return err
 	}
 	defer f.Close()
-	m, err := model.Load(f, model.Options{Threads: o.threads, Kernel: a.getenv("AVAL_KERNEL"), Context: engine.ContextFor(f, o.context)})
+	lora, err := a.readAdapters(&o.loraOptions, false)
+	if err != nil {
+		return err
+	}
+	m, err := model.Load(f, model.Options{
+		Threads: o.threads, Kernel: a.getenv("AVAL_KERNEL"), Context: engine.ContextFor(f, o.context), Adapters: lora.models,
+	})
 	if err != nil {
 		return err
 	}

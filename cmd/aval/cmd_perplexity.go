@@ -14,11 +14,13 @@ import (
 	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/model"
+	"github.com/avalnetwork/aval/internal/tensor"
 	"github.com/avalnetwork/aval/internal/token"
 )
 
 type perplexityOptions struct {
 	modelOptions
+	loraOptions
 	batch, tokens int
 	json          bool
 }
@@ -49,7 +51,7 @@ read from nothing; the first token of a window is not predicted. logits_sha256
 is over the little-endian float32 bits of the logits of every position, in
 order. It must be the same with any --threads, --batch and AVAL_KERNEL, on any
 machine.
-` + modelHelp + "\n" + exitHelp,
+` + modelHelp + "\n" + loraHelp + "\n" + exitHelp,
 		Example: "  aval perplexity model.gguf text.txt\n  aval perplexity --threads 1 --batch 7 --json model.gguf text.txt",
 		Args:    cobra.ExactArgs(2),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -58,6 +60,7 @@ machine.
 	}
 	f := c.Flags()
 	o.modelOptions.add(f)
+	o.loraOptions.add(f, "change the model by this adapter")
 	f.IntVar(&o.batch, "batch", 64, "read so many tokens at a time; no bit of the output depends on it")
 	f.IntVar(&o.tokens, "tokens", 0, "read only the first N tokens (0: all)")
 	f.BoolVar(&o.json, "json", false, "print JSON")
@@ -101,7 +104,13 @@ func (a *app) perplexity(ctx context.Context, o *perplexityOptions, modelName, p
 	if len(ids) < 2 {
 		return usageErrorf("%s has %d tokens; at least 2 are needed", path, len(ids))
 	}
-	m, err := model.Load(f, model.Options{Threads: o.threads, Kernel: a.getenv("AVAL_KERNEL"), Context: engine.ContextFor(f, o.context)})
+	lora, err := a.readAdapters(&o.loraOptions, false)
+	if err != nil {
+		return err
+	}
+	m, err := model.Load(f, model.Options{
+		Threads: o.threads, Kernel: a.getenv("AVAL_KERNEL"), Context: engine.ContextFor(f, o.context), Adapters: lora.models,
+	})
 	if err != nil {
 		return err
 	}
@@ -130,13 +139,14 @@ func (a *app) perplexity(ctx context.Context, o *perplexityOptions, modelName, p
 
 // scorer adds up what a model says about a text.
 type scorer struct {
-	model  *model.Model
-	logits []float32
-	bytes  []byte
-	batch  int
-	out    perplexityJSON
-	sum    float64
-	hash   hashWriter
+	model   *model.Model
+	machine *tensor.Machine // of one thread
+	logits  []float32
+	bytes   []byte
+	batch   int
+	out     perplexityJSON
+	sum     float64
+	hash    hashWriter
 }
 
 type hashWriter interface {
@@ -147,7 +157,7 @@ type hashWriter interface {
 func newScorer(m *model.Model, batch int) *scorer {
 	vocab := m.Config().Vocab
 	return &scorer{
-		model: m, batch: batch, hash: sha256.New(),
+		model: m, machine: tensor.New(1, nil), batch: batch, hash: sha256.New(),
 		logits: make([]float32, batch*vocab), bytes: make([]byte, 4*vocab),
 	}
 }
@@ -176,7 +186,10 @@ func (s *scorer) read(ctx context.Context, ids []int32, progress func(n int)) er
 			}
 			_, _ = s.hash.Write(s.bytes) // a hash does not fail
 			if next := at + i + 1; next < len(ids) {
-				s.sum += surprise(z, ids[next])
+				// The loss of training (spec/training.md, part 1), to the bit.
+				var loss [1]float32
+				s.machine.SoftmaxCrossEntropy(loss[:], nil, z, ids[next:next+1], 1, vocab, 0)
+				s.sum += float64(loss[0])
 				s.out.Predictions++
 			}
 		}
@@ -190,24 +203,10 @@ func (s *scorer) read(ctx context.Context, ids []int32, progress func(n int)) er
 func (s *scorer) result(name string) perplexityJSON {
 	out := s.out
 	out.Model, out.Kernel = name, s.model.Kernel()
-	// Nine decimals, so that the last bits of math.Exp, which differ between
+	out.NLL = s.sum / float64(out.Predictions)
+	// Six decimals, so that the last bits of math.Exp, which differ between
 	// architectures, do not show.
-	nll := s.sum / float64(out.Predictions)
-	out.NLL = math.Round(nll*1e9) / 1e9
-	out.Perplexity = math.Round(math.Exp(nll)*1e6) / 1e6
+	out.Perplexity = math.Round(math.Exp(out.NLL)*1e6) / 1e6
 	out.SHA256 = hex.EncodeToString(s.hash.Sum(nil))
 	return out
-}
-
-// surprise is -ln of the probability of token id.
-func surprise(logits []float32, id int32) float64 {
-	largest := float64(logits[0])
-	for _, z := range logits {
-		largest = max(largest, float64(z))
-	}
-	sum := 0.0
-	for _, z := range logits {
-		sum += math.Exp(float64(z) - largest)
-	}
-	return math.Log(sum) + largest - float64(logits[id])
 }

@@ -57,16 +57,8 @@ func (a *app) quantize(ctx context.Context, o *quantizeOptions, model, dst, name
 	if err != nil {
 		return err
 	}
-	if info, err := os.Stat(dst); err == nil {
-		if src, err := os.Stat(where.path); err == nil && os.SameFile(info, src) {
-			return usageErrorf("%s is the model itself; write to another file", dst)
-		}
-		if !info.Mode().IsRegular() {
-			return usageErrorf("%s is not a file that can be replaced (%v); write to another", dst, info.Mode().Type())
-		}
-		if !o.force {
-			return usageErrorf("%s exists; replace it with --force", dst)
-		}
+	if err := replaceable(dst, where.path, o.force); err != nil {
+		return err
 	}
 	f, err := gguf.Open(where.path)
 	if err != nil {
@@ -87,5 +79,24 @@ func (a *app) quantize(ctx context.Context, o *quantizeOptions, model, dst, name
 		return a.printJSON(quantizeJSON{File: dst, Recipe: recipe.Name, Size: info.Size(), From: f.Size()})
 	}
 	fmt.Fprintf(a.out, "%s\t%s\t(from %s)\n", dst, size(info.Size()), size(f.Size()))
+	return nil
+}
+
+// replaceable reports why a file cannot be written that is made from the model
+// src.
+func replaceable(dst, src string, force bool) error {
+	info, err := os.Stat(dst)
+	if err != nil {
+		return nil // creating it says what is wrong
+	}
+	if from, err := os.Stat(src); err == nil && os.SameFile(info, from) {
+		return usageErrorf("%s is the model itself; write to another file", dst)
+	}
+	if !info.Mode().IsRegular() {
+		return usageErrorf("%s is not a file that can be replaced (%v); write to another", dst, info.Mode().Type())
+	}
+	if !force {
+		return usageErrorf("%s exists; replace it with --force", dst)
+	}
 	return nil
 }

@@ -23,6 +23,7 @@ const (
 
 type serveOptions struct {
 	modelOptions
+	loraOptions
 	host, apiKey        string
 	port, slots, models int
 	keepAlive, drain    time.Duration
@@ -38,7 +39,8 @@ func newServeCommand(a *app) *cobra.Command {
 		Long: `Serve answers the OpenAI endpoints /v1/chat/completions, /v1/completions,
 /v1/embeddings and /v1/models, and the Ollama endpoints below /api. It offers the
 models of the store and the GGUF files named, each by its name without ".gguf".
-A model is loaded when it is first asked for.
+A model is loaded when it is first asked for. With nothing else to offer it
+offers the built-in one, aval-mini.
 
 Answers do not depend on who else is being served. A prompt that does not fit the
 context is refused with the numbers. Ctrl-C lets running answers finish.
@@ -47,14 +49,16 @@ Every answer gets a signed receipt, whose id is in the header Aval-Receipt: GET
 /v1/receipts/{id} gives the file for "aval verify". The field "receipt" of a
 request says more: {"nonce", "beacon", "trace", "privacy", "auditor"}. Receipts
 are kept in memory only, and for a while.
-` + environmentHelp + "\n" + exitHelp,
+` + loraHelp + "\n" + environmentHelp + "\n" + exitHelp,
 		Example: `  aval serve
+  aval serve --lora poems.gguf model.gguf
   aval serve --port 8080 --api-key secret model.gguf
   curl localhost:11434/v1/chat/completions -d '{"model":"model","messages":[{"role":"user","content":"Hi"}]}'`,
 		RunE: func(c *cobra.Command, args []string) error { return a.serve(c.Context(), &o, args) },
 	}
 	f := c.Flags()
 	o.modelOptions.add(f)
+	o.loraOptions.add(f, "change the model of FILE, of which there must be one, by this adapter")
 	f.StringVar(&o.host, "host", "", "address to listen on (default "+defaultHost+", or AVAL_HOST)")
 	f.IntVar(&o.port, "port", 0, fmt.Sprintf("port to listen on (default %d)", defaultPort))
 	f.StringVar(&o.apiKey, "api-key", "", "clients must send this as a bearer token (default AVAL_API_KEY)")
@@ -105,6 +109,9 @@ func (a *app) serve(ctx context.Context, o *serveOptions, files []string) error 
 	addr, err := o.address(a.getenv("AVAL_HOST"))
 	if err != nil {
 		return err
+	}
+	if len(o.lora) > 0 && len(files) != 1 {
+		return usageErrorf("--lora is for one model, but %d files are named", len(files))
 	}
 	if o.models < 1 {
 		return usageErrorf("--max-models is %d, want 1 or more", o.models)

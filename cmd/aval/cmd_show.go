@@ -3,12 +3,14 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/avalnetwork/aval/gguf"
+	"github.com/avalnetwork/aval/internal/adapter"
 )
 
 // maxShown is how many elements of an array "aval show --json" lists.
@@ -29,6 +31,18 @@ type showJSON struct {
 	Metadata     []keyJSON      `json:"metadata"`
 	Tensors      []tensorJSON   `json:"tensors"`
 	Template     string         `json:"chat_template,omitempty"`
+	// Adapter is there if the file is one, and no model.
+	Adapter *adapterJSON `json:"adapter,omitempty"`
+}
+
+// adapterJSON is what a LoRA file says. Ranks has one entry unless they differ.
+type adapterJSON struct {
+	Alpha    float32  `json:"alpha"`
+	Ranks    []int    `json:"ranks"`
+	Matrices int      `json:"matrices"`
+	Targets  []string `json:"targets"` // without the number of the layer
+	Layers   int      `json:"layers"`  // that are changed
+	Problem  string   `json:"problem,omitempty"`
 }
 
 // keyJSON is one metadata value. Length is that of an array; Value then holds
@@ -51,9 +65,9 @@ func newShowCommand(a *app) *cobra.Command {
 	var o showOptions
 	c := &cobra.Command{
 		Use:   "show [flags] MODEL",
-		Short: "Show what is in a model file",
-		Long: `Show tells what a model file says about itself. It reads the header only, and
-also files of kinds that cannot be run.
+		Short: "Show what is in a model file or an adapter",
+		Long: `Show tells what a model file says about itself, or an adapter (LoRA). It reads the
+header only, and also files of kinds that cannot be run.
 ` + modelHelp + "\n" + exitHelp,
 		Example: "  aval show model.gguf\n  aval show --template smollm2\n  aval show --json model.gguf",
 		Args:    cobra.ExactArgs(1),
@@ -101,6 +115,9 @@ func (a *app) show(o *showOptions, model string) error {
 		}
 		return a.table(rows...)
 	}
+	if j.Adapter != nil {
+		return a.table(j.adapterRows()...)
+	}
 	template := "none (prompts are given as they are)"
 	if j.Template != "" {
 		template = fmt.Sprintf("%d characters (--template shows it)", len(j.Template))
@@ -137,7 +154,64 @@ func describe(f *gguf.File, name string) showJSON {
 		j.Types[t.Type.String()]++
 		j.Parameters += int64(t.Elements())
 	}
+	if adapter.Is(f) {
+		j.Adapter = describeAdapter(f)
+	}
 	return j
+}
+
+// describeAdapter reads what an adapter changes.
+func describeAdapter(f *gguf.File) *adapterJSON {
+	j := &adapterJSON{Ranks: []int{}, Targets: []string{}}
+	lora, err := adapter.Inspect(f)
+	if err != nil {
+		j.Problem = err.Error()
+		return j
+	}
+	j.Alpha, j.Matrices = lora.Alpha, len(lora.Updates)
+	layers := map[string]bool{}
+	for i := range lora.Updates {
+		u := &lora.Updates[i]
+		name := strings.TrimSuffix(u.Name, ".weight")
+		if layer, rest, ok := strings.Cut(strings.TrimPrefix(name, "blk."), "."); ok && strings.HasPrefix(name, "blk.") {
+			layers[layer], name = true, rest
+		}
+		if !slices.Contains(j.Targets, name) {
+			j.Targets = append(j.Targets, name)
+		}
+		if !slices.Contains(j.Ranks, u.Rank) {
+			j.Ranks = append(j.Ranks, u.Rank)
+		}
+	}
+	j.Layers = len(layers)
+	slices.Sort(j.Targets)
+	slices.Sort(j.Ranks)
+	return j
+}
+
+// adapterRows tell of an adapter.
+func (j *showJSON) adapterRows() []string {
+	d := j.Adapter
+	rows := []string{
+		"name\t" + j.Name,
+		"kind\tadapter (LoRA) for a model of the architecture " + j.Architecture + ": use it with --lora",
+		"file\t" + strings.Join(j.Files, ", "),
+		"size\t" + size(j.Size),
+	}
+	if d.Problem != "" {
+		return append(rows, "problem\t"+d.Problem)
+	}
+	alpha := "none"
+	if d.Alpha != 0 {
+		alpha = fmt.Sprint(d.Alpha)
+	}
+	return append(rows,
+		"rank\t"+strings.Trim(fmt.Sprint(d.Ranks), "[]"),
+		"alpha\t"+alpha,
+		fmt.Sprintf("changes\t%d matrices in %d layers: %s", d.Matrices, d.Layers, strings.Join(d.Targets, ", ")),
+		"parameters\t"+count(j.Parameters),
+		"tensors\t"+types(j.Types),
+	)
 }
 
 // plain turns a metadata value into what encoding/json writes, and cuts arrays.

@@ -9,10 +9,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/avalnetwork/aval/internal/audit"
 	"github.com/avalnetwork/aval/internal/report"
 	"github.com/avalnetwork/aval/receipt"
+	"github.com/avalnetwork/aval/receipt/training"
 )
 
 // Exit codes of verify, which are its verdicts.
@@ -33,11 +35,14 @@ Exit codes:
 
 type verifyOptions struct {
 	modelOptions
+	loraOptions
 	model, sample, nonce, beacon, key      string
 	prompt, promptFile                     string
 	with, html, challenge, opening, prover string
 	maxAge                                 time.Duration
 	offline, json, details                 bool
+	training                               verifyTrainingOptions
+	given                                  map[string]bool // flags
 }
 
 // verifyJSON is what "aval verify --json" prints.
@@ -47,6 +52,8 @@ type verifyJSON struct {
 	ID      string          `json:"id,omitempty"`    // of the receipt, if it can be read
 	Model   string          `json:"model,omitempty"` // that the answer was computed with
 	Sample  *sampleJSON     `json:"sample,omitempty"`
+	// Training tells of the steps of a training that were computed again.
+	Training *trainingJSON `json:"training,omitempty"`
 }
 
 // checkJSON is one check. Passed is false also if it could not be made; then
@@ -87,10 +94,12 @@ answer again and compares every token; only then is a receipt valid.
 That takes the model. Without --model it is looked for in the store, among the
 models whose fingerprint this machine has computed before; if it is not there, the
 receipt stays "unverified", with what was checked. --offline makes the checks that
-need no model, and calls a receipt valid that passes them.
+need no model, and calls a receipt valid that passes them. If the receipt names
+adapters, --lora gives their files, unless the store has them.
 
 What you know of the answer goes into flags: with --nonce a receipt of an older or
 other answer does not pass, with --key only one of that signer does.
+` + verifyTrainingHelp + `
 ` + receiptFileHelp + modelHelp + "\n" + verifyExitHelp,
 		Example: `  aval verify out.aval
   aval verify --model model.gguf --nonce 00112233445566778899 out.aval
@@ -98,11 +107,14 @@ other answer does not pass, with --key only one of that signer does.
   aval verify --model model.gguf --html out.html out.aval`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			o.given = map[string]bool{}
+			c.Flags().Visit(func(f *pflag.Flag) { o.given[f.Name] = true })
 			return asVerdict(a.verify(c.Context(), &o, args[0]))
 		},
 	}
 	f := c.Flags()
 	f.StringVar(&o.model, "model", "", "MODEL to compute with; it must be the one that the receipt names")
+	o.loraOptions.add(f, "an adapter of the receipt, in its order; with SCALE the receipt must name this one")
 	f.StringVar(&o.sample, "sample", "", "draw again only a share of the tokens, chosen by chance: "+sampleHelp+" (auto: finds one wrong token in twenty with 99 %)")
 	f.StringVar(&o.challenge, "challenge", "", "the challenge that \"aval audit ask\" wrote")
 	f.StringVar(&o.opening, "opening", "", "what the prover opened for it: check this instead of computing everything")
@@ -118,8 +130,19 @@ other answer does not pass, with --key only one of that signer does.
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	f.BoolVar(&o.details, "details", false, "also what experts want to know")
 	f.StringVar(&o.html, "html", "", "write a page of HTML to this file instead")
+	o.training.add(f)
 	o.addThreads(f)
 	return c
+}
+
+// notFor refuses flags that mean nothing for a kind of receipts.
+func notFor(given map[string]bool, what string, flags []string) error {
+	for _, name := range flags {
+		if given[name] {
+			return usageErrorf("--%s means nothing for the receipt of %s", name, what)
+		}
+	}
+	return nil
 }
 
 // verdictError ends a command with the exit code of a verdict. Its output has
@@ -167,6 +190,15 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, path string) error {
 	if err != nil {
 		return a.unreadable(o, err)
 	}
+	if training.Is(data) {
+		if err := notFor(o.given, "a training", answerFlags); err != nil {
+			return err
+		}
+		return a.verifyTraining(ctx, o, opt, data)
+	}
+	if err := notFor(o.given, "an answer", trainingFlags); err != nil {
+		return err
+	}
 	v, err := o.offlineChecks(ctx, data, opt)
 	if err != nil {
 		return err
@@ -211,6 +243,12 @@ func (o *verifyOptions) expect() (receipt.Options, error) {
 	if o.offline && o.model != "" {
 		return opt, usageErrorf("--offline and --model exclude each other")
 	}
+	if o.offline && len(o.lora) > 0 {
+		return opt, usageErrorf("--offline and --lora exclude each other")
+	}
+	if _, err := o.wanted(); err != nil {
+		return opt, err
+	}
 	if (o.challenge == "") != (o.opening == "") {
 		return opt, usageErrorf("--challenge and --opening go together: the challenge that you sent, and what came back")
 	}
@@ -249,7 +287,7 @@ func (o *verifyOptions) expect() (receipt.Options, error) {
 
 // marks are found in every receipt, at its beginning and further on: one that
 // was damaged in one place still has the other.
-var marks = [][]byte{{0x84, 0x43, 0xa1, 0x01, 0x27, 0xa0}, []byte("\x66" + receipt.Suite)}
+var marks = [][]byte{{0x84, 0x43, 0xa1, 0x01, 0x27, 0xa0}, []byte("\x66aval/")}
 
 // offlineChecks makes the checks that need no model.
 func (o *verifyOptions) offlineChecks(ctx context.Context, data []byte, opt receipt.Options) (*verification, error) {

@@ -51,9 +51,13 @@ func (a *app) compute(ctx context.Context, o *verifyOptions, opt receipt.Options
 		})
 		return nil
 	}
-	m, err := a.openModel(ctx, where, &claims, o.modelOptions)
+	m, check, err := a.openModel(ctx, where, &claims, o.modelOptions, &o.loraOptions)
 	if err != nil {
 		return err
+	}
+	if check != nil {
+		v.checks.Add(*check)
+		return nil
 	}
 	defer m.close()
 	v.model = where.name
@@ -74,8 +78,13 @@ func (a *app) compute(ctx context.Context, o *verifyOptions, opt receipt.Options
 
 // checkedModel is a model whose file is known to be the receipt's.
 type checkedModel struct {
-	root   receipt.Hash
-	engine *engine.Engine // nil if the receipt names another model
+	root     receipt.Hash
+	adapters []receipt.Adapter
+	engine   *engine.Engine // nil if the receipt names another model
+}
+
+func (m *checkedModel) auditor() *audit.Auditor {
+	return &audit.Auditor{Engine: m.engine, Model: m.root, Adapters: m.adapters}
 }
 
 func (m *checkedModel) close() {
@@ -85,32 +94,38 @@ func (m *checkedModel) close() {
 }
 
 // openModel computes the fingerprint of a model's file, trusting no cache, and
-// if it is the receipt's loads the model as it was open for the answer.
-func (a *app) openModel(ctx context.Context, where located, c *receipt.Claims, o modelOptions) (*checkedModel, error) {
+// if it is the receipt's loads the model as it was open for the answer, with its
+// adapters. A check says what is wrong with these.
+func (a *app) openModel(ctx context.Context, where located, c *receipt.Claims, o modelOptions, lora *loraOptions) (*checkedModel, *receipt.Check, error) {
 	id, err := issuer.Identify(where.path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer id.Close()
 	id.Compute(ctx, "", o.threads)
 	root, err := id.Root(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	m := &checkedModel{root: root}
 	if root != c.Model {
-		return m, nil
+		return m, nil, nil
 	}
+	list, check, err := a.adaptersFor(ctx, lora, c, o.threads)
+	if err != nil || check != nil {
+		return nil, check, err
+	}
+	m.adapters = c.Adapters
 	opt := o.engine(a)
-	opt.Context, opt.Slots = contextOf(where.path, c), 1
+	opt.Context, opt.Slots, opt.Adapters = contextOf(where.path, c), 1, list.models
 	if m.engine, err = engine.Open(where.path, opt); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := id.Unchanged(); err != nil {
 		m.close()
-		return nil, err
+		return nil, nil, err
 	}
-	return m, nil
+	return m, nil, nil
 }
 
 // contextOf is the context to open a model with to check a receipt: the one
@@ -143,11 +158,11 @@ func (a *app) modelFor(ctx context.Context, named string, root receipt.Hash) (wh
 	if err != nil {
 		return located{}, false, err
 	}
-	models, err := s.List()
-	if err != nil && len(models) == 0 {
+	stored, err := s.List()
+	if err != nil && len(stored) == 0 {
 		return located{}, false, err
 	}
-	for _, m := range models {
+	for _, m := range stored {
 		paths, err := s.Paths(m)
 		if err != nil {
 			continue // one that is damaged is not the one
@@ -175,7 +190,7 @@ func cachedRoot(ctx context.Context, cache fingerprint.Cache, path string) recei
 // audit computes the whole answer, or a part of it, or checks what the prover
 // opened for a challenge.
 func (a *app) audit(ctx context.Context, o *verifyOptions, opt receipt.Options, f *receipt.File, m *checkedModel) (receipt.Report, *report.Scope, error) {
-	auditor := &audit.Auditor{Engine: m.engine, Model: m.root}
+	auditor := m.auditor()
 	if o.opening != "" || o.prover != "" {
 		return a.auditOpened(ctx, o, opt, f, auditor)
 	}

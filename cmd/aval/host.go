@@ -29,6 +29,7 @@ type host struct {
 	keep    time.Duration
 	most    int                // models in memory
 	files   map[string]string  // models named on the command line
+	lora    *loraOptions       // adapters of the one that is named, if any
 	key     ed25519.PrivateKey // that signs receipts; nil: there are none
 
 	closing   context.Context // ends with the host
@@ -71,6 +72,11 @@ func (a *app) newHost(o *serveOptions, files []string) (*host, error) {
 		}
 		_ = f.Close() // only looked at
 	}
+	if stored, err := s.List(); err == nil && len(stored)+len(files) == 0 {
+		if _, err := unpackBuiltin(s); err != nil {
+			return nil, err
+		}
+	}
 	var key ed25519.PrivateKey
 	if !o.noReceipts {
 		path, err := a.keyPath()
@@ -81,11 +87,14 @@ func (a *app) newHost(o *serveOptions, files []string) (*host, error) {
 			return nil, fmt.Errorf("%w (--no-receipts serves without)", err)
 		}
 	}
+	if _, err := a.readAdapters(&o.loraOptions, false); err != nil {
+		return nil, err // better now than when somebody asks
+	}
 	opt := o.engine(a)
 	opt.Slots = o.slots
 	h := &host{
 		app: a, store: s, options: opt, keep: o.keepAlive, most: o.models, key: key,
-		files: named, loaded: map[string]*hosted{}, changed: make(chan struct{}),
+		files: named, lora: &o.loraOptions, loaded: map[string]*hosted{}, changed: make(chan struct{}),
 	}
 	h.closing, h.end = context.WithCancel(context.Background())
 	return h, nil
@@ -96,6 +105,7 @@ type found struct {
 	name, path, digest string
 	size               int64
 	modified           time.Time
+	named              bool // on the command line
 }
 
 func (h *host) find(name string) (found, error) {
@@ -119,7 +129,7 @@ func fileFound(name, path string) (found, error) {
 	if err != nil {
 		return found{}, fmt.Errorf("%w: %w", httpapi.ErrModelNotFound, err)
 	}
-	return found{name: name, path: path, size: info.Size(), modified: info.ModTime()}, nil
+	return found{name: name, path: path, size: info.Size(), modified: info.ModTime(), named: true}, nil
 }
 
 func (h *host) storeFound(m store.Model) (found, error) {
@@ -327,18 +337,31 @@ func (h *host) load(m *hosted, f found) {
 			return
 		}
 	}
-	m.engine, m.err = engine.Open(f.path, h.options)
+	lora, opt := &adapters{}, h.options
+	if f.named {
+		lora, m.err = h.app.readAdapters(h.lora, id != nil)
+	}
+	if m.err == nil {
+		opt.Adapters = lora.models
+		m.engine, m.err = engine.Open(f.path, opt)
+	}
 	if m.err != nil {
 		if id != nil {
 			id.Close()
 		}
+		if lora != nil {
+			lora.close()
+		}
 		return
 	}
 	if id != nil {
-		m.issuer = issuer.New(issuer.Config{Key: h.key, Model: id, Context: m.engine.Context()})
+		m.issuer = issuer.New(issuer.Config{Key: h.key, Model: id, Adapters: lora.issued, Context: m.engine.Context()})
 		// With one thread, so that the first answers hardly wait for it. It goes
 		// on when the model is unloaded: its receipts need it.
-		h.computing.Go(func() { id.Compute(h.closing, identityCache(), 1) })
+		h.computing.Go(func() {
+			lora.compute(h.closing, identityCache(), 1)
+			id.Compute(h.closing, identityCache(), 1)
+		})
 	}
 	c := m.engine.Config()
 	m.info = d.ModelInfo

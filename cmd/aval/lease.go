@@ -38,6 +38,10 @@ func (l *lease) OpenTrace(ctx context.Context, f *receipt.File, c *audit.Challen
 	if err != nil {
 		return nil, err
 	}
+	adapters, err := l.Issuer().Adapters(ctx)
+	if err != nil {
+		return nil, err
+	}
 	claims := f.Receipt.Claims()
 	cfg := l.Config()
 	shape := cfg.StateShape()
@@ -47,7 +51,7 @@ func (l *lease) OpenTrace(ctx context.Context, f *receipt.File, c *audit.Challen
 		return nil, fmt.Errorf("%w: to show it takes up to %d bytes, and this server shows %d; ask for less, or compute the answer again",
 			audit.ErrChallenge, size, maxOpening)
 	}
-	return (&audit.Auditor{Engine: l.Engine, Model: root}).Open(ctx, f, c)
+	return (&audit.Auditor{Engine: l.Engine, Model: root, Adapters: adapters}).Open(ctx, f, c)
 }
 
 // Info describes the model.

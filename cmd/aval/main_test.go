@@ -6,15 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/avalnetwork/aval/gguf"
+	"github.com/avalnetwork/aval/internal/adapter"
 	"github.com/avalnetwork/aval/internal/testdata"
 )
 
@@ -39,7 +42,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: func(cond string) (bool, error) { return cond == "weights" && statErr == nil, nil },
-		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"alter": alter, "mode": mode},
+		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"alter": alter, "mode": mode, "makelora": makeLoRA},
 	})
 }
 
@@ -67,6 +70,44 @@ func mode(ts *testscript.TestScript, neg bool, args []string) {
 	if got := fmt.Sprintf("%04o", info.Mode().Perm()); got != args[0] && runtime.GOOS != "windows" {
 		ts.Fatalf("%s has mode %s, want %s", args[1], got, args[0])
 	}
+}
+
+// makelora FILE MODEL SEED writes an adapter with random numbers for a model.
+func makeLoRA(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: makelora FILE MODEL SEED")
+	}
+	seed, err := strconv.ParseUint(args[2], 10, 64)
+	ts.Check(err)
+	base, err := gguf.Open(args[1])
+	ts.Check(err)
+	defer base.Close()
+	ts.Check(randomAdapter(base, seed).Write(ts.MkAbs(args[0])))
+}
+
+// randomAdapter changes four matrices of each layer.
+func randomAdapter(base *gguf.File, seed uint64) *adapter.Adapter {
+	r := rand.New(rand.NewPCG(seed, 1))
+	numbers := func(n int, deviation float64) []float32 {
+		v := make([]float32, n)
+		for i := range v {
+			v[i] = float32(r.NormFloat64() * deviation)
+		}
+		return v
+	}
+	a := &adapter.Adapter{Architecture: "llama", Alpha: 8}
+	for _, t := range base.Tensors() {
+		for _, target := range []string{"attn_q.weight", "attn_k.weight", "attn_v.weight", "ffn_down.weight"} {
+			if strings.HasSuffix(t.Name, target) {
+				const rank = 4
+				a.Updates = append(a.Updates, adapter.Update{
+					Name: t.Name, Rank: rank, In: t.Shape[0], Out: t.Shape[1],
+					A: numbers(rank*t.Shape[0], 0.1), B: numbers(rank*t.Shape[1], 0.05),
+				})
+			}
+		}
+	}
+	return a
 }
 
 // invoke runs one command line in this process.
@@ -107,7 +148,7 @@ func TestExitCodes(t *testing.T) {
 		{"list", exitOK, "no models yet"},
 		{"list --json", exitOK, ""},
 		{"dance", exitUsage, "aval help"},
-		{"run", exitUsage, "usage: aval run"},
+		{"run --max-tokens 1", exitOK, "aval-mini"},
 		{"run --no-such-flag x", exitUsage, "no-such-flag"},
 		{"run --temperature -1 x y", exitUsage, "temperature"},
 		{"run --seed x x y", exitUsage, "--seed"},

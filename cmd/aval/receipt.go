@@ -135,12 +135,13 @@ func auditorKeys(ctx context.Context, flag string, from []string) ([]receipt.Aud
 type signer struct {
 	key   ed25519.PrivateKey
 	model *issuer.Identity
+	lora  *adapters
 	wish  issuer.Options
 	draft *issuer.Draft
 }
 
 // newSigner takes note of a model that is about to be loaded.
-func (a *app) newSigner(model string, wish issuer.Options) (*signer, error) {
+func (a *app) newSigner(model string, lora *adapters, wish issuer.Options) (*signer, error) {
 	path, err := a.keyPath()
 	if err != nil {
 		return nil, err
@@ -153,7 +154,7 @@ func (a *app) newSigner(model string, wish issuer.Options) (*signer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &signer{key: key, model: id, wish: wish}, nil
+	return &signer{key: key, model: id, lora: lora, wish: wish}, nil
 }
 
 func (s *signer) close() { s.model.Close() }
@@ -167,7 +168,7 @@ func (s *session) draft(r *engine.Request, text string) error {
 			return err
 		}
 	}
-	i := issuer.New(issuer.Config{Key: s.sign.key, Model: s.sign.model, Context: s.engine.Context()})
+	i := issuer.New(issuer.Config{Key: s.sign.key, Model: s.sign.model, Adapters: s.sign.lora.issued, Context: s.engine.Context()})
 	s.sign.draft, err = i.Begin(r, p, s.sign.wish)
 	return err
 }
@@ -176,6 +177,7 @@ func (s *session) draft(r *engine.Request, text string) error {
 func (s *session) writeReceipt(ctx context.Context) (*runReceiptJSON, error) {
 	o := s.options
 	s.sign.model.Compute(ctx, identityCache(), o.threads)
+	s.sign.lora.compute(ctx, identityCache(), o.threads)
 	f, err := s.sign.draft.File(ctx)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/avalnetwork/aval/gguf"
+	"github.com/avalnetwork/aval/internal/adapter"
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/sample"
@@ -34,12 +35,14 @@ Exit codes:
   3    no such model or file
   4    the model file is damaged or of a kind that is not supported
   5    the request cannot be served, such as a prompt longer than the context
+       or data that nothing can be learned from
   130  interrupted`
 
 const modelHelp = `
 MODEL is one of
   the path of a GGUF file (of a split one, any part),
   the name of a model in the store (see "aval list"),
+  aval-mini, the small model that is built in,
   hf.co/user/repo[:quant], once "aval pull" has fetched it.`
 
 const environmentHelp = `
@@ -63,8 +66,8 @@ func usageErrorf(format string, args ...any) error { return usageError{fmt.Error
 // commands lists the subcommands in the order of the help.
 var commands = []func(*app) *cobra.Command{
 	newRunCommand, newVerifyCommand, newReceiptCommand, newAuditCommand, newKeyCommand,
-	newPullCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand,
-	newBenchCommand, newPerplexityCommand, newTokenizeCommand, newQuantizeCommand, newVersionCommand,
+	newTrainCommand, newClassifyCommand, newPullCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand,
+	newBenchCommand, newPerplexityCommand, newTokenizeCommand, newQuantizeCommand, newMergeCommand, newVersionCommand,
 }
 
 func newRootCommand(a *app) *cobra.Command {
@@ -75,7 +78,8 @@ func newRootCommand(a *app) *cobra.Command {
 function of the file, the prompt and the seed: the same bits on every machine,
 with any number of threads, alone or beside other requests.
 ` + modelHelp + "\n" + environmentHelp + "\n" + exitHelp,
-		Example: `  aval run model.gguf "Once upon a time"
+		Example: `  aval run
+  aval run model.gguf "Once upon a time"
   aval pull hf.co/user/repo:Q4_K_M
   aval serve`,
 		SilenceErrors: true,
@@ -142,6 +146,7 @@ func exitCode(err error) int {
 		usage   usageError
 		parse   *gguf.ParseError
 		content *model.FileError
+		lora    *adapter.FileError
 		arch    *model.UnknownArchitectureError
 		tooLong *engine.PromptTooLongError
 	)
@@ -154,11 +159,11 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, store.ErrNotFound), errors.Is(err, errNoModel):
 		return exitNotFound
-	case errors.As(err, &parse), errors.As(err, &content), errors.As(err, &arch), errors.Is(err, errBadModel), errors.Is(err, engine.ErrFile),
+	case errors.As(err, &parse), errors.As(err, &content), errors.As(err, &lora), errors.As(err, &arch), errors.Is(err, errBadModel), errors.Is(err, engine.ErrFile),
 		errors.Is(err, engine.ErrNotFinite):
 		return exitBadModel
 	case errors.As(err, &tooLong), errors.Is(err, engine.ErrRequest), errors.Is(err, engine.ErrEmptyPrompt),
-		errors.Is(err, sample.ErrParams):
+		errors.Is(err, sample.ErrParams), errors.Is(err, errBadData):
 		return exitRefused
 	}
 	return exitFailure

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/testdata"
 	"github.com/avalnetwork/aval/receipt"
 )
@@ -130,5 +131,42 @@ func TestServedAudit(t *testing.T) {
 	code, _, said := invoke(t, "", nil, "verify", "--model", model, "--prover", otherURL, file)
 	if code != exitUnverified || !strings.Contains(said, "the prover refuses") {
 		t.Errorf("the prover of another receipt: exit code %d, says %q", code, said)
+	}
+}
+
+// TestServedAdapter holds that a server with an adapter answers as the command
+// does, with receipts that name it.
+func TestServedAdapter(t *testing.T) {
+	model := testdata.Shared(t, "weights", "stories260K", "stories260K-Q4_K_M.gguf")
+	base, err := gguf.Open(model)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer base.Close()
+	lora := filepath.Join(t.TempDir(), "lora.gguf")
+	if err := randomAdapter(base, 3).Write(lora); err != nil {
+		t.Fatal(err)
+	}
+	o := serveOptions{slots: 2, models: 1}
+	o.lora = []string{lora + "=0.75"}
+	ts, _ := serveFiles(t, o, model)
+	const body = `{"model":"stories260K-Q4_K_M","prompt":"Once upon a time","temperature":0,"max_tokens":24,"receipt":{"trace":true}}`
+	var c completion
+	post(t, ts.URL+"/v1/completions", body, &c)
+	code, out, said := invoke(t, "", nil, "run", "--raw", "--temperature", "0", "--max-tokens", "24", "--lora", lora+"=0.75", model, "Once upon a time")
+	if code != exitOK || strings.TrimSuffix(out, "\n") != c.Choices[0].Text {
+		t.Errorf("the server answers %q, the command %q; says %q", c.Choices[0].Text, out, said)
+	}
+	id, file := fetchReceipt(t, ts.URL, "/v1/completions", body)
+	for _, with := range [][]string{
+		{"--lora", lora},
+		{"--lora", lora + "=0.75", "--prover", ts.URL + "/v1/receipts/" + id},
+	} {
+		if verdict, failed := verified(t, append(append([]string{"--model", model}, with...), file)...); verdict != receipt.Valid {
+			t.Errorf("%q: %s: %s", with, verdict, failed)
+		}
+	}
+	if verdict, failed := verified(t, "--model", model, "--lora", lora+"=1", file); verdict != receipt.Invalid || !strings.Contains(failed, "adapters: ") {
+		t.Errorf("with another scale: %s: %s", verdict, failed)
 	}
 }

@@ -19,10 +19,13 @@ import (
 // newTestServer serves two files of a small real model.
 func newTestServer(t *testing.T, o serveOptions) (*httptest.Server, *host) {
 	t.Helper()
-	files := []string{
+	return serveFiles(t, o,
 		testdata.Shared(t, "weights", "stories260K", "stories260K-f32.gguf"),
-		testdata.Shared(t, "weights", "stories260K", "stories260K-Q4_K_M.gguf"),
-	}
+		testdata.Shared(t, "weights", "stories260K", "stories260K-Q4_K_M.gguf"))
+}
+
+func serveFiles(t *testing.T, o serveOptions, files ...string) (*httptest.Server, *host) {
+	t.Helper()
 	dir := t.TempDir()
 	t.Setenv("XDG_CACHE_HOME", dir)
 	a := &app{in: strings.NewReader(""), out: io.Discard, err: io.Discard, getenv: func(k string) string {

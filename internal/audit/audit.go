@@ -3,6 +3,7 @@ package audit
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/engine"
@@ -32,6 +33,9 @@ type Auditor struct {
 	// Model is the fingerprint of the engine's file. A receipt for another
 	// model is invalid.
 	Model canon.Hash
+	// Adapters are those of the engine, in its order. A receipt for others, or
+	// with other scales, is invalid.
+	Adapters []receipt.Adapter
 	// Pass is how many positions are computed at one go; 0: 256.
 	Pass int
 	// Progress, if not nil, is told after each of them how many positions of
@@ -94,8 +98,15 @@ func (a *Auditor) begin(f *receipt.File, o receipt.Options) (*run, bool) {
 	if c.Model != a.Model && r.report.Failed() == nil {
 		r.report.Add(invalid(receipt.CheckModel, "the receipt is for %v, the model at hand is %v", c.Model, a.Model))
 	}
+	if !slices.Equal(c.Adapters, a.Adapters) && r.report.Failed() == nil {
+		r.report.Add(invalid(receipt.CheckAdapters, "the receipt is for the model with the adapters: %s; the model at hand has: %s",
+			receipt.DescribeAdapters(c.Adapters), receipt.DescribeAdapters(a.Adapters)))
+	}
 	if r.report.Failed() != nil {
 		return r, false
+	}
+	if len(a.Adapters) > 0 {
+		r.report.Add(valid(receipt.CheckAdapters, "the receipt's: %s", receipt.DescribeAdapters(a.Adapters)))
 	}
 	if missing := r.missing(); missing != "" {
 		r.report.Add(unverified(receipt.CheckComputation, "not computed again: the receipt's file does not show %s", missing))

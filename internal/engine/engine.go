@@ -36,6 +36,8 @@ type Options struct {
 	// CacheBytes bounds the memory of sequences kept for prefix reuse. 0: 512
 	// MiB. Less than 0: none are kept.
 	CacheBytes int64
+	// Adapters change what the model computes, in this order. nil: none.
+	Adapters []model.Adapter
 	// Clock is used for Timings only, from several goroutines. nil: time.Now.
 	Clock func() time.Time
 }

@@ -52,7 +52,7 @@ func open(f *gguf.File, path string, opt Options) (*Engine, error) {
 	// A large vocabulary takes about as long as the weights.
 	words := make(chan error, 1)
 	go func() { words <- e.readWords() }()
-	m, err := model.Load(f, model.Options{Threads: opt.Threads, Kernel: opt.Kernel, Context: ContextFor(f, opt.Context)})
+	m, err := model.Load(f, model.Options{Threads: opt.Threads, Kernel: opt.Kernel, Context: ContextFor(f, opt.Context), Adapters: opt.Adapters})
 	wordsErr := <-words
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)

@@ -16,6 +16,8 @@ import (
 type Config struct {
 	Key   ed25519.PrivateKey
 	Model *Identity
+	// Adapters are those of the engine, in its order.
+	Adapters []Adapter
 	// Context is how many tokens a prompt and its answer may have together in
 	// the engine that answers.
 	Context int
@@ -24,6 +26,12 @@ type Config struct {
 	// Salt draws the salts of the receipts; tests replace it. nil:
 	// receipt.NewSalt.
 	Salt func() receipt.Salt
+}
+
+// Adapter is an adapter that changes the model.
+type Adapter struct {
+	File  *Identity
+	Scale float32
 }
 
 // Issuer makes the receipts of one model's answers. Its methods may be called
@@ -43,6 +51,20 @@ func New(cfg Config) *Issuer {
 
 // Model is the identity of the model.
 func (i *Issuer) Model() *Identity { return i.cfg.Model }
+
+// Adapters are those of the model, as receipts name them. It waits for their
+// fingerprints.
+func (i *Issuer) Adapters(ctx context.Context) ([]receipt.Adapter, error) {
+	var list []receipt.Adapter
+	for _, a := range i.cfg.Adapters {
+		file, err := a.File.Root(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("issuer: the identity of an adapter: %w", err)
+		}
+		list = append(list, receipt.Adapter{File: file, Scale: a.Scale})
+	}
+	return list, nil
+}
 
 // Options say what receipt is wanted. The zero value is one that shows all, for
 // an answer whose seed whoever computes has chosen.
@@ -164,24 +186,35 @@ func (d *Draft) File(ctx context.Context) (*receipt.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("issuer: the identity of the model: %w", err)
 	}
+	adapters, err := d.issuer.Adapters(ctx)
+	if err != nil {
+		return nil, err
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.file == nil && d.err == nil {
-		d.file, d.err = d.make(root)
+		d.file, d.err = d.make(root, adapters)
 	}
 	return d.file, d.err
 }
 
 // Ready reports whether File would not wait.
-func (d *Draft) Ready() bool { return d.issuer.cfg.Model.Ready() }
+func (d *Draft) Ready() bool {
+	for _, a := range d.issuer.cfg.Adapters {
+		if !a.File.Ready() {
+			return false
+		}
+	}
+	return d.issuer.cfg.Model.Ready()
+}
 
-func (d *Draft) make(root receipt.Hash) (*receipt.File, error) {
+func (d *Draft) make(root receipt.Hash, adapters []receipt.Adapter) (*receipt.File, error) {
 	o, err := receipt.Commit(d.salt, d.transcript)
 	if err != nil {
 		return nil, err
 	}
 	c := d.claims
-	c.Model = root
+	c.Model, c.Adapters = root, adapters
 	o.Fill(&c)
 	shown := receipt.Whole &^ d.opt.Hide
 	if d.trace != nil {

@@ -80,12 +80,39 @@ func (a *Acts) Len() int { return a.n }
 // SetFloat sets vector i for products with F32, F16 and BF16 matrices.
 func (a *Acts) SetFloat(i int, x []float32) {
 	first, t := tileOf(a.n, i)
-	kp := (a.k + Panel - 1) / Panel
-	dst := a.f[first*kp*Panel:]
-	for p := range kp {
-		d := dst[(p*t+i-first)*Panel:][:Panel]
-		clear(d[copy(d, x[p*Panel:a.k]):])
+	kp, whole := (a.k+Panel-1)/Panel, a.k/Panel
+	dst := a.f[(first*kp+i-first)*Panel:]
+	for p := range whole {
+		*(*[Panel]float32)(dst[p*t*Panel:]) = *(*[Panel]float32)(x[p*Panel:])
 	}
+	if whole < kp {
+		d := dst[whole*t*Panel:][:Panel]
+		clear(d[copy(d, x[whole*Panel:a.k]):])
+	}
+}
+
+// SetPanel sets elements 16j to 16j+15 of vectors from first on, as
+// [Acts.SetFloat] would: rows has them sixteen a vector, as [Kernel.Mul] gives
+// them. Those beyond the length of a vector must be 0.
+func (a *Acts) SetPanel(j, first int, rows []float32) {
+	kp := (a.k + Panel - 1) / Panel
+	for i := first; len(rows) > 0; i, rows = i+1, rows[Panel:] {
+		tile, t := tileOf(a.n, i)
+		copy(a.f[(tile*kp+j*t+i-tile)*Panel:][:Panel], rows)
+	}
+}
+
+// PartSize is what the vectors of a [Acts.Part] must begin with a multiple of.
+const PartSize = maxTile
+
+// Part makes b the vectors from to to-1 of a, without copying them. from, and to
+// if it is not the end, must be a multiple of [PartSize].
+func (a *Acts) Part(b *Acts, from, to int) {
+	if from%PartSize != 0 || to%PartSize != 0 && to != a.n || from > to || to > a.n {
+		panic("kernel: internal error: part of a batch is cut where no tile ends")
+	}
+	nb, kp := a.k/Block, (a.k+Panel-1)/Panel
+	*b = Acts{n: to - from, k: a.k, q: a.q[from*nb*actBytes:], qe: a.qe[from*nb*actExtraBytes:], f: a.f[from*kp*Panel:]}
 }
 
 // Share returns a batch of the same memory with a length of its own.

@@ -125,3 +125,17 @@ func copyRows8AVX2(dst *float32, ds int, src *float32, ss int, n int)
 func copyRows32AVX2(dst *float32, ds int, src *float32, ss int, n int)
 
 func peakFloatAVX2(n int) float32
+
+func expSumAVX2(dst *float32, x *float32, top float32, n int, parts *float32)
+
+func largestAVX2(x *float32, n int) (top float32, magnitude uint32)
+
+func divScaleAVX2(dst *float32, x *float32, d float32, s float32, n int)
+
+func siluBackAVX2(dg *float32, du *float32, dh *float32, gate *float32, up *float32, n int)
+
+func geluBackAVX2(dg *float32, du *float32, dh *float32, gate *float32, up *float32, n int)
+
+func combineAVX2(y *float32, a float32, x *float32, b float32, c float32, n int)
+
+func adamWAVX2(w *float32, grad *float32, m *float32, v *float32, constants *float32, n int)

@@ -8767,3 +8767,508 @@ DATA splat3fc00000<>+20(SB)/4, $0x3fc00000
 DATA splat3fc00000<>+24(SB)/4, $0x3fc00000
 DATA splat3fc00000<>+28(SB)/4, $0x3fc00000
 GLOBL splat3fc00000<>(SB), RODATA|NOPTR, $32
+
+// func expSumAVX2(dst *float32, x *float32, top float32, n int, parts *float32)
+// Requires: AVX, AVX2, SSE
+TEXT ·expSumAVX2(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVSS        top+16(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVQ         n+24(FP), DX
+	MOVQ         parts+32(FP), BX
+	VMOVUPS      (BX), Y1
+	VMOVUPS      32(BX), Y3
+
+loop:
+	VMOVUPS   (CX), Y2
+	VSUBPS    Y0, Y2, Y2
+	VMOVUPS   32(CX), Y4
+	VSUBPS    Y0, Y4, Y4
+	VMULPS    splat3fb8aa3b<>+0(SB), Y2, Y5
+	VMULPS    splat3fb8aa3b<>+0(SB), Y4, Y6
+	VADDPS    splat4b400000<>+0(SB), Y5, Y5
+	VADDPS    splat4b400000<>+0(SB), Y6, Y6
+	VSUBPS    splat4b400000<>+0(SB), Y5, Y7
+	VSUBPS    splat4b400000<>+0(SB), Y6, Y8
+	VMULPS    splat3f318000<>+0(SB), Y7, Y11
+	VMULPS    splat3f318000<>+0(SB), Y8, Y12
+	VSUBPS    Y11, Y2, Y9
+	VSUBPS    Y12, Y4, Y10
+	VMULPS    splatb95e8083<>+0(SB), Y7, Y11
+	VMULPS    splatb95e8083<>+0(SB), Y8, Y12
+	VSUBPS    Y11, Y9, Y9
+	VSUBPS    Y12, Y10, Y10
+	VMULPS    splat39506967<>+0(SB), Y9, Y7
+	VMULPS    splat39506967<>+0(SB), Y10, Y8
+	VADDPS    splat3ab743ce<>+0(SB), Y7, Y7
+	VADDPS    splat3ab743ce<>+0(SB), Y8, Y8
+	VMULPS    Y9, Y7, Y7
+	VMULPS    Y10, Y8, Y8
+	VADDPS    splat3c088908<>+0(SB), Y7, Y7
+	VADDPS    splat3c088908<>+0(SB), Y8, Y8
+	VMULPS    Y9, Y7, Y7
+	VMULPS    Y10, Y8, Y8
+	VADDPS    splat3d2aa9c1<>+0(SB), Y7, Y7
+	VADDPS    splat3d2aa9c1<>+0(SB), Y8, Y8
+	VMULPS    Y9, Y7, Y7
+	VMULPS    Y10, Y8, Y8
+	VADDPS    splat3e2aaaaa<>+0(SB), Y7, Y7
+	VADDPS    splat3e2aaaaa<>+0(SB), Y8, Y8
+	VMULPS    Y9, Y7, Y7
+	VMULPS    Y10, Y8, Y8
+	VADDPS    splat3f000000<>+0(SB), Y7, Y7
+	VADDPS    splat3f000000<>+0(SB), Y8, Y8
+	VMULPS    Y9, Y9, Y11
+	VMULPS    Y10, Y10, Y12
+	VMULPS    Y11, Y7, Y7
+	VMULPS    Y12, Y8, Y8
+	VADDPS    Y9, Y7, Y7
+	VADDPS    Y10, Y8, Y8
+	VADDPS    splat3f800000<>+0(SB), Y7, Y7
+	VADDPS    splat3f800000<>+0(SB), Y8, Y8
+	VPSUBD    splat4b3fff81<>+0(SB), Y5, Y5
+	VPSUBD    splat4b3fff81<>+0(SB), Y6, Y6
+	VPSLLD    $0x17, Y5, Y5
+	VPSLLD    $0x17, Y6, Y6
+	VMULPS    Y5, Y7, Y7
+	VMULPS    Y6, Y8, Y8
+	VCMPPS    $0x1e, splatc2aeac4f<>+0(SB), Y2, Y11
+	VCMPPS    $0x1e, splatc2aeac4f<>+0(SB), Y4, Y12
+	VANDPS    Y11, Y7, Y7
+	VANDPS    Y12, Y8, Y8
+	VCMPPS    $0x1e, splat42b0c0a5<>+0(SB), Y2, Y11
+	VCMPPS    $0x1e, splat42b0c0a5<>+0(SB), Y4, Y12
+	VBLENDVPS Y11, splat7f800000<>+0(SB), Y7, Y2
+	VBLENDVPS Y12, splat7f800000<>+0(SB), Y8, Y4
+	VMOVUPS   Y2, (AX)
+	VADDPS    Y2, Y1, Y1
+	VMOVUPS   Y4, 32(AX)
+	VADDPS    Y4, Y3, Y3
+	ADDQ      $+64, CX
+	ADDQ      $+64, AX
+	SUBQ      $+16, DX
+	JNE       loop
+	VMOVUPS   Y1, (BX)
+	VMOVUPS   Y3, 32(BX)
+	VZEROUPPER
+	RET
+
+// func largestAVX2(x *float32, n int) (top float32, magnitude uint32)
+// Requires: AVX, AVX2, SSE
+TEXT ·largestAVX2(SB), NOSPLIT, $0-24
+	MOVQ    x+0(FP), AX
+	MOVQ    n+8(FP), CX
+	VMOVUPS splatff800000<>+0(SB), Y0
+	VPXOR   Y1, Y1, Y1
+
+loop:
+	VMOVUPS      (AX), Y2
+	VMAXPS       Y0, Y2, Y0
+	VPAND        splat7fffffff<>+0(SB), Y2, Y2
+	VPMAXUD      Y2, Y1, Y1
+	VMOVUPS      32(AX), Y2
+	VMAXPS       Y0, Y2, Y0
+	VPAND        splat7fffffff<>+0(SB), Y2, Y2
+	VPMAXUD      Y2, Y1, Y1
+	ADDQ         $+64, AX
+	SUBQ         $+16, CX
+	JNE          loop
+	VEXTRACTF128 $0x01, Y0, X2
+	VMAXPS       X0, X2, X2
+	VMOVHLPS     X2, X2, X0
+	VMAXPS       X0, X2, X2
+	VMOVSHDUP    X2, X0
+	VMAXSS       X0, X2, X2
+	VEXTRACTI128 $0x01, Y1, X0
+	VPMAXUD      X1, X0, X0
+	VPSHUFD      $0x4e, X0, X1
+	VPMAXUD      X1, X0, X0
+	VPSHUFD      $0xb1, X0, X1
+	VPMAXUD      X1, X0, X0
+	VMOVD        X0, AX
+	VZEROUPPER
+	MOVSS        X2, top+16(FP)
+	MOVL         AX, magnitude+20(FP)
+	RET
+
+// func divScaleAVX2(dst *float32, x *float32, d float32, s float32, n int)
+// Requires: AVX, AVX2, SSE
+TEXT ·divScaleAVX2(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVSS        d+16(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVSS        s+20(FP), X1
+	VBROADCASTSS X1, Y1
+	MOVQ         n+24(FP), DX
+
+loop:
+	VMOVUPS (CX), Y2
+	VDIVPS  Y0, Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VMOVUPS Y2, (AX)
+	VMOVUPS 32(CX), Y2
+	VDIVPS  Y0, Y2, Y2
+	VMULPS  Y1, Y2, Y2
+	VMOVUPS Y2, 32(AX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	SUBQ    $+16, DX
+	JNE     loop
+	VZEROUPPER
+	RET
+
+// func siluBackAVX2(dg *float32, du *float32, dh *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX2
+TEXT ·siluBackAVX2(SB), NOSPLIT, $0-48
+	MOVQ dg+0(FP), AX
+	MOVQ du+8(FP), CX
+	MOVQ dh+16(FP), DX
+	MOVQ gate+24(FP), BX
+	MOVQ up+32(FP), SI
+	MOVQ n+40(FP), DI
+
+loop:
+	VMOVUPS   (BX), Y0
+	VXORPS    splat80000000<>+0(SB), Y0, Y0
+	VMOVUPS   32(BX), Y1
+	VXORPS    splat80000000<>+0(SB), Y1, Y1
+	VMULPS    splat3fb8aa3b<>+0(SB), Y0, Y2
+	VMULPS    splat3fb8aa3b<>+0(SB), Y1, Y3
+	VADDPS    splat4b400000<>+0(SB), Y2, Y2
+	VADDPS    splat4b400000<>+0(SB), Y3, Y3
+	VSUBPS    splat4b400000<>+0(SB), Y2, Y4
+	VSUBPS    splat4b400000<>+0(SB), Y3, Y5
+	VMULPS    splat3f318000<>+0(SB), Y4, Y8
+	VMULPS    splat3f318000<>+0(SB), Y5, Y9
+	VSUBPS    Y8, Y0, Y6
+	VSUBPS    Y9, Y1, Y7
+	VMULPS    splatb95e8083<>+0(SB), Y4, Y8
+	VMULPS    splatb95e8083<>+0(SB), Y5, Y9
+	VSUBPS    Y8, Y6, Y6
+	VSUBPS    Y9, Y7, Y7
+	VMULPS    splat39506967<>+0(SB), Y6, Y4
+	VMULPS    splat39506967<>+0(SB), Y7, Y5
+	VADDPS    splat3ab743ce<>+0(SB), Y4, Y4
+	VADDPS    splat3ab743ce<>+0(SB), Y5, Y5
+	VMULPS    Y6, Y4, Y4
+	VMULPS    Y7, Y5, Y5
+	VADDPS    splat3c088908<>+0(SB), Y4, Y4
+	VADDPS    splat3c088908<>+0(SB), Y5, Y5
+	VMULPS    Y6, Y4, Y4
+	VMULPS    Y7, Y5, Y5
+	VADDPS    splat3d2aa9c1<>+0(SB), Y4, Y4
+	VADDPS    splat3d2aa9c1<>+0(SB), Y5, Y5
+	VMULPS    Y6, Y4, Y4
+	VMULPS    Y7, Y5, Y5
+	VADDPS    splat3e2aaaaa<>+0(SB), Y4, Y4
+	VADDPS    splat3e2aaaaa<>+0(SB), Y5, Y5
+	VMULPS    Y6, Y4, Y4
+	VMULPS    Y7, Y5, Y5
+	VADDPS    splat3f000000<>+0(SB), Y4, Y4
+	VADDPS    splat3f000000<>+0(SB), Y5, Y5
+	VMULPS    Y6, Y6, Y8
+	VMULPS    Y7, Y7, Y9
+	VMULPS    Y8, Y4, Y4
+	VMULPS    Y9, Y5, Y5
+	VADDPS    Y6, Y4, Y4
+	VADDPS    Y7, Y5, Y5
+	VADDPS    splat3f800000<>+0(SB), Y4, Y4
+	VADDPS    splat3f800000<>+0(SB), Y5, Y5
+	VPSUBD    splat4b3fff81<>+0(SB), Y2, Y2
+	VPSUBD    splat4b3fff81<>+0(SB), Y3, Y3
+	VPSLLD    $0x17, Y2, Y2
+	VPSLLD    $0x17, Y3, Y3
+	VMULPS    Y2, Y4, Y4
+	VMULPS    Y3, Y5, Y5
+	VCMPPS    $0x1e, splatc2aeac4f<>+0(SB), Y0, Y8
+	VCMPPS    $0x1e, splatc2aeac4f<>+0(SB), Y1, Y9
+	VANDPS    Y8, Y4, Y4
+	VANDPS    Y9, Y5, Y5
+	VCMPPS    $0x1e, splat42b0c0a5<>+0(SB), Y0, Y8
+	VCMPPS    $0x1e, splat42b0c0a5<>+0(SB), Y1, Y9
+	VBLENDVPS Y8, splat7f800000<>+0(SB), Y4, Y0
+	VBLENDVPS Y9, splat7f800000<>+0(SB), Y5, Y1
+	VMOVUPS   (BX), Y2
+	VADDPS    splat3f800000<>+0(SB), Y0, Y0
+	VDIVPS    Y0, Y2, Y3
+	VMOVUPS   splat3f800000<>+0(SB), Y4
+	VDIVPS    Y0, Y4, Y0
+	VSUBPS    Y0, Y4, Y4
+	VMULPS    Y4, Y2, Y4
+	VADDPS    splat3f800000<>+0(SB), Y4, Y4
+	VMULPS    Y4, Y0, Y0
+	VMOVUPS   (DX), Y2
+	VMULPS    Y3, Y2, Y3
+	VMULPS    (SI), Y2, Y2
+	VMULPS    Y0, Y2, Y2
+	VMOVUPS   Y3, (CX)
+	VMOVUPS   Y2, (AX)
+	VMOVUPS   32(BX), Y0
+	VADDPS    splat3f800000<>+0(SB), Y1, Y1
+	VDIVPS    Y1, Y0, Y2
+	VMOVUPS   splat3f800000<>+0(SB), Y3
+	VDIVPS    Y1, Y3, Y1
+	VSUBPS    Y1, Y3, Y3
+	VMULPS    Y3, Y0, Y3
+	VADDPS    splat3f800000<>+0(SB), Y3, Y3
+	VMULPS    Y3, Y1, Y1
+	VMOVUPS   32(DX), Y0
+	VMULPS    Y2, Y0, Y2
+	VMULPS    32(SI), Y0, Y0
+	VMULPS    Y1, Y0, Y0
+	VMOVUPS   Y2, 32(CX)
+	VMOVUPS   Y0, 32(AX)
+	ADDQ      $+64, AX
+	ADDQ      $+64, CX
+	ADDQ      $+64, DX
+	ADDQ      $+64, BX
+	ADDQ      $+64, SI
+	SUBQ      $+16, DI
+	JNE       loop
+	VZEROUPPER
+	RET
+
+// func geluBackAVX2(dg *float32, du *float32, dh *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX2
+TEXT ·geluBackAVX2(SB), NOSPLIT, $0-48
+	MOVQ dg+0(FP), AX
+	MOVQ du+8(FP), CX
+	MOVQ dh+16(FP), DX
+	MOVQ gate+24(FP), BX
+	MOVQ up+32(FP), SI
+	MOVQ n+40(FP), DI
+
+loop:
+	VMOVUPS   (BX), Y1
+	VMULPS    Y1, Y1, Y0
+	VMULPS    Y1, Y0, Y0
+	VMULPS    splat3d372713<>+0(SB), Y0, Y0
+	VADDPS    Y1, Y0, Y0
+	VMULPS    splat3fcc422a<>+0(SB), Y0, Y0
+	VXORPS    splat80000000<>+0(SB), Y0, Y0
+	VMOVUPS   32(BX), Y2
+	VMULPS    Y2, Y2, Y1
+	VMULPS    Y2, Y1, Y1
+	VMULPS    splat3d372713<>+0(SB), Y1, Y1
+	VADDPS    Y2, Y1, Y1
+	VMULPS    splat3fcc422a<>+0(SB), Y1, Y1
+	VXORPS    splat80000000<>+0(SB), Y1, Y1
+	VMULPS    splat3fb8aa3b<>+0(SB), Y0, Y2
+	VMULPS    splat3fb8aa3b<>+0(SB), Y1, Y3
+	VADDPS    splat4b400000<>+0(SB), Y2, Y2
+	VADDPS    splat4b400000<>+0(SB), Y3, Y3
+	VSUBPS    splat4b400000<>+0(SB), Y2, Y4
+	VSUBPS    splat4b400000<>+0(SB), Y3, Y5
+	VMULPS    splat3f318000<>+0(SB), Y4, Y8
+	VMULPS    splat3f318000<>+0(SB), Y5, Y9
+	VSUBPS    Y8, Y0, Y6
+	VSUBPS    Y9, Y1, Y7
+	VMULPS    splatb95e8083<>+0(SB), Y4, Y8
+	VMULPS    splatb95e8083<>+0(SB), Y5, Y9
+	VSUBPS    Y8, Y6, Y6
+	VSUBPS    Y9, Y7, Y7
+	VMULPS    splat39506967<>+0(SB), Y6, Y4
+	VMULPS    splat39506967<>+0(SB), Y7, Y5
+	VADDPS    splat3ab743ce<>+0(SB), Y4, Y4
+	VADDPS    splat3ab743ce<>+0(SB), Y5, Y5
+	VMULPS    Y6, Y4, Y4
+	VMULPS    Y7, Y5, Y5
+	VADDPS    splat3c088908<>+0(SB), Y4, Y4
+	VADDPS    splat3c088908<>+0(SB), Y5, Y5
+	VMULPS    Y6, Y4, Y4
+	VMULPS    Y7, Y5, Y5
+	VADDPS    splat3d2aa9c1<>+0(SB), Y4, Y4
+	VADDPS    splat3d2aa9c1<>+0(SB), Y5, Y5
+	VMULPS    Y6, Y4, Y4
+	VMULPS    Y7, Y5, Y5
+	VADDPS    splat3e2aaaaa<>+0(SB), Y4, Y4
+	VADDPS    splat3e2aaaaa<>+0(SB), Y5, Y5
+	VMULPS    Y6, Y4, Y4
+	VMULPS    Y7, Y5, Y5
+	VADDPS    splat3f000000<>+0(SB), Y4, Y4
+	VADDPS    splat3f000000<>+0(SB), Y5, Y5
+	VMULPS    Y6, Y6, Y8
+	VMULPS    Y7, Y7, Y9
+	VMULPS    Y8, Y4, Y4
+	VMULPS    Y9, Y5, Y5
+	VADDPS    Y6, Y4, Y4
+	VADDPS    Y7, Y5, Y5
+	VADDPS    splat3f800000<>+0(SB), Y4, Y4
+	VADDPS    splat3f800000<>+0(SB), Y5, Y5
+	VPSUBD    splat4b3fff81<>+0(SB), Y2, Y2
+	VPSUBD    splat4b3fff81<>+0(SB), Y3, Y3
+	VPSLLD    $0x17, Y2, Y2
+	VPSLLD    $0x17, Y3, Y3
+	VMULPS    Y2, Y4, Y4
+	VMULPS    Y3, Y5, Y5
+	VCMPPS    $0x1e, splatc2aeac4f<>+0(SB), Y0, Y8
+	VCMPPS    $0x1e, splatc2aeac4f<>+0(SB), Y1, Y9
+	VANDPS    Y8, Y4, Y4
+	VANDPS    Y9, Y5, Y5
+	VCMPPS    $0x1e, splat42b0c0a5<>+0(SB), Y0, Y8
+	VCMPPS    $0x1e, splat42b0c0a5<>+0(SB), Y1, Y9
+	VBLENDVPS Y8, splat7f800000<>+0(SB), Y4, Y0
+	VBLENDVPS Y9, splat7f800000<>+0(SB), Y5, Y1
+	VMOVUPS   (BX), Y2
+	VADDPS    splat3f800000<>+0(SB), Y0, Y0
+	VDIVPS    Y0, Y2, Y3
+	VMOVUPS   splat3f800000<>+0(SB), Y4
+	VDIVPS    Y0, Y4, Y0
+	VSUBPS    Y0, Y4, Y4
+	VMULPS    Y4, Y0, Y4
+	VXORPS    Y5, Y5, Y5
+	VCMPPS    $0x04, Y5, Y4, Y5
+	VMULPS    Y2, Y2, Y6
+	VMULPS    splat3e095d4f<>+0(SB), Y6, Y6
+	VADDPS    splat3f800000<>+0(SB), Y6, Y6
+	VMULPS    splat3fcc422a<>+0(SB), Y6, Y6
+	VMULPS    Y6, Y4, Y4
+	VMULPS    Y4, Y2, Y4
+	VADDPS    Y4, Y0, Y4
+	VBLENDVPS Y5, Y4, Y0, Y0
+	VMOVUPS   (DX), Y2
+	VMULPS    Y3, Y2, Y3
+	VMULPS    (SI), Y2, Y2
+	VMULPS    Y0, Y2, Y2
+	VMOVUPS   Y3, (CX)
+	VMOVUPS   Y2, (AX)
+	VMOVUPS   32(BX), Y0
+	VADDPS    splat3f800000<>+0(SB), Y1, Y1
+	VDIVPS    Y1, Y0, Y2
+	VMOVUPS   splat3f800000<>+0(SB), Y3
+	VDIVPS    Y1, Y3, Y1
+	VSUBPS    Y1, Y3, Y3
+	VMULPS    Y3, Y1, Y3
+	VXORPS    Y4, Y4, Y4
+	VCMPPS    $0x04, Y4, Y3, Y4
+	VMULPS    Y0, Y0, Y5
+	VMULPS    splat3e095d4f<>+0(SB), Y5, Y5
+	VADDPS    splat3f800000<>+0(SB), Y5, Y5
+	VMULPS    splat3fcc422a<>+0(SB), Y5, Y5
+	VMULPS    Y5, Y3, Y3
+	VMULPS    Y3, Y0, Y3
+	VADDPS    Y3, Y1, Y3
+	VBLENDVPS Y4, Y3, Y1, Y1
+	VMOVUPS   32(DX), Y0
+	VMULPS    Y2, Y0, Y2
+	VMULPS    32(SI), Y0, Y0
+	VMULPS    Y1, Y0, Y0
+	VMOVUPS   Y2, 32(CX)
+	VMOVUPS   Y0, 32(AX)
+	ADDQ      $+64, AX
+	ADDQ      $+64, CX
+	ADDQ      $+64, DX
+	ADDQ      $+64, BX
+	ADDQ      $+64, SI
+	SUBQ      $+16, DI
+	JNE       loop
+	VZEROUPPER
+	RET
+
+DATA splat3e095d4f<>+0(SB)/4, $0x3e095d4f
+DATA splat3e095d4f<>+4(SB)/4, $0x3e095d4f
+DATA splat3e095d4f<>+8(SB)/4, $0x3e095d4f
+DATA splat3e095d4f<>+12(SB)/4, $0x3e095d4f
+DATA splat3e095d4f<>+16(SB)/4, $0x3e095d4f
+DATA splat3e095d4f<>+20(SB)/4, $0x3e095d4f
+DATA splat3e095d4f<>+24(SB)/4, $0x3e095d4f
+DATA splat3e095d4f<>+28(SB)/4, $0x3e095d4f
+GLOBL splat3e095d4f<>(SB), RODATA|NOPTR, $32
+
+// func combineAVX2(y *float32, a float32, x *float32, b float32, c float32, n int)
+// Requires: AVX, AVX2, SSE
+TEXT ·combineAVX2(SB), NOSPLIT, $0-40
+	MOVQ         y+0(FP), AX
+	MOVSS        a+8(FP), X0
+	VBROADCASTSS X0, Y0
+	MOVQ         x+16(FP), CX
+	MOVSS        b+24(FP), X1
+	VBROADCASTSS X1, Y1
+	MOVSS        c+28(FP), X2
+	VBROADCASTSS X2, Y2
+	MOVQ         n+32(FP), DX
+
+loop:
+	VMULPS  (CX), Y2, Y3
+	VMULPS  Y1, Y3, Y3
+	VMULPS  (AX), Y0, Y4
+	VADDPS  Y3, Y4, Y4
+	VMOVUPS Y4, (AX)
+	VMULPS  32(CX), Y2, Y3
+	VMULPS  Y1, Y3, Y3
+	VMULPS  32(AX), Y0, Y4
+	VADDPS  Y3, Y4, Y4
+	VMOVUPS Y4, 32(AX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	SUBQ    $+16, DX
+	JNE     loop
+	VZEROUPPER
+	RET
+
+// func adamWAVX2(w *float32, grad *float32, m *float32, v *float32, constants *float32, n int)
+// Requires: AVX
+TEXT ·adamWAVX2(SB), NOSPLIT, $0-48
+	MOVQ         w+0(FP), AX
+	MOVQ         grad+8(FP), CX
+	MOVQ         m+16(FP), DX
+	MOVQ         v+24(FP), BX
+	MOVQ         constants+32(FP), SI
+	MOVQ         n+40(FP), DI
+	VBROADCASTSS (SI), Y0
+	VBROADCASTSS 4(SI), Y1
+	VBROADCASTSS 8(SI), Y2
+	VBROADCASTSS 12(SI), Y3
+	VBROADCASTSS 16(SI), Y4
+	VBROADCASTSS 20(SI), Y5
+	VBROADCASTSS 24(SI), Y6
+	VBROADCASTSS 28(SI), Y7
+	VBROADCASTSS 32(SI), Y8
+
+loop:
+	VMULPS  (CX), Y0, Y9
+	VMULPS  (DX), Y1, Y10
+	VMULPS  Y2, Y9, Y11
+	VADDPS  Y11, Y10, Y10
+	VMOVUPS Y10, (DX)
+	VMULPS  Y9, Y9, Y9
+	VMULPS  Y4, Y9, Y9
+	VMULPS  (BX), Y3, Y11
+	VADDPS  Y9, Y11, Y11
+	VMOVUPS Y11, (BX)
+	VSQRTPS Y11, Y11
+	VMULPS  Y5, Y11, Y11
+	VADDPS  Y6, Y11, Y11
+	VMULPS  Y8, Y10, Y10
+	VDIVPS  Y11, Y10, Y10
+	VMULPS  (AX), Y7, Y11
+	VSUBPS  Y10, Y11, Y11
+	VMOVUPS Y11, (AX)
+	VMULPS  32(CX), Y0, Y9
+	VMULPS  32(DX), Y1, Y10
+	VMULPS  Y2, Y9, Y11
+	VADDPS  Y11, Y10, Y10
+	VMOVUPS Y10, 32(DX)
+	VMULPS  Y9, Y9, Y9
+	VMULPS  Y4, Y9, Y9
+	VMULPS  32(BX), Y3, Y11
+	VADDPS  Y9, Y11, Y11
+	VMOVUPS Y11, 32(BX)
+	VSQRTPS Y11, Y11
+	VMULPS  Y5, Y11, Y11
+	VADDPS  Y6, Y11, Y11
+	VMULPS  Y8, Y10, Y10
+	VDIVPS  Y11, Y10, Y10
+	VMULPS  32(AX), Y7, Y11
+	VSUBPS  Y10, Y11, Y11
+	VMOVUPS Y11, 32(AX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	ADDQ    $+64, DX
+	ADDQ    $+64, BX
+	SUBQ    $+16, DI
+	JNE     loop
+	VZEROUPPER
+	RET

@@ -135,3 +135,17 @@ func product1x16AVX512(c *float32, cs int, a *float32, ar int, ak int, b *float3
 func product1x32AVX512(c *float32, cs int, a *float32, ar int, ak int, b *float32, bk int, k int, cont int)
 
 func peakFloatAVX512(n int) float32
+
+func expSumAVX512(dst *float32, x *float32, top float32, n int, parts *float32)
+
+func largestAVX512(x *float32, n int) (top float32, magnitude uint32)
+
+func divScaleAVX512(dst *float32, x *float32, d float32, s float32, n int)
+
+func siluBackAVX512(dg *float32, du *float32, dh *float32, gate *float32, up *float32, n int)
+
+func geluBackAVX512(dg *float32, du *float32, dh *float32, gate *float32, up *float32, n int)
+
+func combineAVX512(y *float32, a float32, x *float32, b float32, c float32, n int)
+
+func adamWAVX512(w *float32, grad *float32, m *float32, v *float32, constants *float32, n int)

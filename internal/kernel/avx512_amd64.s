@@ -6277,3 +6277,453 @@ loop:
 	VZEROUPPER
 	MOVSS         X1, ret+8(FP)
 	RET
+
+// func expSumAVX512(dst *float32, x *float32, top float32, n int, parts *float32)
+// Requires: AVX, AVX512F, SSE
+TEXT ·expSumAVX512(SB), NOSPLIT, $0-40
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVSS        top+16(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVQ         n+24(FP), DX
+	MOVQ         parts+32(FP), BX
+	MOVL         $0xc2aeac4f, SI
+	VPBROADCASTD SI, Z1
+	MOVL         $0x42b0c0a5, SI
+	VPBROADCASTD SI, Z2
+	MOVL         $0x3fb8aa3b, SI
+	VPBROADCASTD SI, Z3
+	MOVL         $0x4b400000, SI
+	VPBROADCASTD SI, Z4
+	MOVL         $0x3f318000, SI
+	VPBROADCASTD SI, Z5
+	MOVL         $0xb95e8083, SI
+	VPBROADCASTD SI, Z6
+	MOVL         $0x3f800000, SI
+	VPBROADCASTD SI, Z7
+	MOVL         $0x4b3fff81, SI
+	VPBROADCASTD SI, Z8
+	MOVL         $0x7f800000, SI
+	VPBROADCASTD SI, Z9
+	MOVL         $0x39506967, SI
+	VPBROADCASTD SI, Z10
+	MOVL         $0x3ab743ce, SI
+	VPBROADCASTD SI, Z11
+	MOVL         $0x3c088908, SI
+	VPBROADCASTD SI, Z12
+	MOVL         $0x3d2aa9c1, SI
+	VPBROADCASTD SI, Z13
+	MOVL         $0x3e2aaaaa, SI
+	VPBROADCASTD SI, Z14
+	MOVL         $0x3f000000, SI
+	VPBROADCASTD SI, Z15
+	VMOVUPS      (BX), Z16
+
+loop:
+	VMOVUPS  (CX), Z17
+	VSUBPS   Z0, Z17, Z17
+	VCMPPS   $0x0e, Z1, Z17, K1
+	VCMPPS   $0x0e, Z2, Z17, K2
+	VMULPS   Z3, Z17, Z18
+	VADDPS   Z4, Z18, Z18
+	VSUBPS   Z4, Z18, Z19
+	VMULPS   Z5, Z19, Z20
+	VSUBPS   Z20, Z17, Z17
+	VMULPS   Z6, Z19, Z20
+	VSUBPS   Z20, Z17, Z17
+	VMULPS   Z10, Z17, Z19
+	VADDPS   Z11, Z19, Z19
+	VMULPS   Z17, Z19, Z19
+	VADDPS   Z12, Z19, Z19
+	VMULPS   Z17, Z19, Z19
+	VADDPS   Z13, Z19, Z19
+	VMULPS   Z17, Z19, Z19
+	VADDPS   Z14, Z19, Z19
+	VMULPS   Z17, Z19, Z19
+	VADDPS   Z15, Z19, Z19
+	VMULPS   Z17, Z17, Z20
+	VMULPS   Z20, Z19, Z19
+	VADDPS   Z17, Z19, Z19
+	VADDPS   Z7, Z19, Z19
+	VPSUBD   Z8, Z18, Z18
+	VPSLLD   $0x17, Z18, Z18
+	VMULPS.Z Z18, Z19, K1, Z17
+	VMOVAPS  Z9, K2, Z17
+	VMOVUPS  Z17, (AX)
+	VADDPS   Z17, Z16, Z16
+	ADDQ     $+64, CX
+	ADDQ     $+64, AX
+	SUBQ     $+16, DX
+	JNE      loop
+	VMOVUPS  Z16, (BX)
+	VZEROUPPER
+	RET
+
+// func largestAVX512(x *float32, n int) (top float32, magnitude uint32)
+// Requires: AVX, AVX2, AVX512F, SSE
+TEXT ·largestAVX512(SB), NOSPLIT, $0-24
+	MOVQ         x+0(FP), AX
+	MOVQ         n+8(FP), CX
+	MOVL         $0xff800000, DX
+	VPBROADCASTD DX, Z0
+	MOVL         $0x7fffffff, DX
+	VPBROADCASTD DX, Z2
+	VPXORD       Z1, Z1, Z1
+
+loop:
+	VMOVUPS       (AX), Z3
+	VMAXPS        Z0, Z3, Z0
+	VPANDD        Z2, Z3, Z3
+	VPMAXUD       Z3, Z1, Z1
+	ADDQ          $+64, AX
+	SUBQ          $+16, CX
+	JNE           loop
+	VEXTRACTF64X4 $0x01, Z0, Y2
+	VMAXPS        Y2, Y0, Y2
+	VEXTRACTF128  $0x01, Y2, X0
+	VMAXPS        X2, X0, X0
+	VMOVHLPS      X0, X0, X2
+	VMAXPS        X2, X0, X0
+	VMOVSHDUP     X0, X2
+	VMAXSS        X2, X0, X0
+	VEXTRACTI64X4 $0x01, Z1, Y2
+	VPMAXUD       Y2, Y1, Y2
+	VEXTRACTI128  $0x01, Y2, X1
+	VPMAXUD       X2, X1, X1
+	VPSHUFD       $0x4e, X1, X2
+	VPMAXUD       X2, X1, X1
+	VPSHUFD       $0xb1, X1, X2
+	VPMAXUD       X2, X1, X1
+	VMOVD         X1, AX
+	VZEROUPPER
+	MOVSS         X0, top+16(FP)
+	MOVL          AX, magnitude+20(FP)
+	RET
+
+// func divScaleAVX512(dst *float32, x *float32, d float32, s float32, n int)
+// Requires: AVX, AVX512F, SSE
+TEXT ·divScaleAVX512(SB), NOSPLIT, $0-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         x+8(FP), CX
+	MOVSS        d+16(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVSS        s+20(FP), X1
+	VBROADCASTSS X1, Z1
+	MOVQ         n+24(FP), DX
+
+loop:
+	VMOVUPS (CX), Z2
+	VDIVPS  Z0, Z2, Z2
+	VMULPS  Z1, Z2, Z2
+	VMOVUPS Z2, (AX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	SUBQ    $+16, DX
+	JNE     loop
+	VZEROUPPER
+	RET
+
+// func siluBackAVX512(dg *float32, du *float32, dh *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·siluBackAVX512(SB), NOSPLIT, $0-48
+	MOVQ         dg+0(FP), AX
+	MOVQ         du+8(FP), CX
+	MOVQ         dh+16(FP), DX
+	MOVQ         gate+24(FP), BX
+	MOVQ         up+32(FP), SI
+	MOVQ         n+40(FP), DI
+	MOVL         $0xc2aeac4f, R8
+	VPBROADCASTD R8, Z0
+	MOVL         $0x42b0c0a5, R8
+	VPBROADCASTD R8, Z1
+	MOVL         $0x3fb8aa3b, R8
+	VPBROADCASTD R8, Z2
+	MOVL         $0x4b400000, R8
+	VPBROADCASTD R8, Z3
+	MOVL         $0x3f318000, R8
+	VPBROADCASTD R8, Z4
+	MOVL         $0xb95e8083, R8
+	VPBROADCASTD R8, Z5
+	MOVL         $0x3f800000, R8
+	VPBROADCASTD R8, Z6
+	MOVL         $0x4b3fff81, R8
+	VPBROADCASTD R8, Z7
+	MOVL         $0x7f800000, R8
+	VPBROADCASTD R8, Z8
+	MOVL         $0x39506967, R8
+	VPBROADCASTD R8, Z9
+	MOVL         $0x3ab743ce, R8
+	VPBROADCASTD R8, Z10
+	MOVL         $0x3c088908, R8
+	VPBROADCASTD R8, Z11
+	MOVL         $0x3d2aa9c1, R8
+	VPBROADCASTD R8, Z12
+	MOVL         $0x3e2aaaaa, R8
+	VPBROADCASTD R8, Z13
+	MOVL         $0x3f000000, R8
+	VPBROADCASTD R8, Z14
+	MOVL         $0x80000000, R8
+	VPBROADCASTD R8, Z15
+	VPXORD       Z16, Z16, Z16
+
+loop:
+	VMOVUPS  (BX), Z16
+	VPXORD   Z15, Z16, Z17
+	VCMPPS   $0x0e, Z0, Z17, K1
+	VCMPPS   $0x0e, Z1, Z17, K2
+	VMULPS   Z2, Z17, Z18
+	VADDPS   Z3, Z18, Z18
+	VSUBPS   Z3, Z18, Z19
+	VMULPS   Z4, Z19, Z20
+	VSUBPS   Z20, Z17, Z17
+	VMULPS   Z5, Z19, Z20
+	VSUBPS   Z20, Z17, Z17
+	VMULPS   Z9, Z17, Z19
+	VADDPS   Z10, Z19, Z19
+	VMULPS   Z17, Z19, Z19
+	VADDPS   Z11, Z19, Z19
+	VMULPS   Z17, Z19, Z19
+	VADDPS   Z12, Z19, Z19
+	VMULPS   Z17, Z19, Z19
+	VADDPS   Z13, Z19, Z19
+	VMULPS   Z17, Z19, Z19
+	VADDPS   Z14, Z19, Z19
+	VMULPS   Z17, Z17, Z20
+	VMULPS   Z20, Z19, Z19
+	VADDPS   Z17, Z19, Z19
+	VADDPS   Z6, Z19, Z19
+	VPSUBD   Z7, Z18, Z18
+	VPSLLD   $0x17, Z18, Z18
+	VMULPS.Z Z18, Z19, K1, Z17
+	VMOVAPS  Z8, K2, Z17
+	VADDPS   Z6, Z17, Z17
+	VDIVPS   Z17, Z16, Z18
+	VDIVPS   Z17, Z6, Z17
+	VSUBPS   Z17, Z6, Z19
+	VMULPS   Z19, Z16, Z19
+	VADDPS   Z6, Z19, Z19
+	VMULPS   Z19, Z17, Z17
+	VMOVUPS  (DX), Z16
+	VMULPS   Z18, Z16, Z18
+	VMULPS   (SI), Z16, Z16
+	VMULPS   Z17, Z16, Z16
+	VMOVUPS  Z18, (CX)
+	VMOVUPS  Z16, (AX)
+	ADDQ     $+64, AX
+	ADDQ     $+64, CX
+	ADDQ     $+64, DX
+	ADDQ     $+64, BX
+	ADDQ     $+64, SI
+	SUBQ     $+16, DI
+	JNE      loop
+	VZEROUPPER
+	RET
+
+// func geluBackAVX512(dg *float32, du *float32, dh *float32, gate *float32, up *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·geluBackAVX512(SB), NOSPLIT, $0-48
+	MOVQ         dg+0(FP), AX
+	MOVQ         du+8(FP), CX
+	MOVQ         dh+16(FP), DX
+	MOVQ         gate+24(FP), BX
+	MOVQ         up+32(FP), SI
+	MOVQ         n+40(FP), DI
+	MOVL         $0xc2aeac4f, R8
+	VPBROADCASTD R8, Z0
+	MOVL         $0x42b0c0a5, R8
+	VPBROADCASTD R8, Z1
+	MOVL         $0x3fb8aa3b, R8
+	VPBROADCASTD R8, Z2
+	MOVL         $0x4b400000, R8
+	VPBROADCASTD R8, Z3
+	MOVL         $0x3f318000, R8
+	VPBROADCASTD R8, Z4
+	MOVL         $0xb95e8083, R8
+	VPBROADCASTD R8, Z5
+	MOVL         $0x3f800000, R8
+	VPBROADCASTD R8, Z6
+	MOVL         $0x4b3fff81, R8
+	VPBROADCASTD R8, Z7
+	MOVL         $0x7f800000, R8
+	VPBROADCASTD R8, Z8
+	MOVL         $0x39506967, R8
+	VPBROADCASTD R8, Z9
+	MOVL         $0x3ab743ce, R8
+	VPBROADCASTD R8, Z10
+	MOVL         $0x3c088908, R8
+	VPBROADCASTD R8, Z11
+	MOVL         $0x3d2aa9c1, R8
+	VPBROADCASTD R8, Z12
+	MOVL         $0x3e2aaaaa, R8
+	VPBROADCASTD R8, Z13
+	MOVL         $0x3f000000, R8
+	VPBROADCASTD R8, Z14
+	MOVL         $0x80000000, R8
+	VPBROADCASTD R8, Z15
+	VPXORD       Z16, Z16, Z16
+
+loop:
+	VMOVUPS     (BX), Z17
+	VMULPS      Z17, Z17, Z19
+	VMULPS      Z17, Z19, Z18
+	VMULPS.BCST splat3d372713<>+0(SB), Z18, Z18
+	VADDPS      Z17, Z18, Z18
+	VMULPS.BCST splat3fcc422a<>+0(SB), Z18, Z18
+	VPXORD      Z15, Z18, Z18
+	VCMPPS      $0x0e, Z0, Z18, K1
+	VCMPPS      $0x0e, Z1, Z18, K2
+	VMULPS      Z2, Z18, Z20
+	VADDPS      Z3, Z20, Z20
+	VSUBPS      Z3, Z20, Z21
+	VMULPS      Z4, Z21, Z22
+	VSUBPS      Z22, Z18, Z18
+	VMULPS      Z5, Z21, Z22
+	VSUBPS      Z22, Z18, Z18
+	VMULPS      Z9, Z18, Z21
+	VADDPS      Z10, Z21, Z21
+	VMULPS      Z18, Z21, Z21
+	VADDPS      Z11, Z21, Z21
+	VMULPS      Z18, Z21, Z21
+	VADDPS      Z12, Z21, Z21
+	VMULPS      Z18, Z21, Z21
+	VADDPS      Z13, Z21, Z21
+	VMULPS      Z18, Z21, Z21
+	VADDPS      Z14, Z21, Z21
+	VMULPS      Z18, Z18, Z22
+	VMULPS      Z22, Z21, Z21
+	VADDPS      Z18, Z21, Z21
+	VADDPS      Z6, Z21, Z21
+	VPSUBD      Z7, Z20, Z20
+	VPSLLD      $0x17, Z20, Z20
+	VMULPS.Z    Z20, Z21, K1, Z18
+	VMOVAPS     Z8, K2, Z18
+	VADDPS      Z6, Z18, Z18
+	VDIVPS      Z18, Z17, Z20
+	VDIVPS      Z18, Z6, Z18
+	VSUBPS      Z18, Z6, Z21
+	VMULPS      Z21, Z18, Z21
+	VCMPPS      $0x04, Z16, Z21, K1
+	VMULPS.BCST splat3e095d4f<>+0(SB), Z19, Z19
+	VADDPS      Z6, Z19, Z19
+	VMULPS.BCST splat3fcc422a<>+0(SB), Z19, Z19
+	VMULPS      Z19, Z21, Z21
+	VMULPS      Z21, Z17, Z21
+	VADDPS      Z21, Z18, K1, Z18
+	VMOVUPS     (DX), Z17
+	VMULPS      Z20, Z17, Z20
+	VMULPS      (SI), Z17, Z17
+	VMULPS      Z18, Z17, Z17
+	VMOVUPS     Z20, (CX)
+	VMOVUPS     Z17, (AX)
+	ADDQ        $+64, AX
+	ADDQ        $+64, CX
+	ADDQ        $+64, DX
+	ADDQ        $+64, BX
+	ADDQ        $+64, SI
+	SUBQ        $+16, DI
+	JNE         loop
+	VZEROUPPER
+	RET
+
+DATA splat3d372713<>+0(SB)/4, $0x3d372713
+DATA splat3d372713<>+4(SB)/4, $0x3d372713
+DATA splat3d372713<>+8(SB)/4, $0x3d372713
+DATA splat3d372713<>+12(SB)/4, $0x3d372713
+DATA splat3d372713<>+16(SB)/4, $0x3d372713
+DATA splat3d372713<>+20(SB)/4, $0x3d372713
+DATA splat3d372713<>+24(SB)/4, $0x3d372713
+DATA splat3d372713<>+28(SB)/4, $0x3d372713
+GLOBL splat3d372713<>(SB), RODATA|NOPTR, $32
+
+DATA splat3fcc422a<>+0(SB)/4, $0x3fcc422a
+DATA splat3fcc422a<>+4(SB)/4, $0x3fcc422a
+DATA splat3fcc422a<>+8(SB)/4, $0x3fcc422a
+DATA splat3fcc422a<>+12(SB)/4, $0x3fcc422a
+DATA splat3fcc422a<>+16(SB)/4, $0x3fcc422a
+DATA splat3fcc422a<>+20(SB)/4, $0x3fcc422a
+DATA splat3fcc422a<>+24(SB)/4, $0x3fcc422a
+DATA splat3fcc422a<>+28(SB)/4, $0x3fcc422a
+GLOBL splat3fcc422a<>(SB), RODATA|NOPTR, $32
+
+DATA splat3e095d4f<>+0(SB)/4, $0x3e095d4f
+DATA splat3e095d4f<>+4(SB)/4, $0x3e095d4f
+DATA splat3e095d4f<>+8(SB)/4, $0x3e095d4f
+DATA splat3e095d4f<>+12(SB)/4, $0x3e095d4f
+DATA splat3e095d4f<>+16(SB)/4, $0x3e095d4f
+DATA splat3e095d4f<>+20(SB)/4, $0x3e095d4f
+DATA splat3e095d4f<>+24(SB)/4, $0x3e095d4f
+DATA splat3e095d4f<>+28(SB)/4, $0x3e095d4f
+GLOBL splat3e095d4f<>(SB), RODATA|NOPTR, $32
+
+// func combineAVX512(y *float32, a float32, x *float32, b float32, c float32, n int)
+// Requires: AVX, AVX512F, SSE
+TEXT ·combineAVX512(SB), NOSPLIT, $0-40
+	MOVQ         y+0(FP), AX
+	MOVSS        a+8(FP), X0
+	VBROADCASTSS X0, Z0
+	MOVQ         x+16(FP), CX
+	MOVSS        b+24(FP), X1
+	VBROADCASTSS X1, Z1
+	MOVSS        c+28(FP), X2
+	VBROADCASTSS X2, Z2
+	MOVQ         n+32(FP), DX
+
+loop:
+	VMULPS  (CX), Z2, Z3
+	VMULPS  Z1, Z3, Z3
+	VMULPS  (AX), Z0, Z4
+	VADDPS  Z3, Z4, Z4
+	VMOVUPS Z4, (AX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	SUBQ    $+16, DX
+	JNE     loop
+	VZEROUPPER
+	RET
+
+// func adamWAVX512(w *float32, grad *float32, m *float32, v *float32, constants *float32, n int)
+// Requires: AVX, AVX512F
+TEXT ·adamWAVX512(SB), NOSPLIT, $0-48
+	MOVQ         w+0(FP), AX
+	MOVQ         grad+8(FP), CX
+	MOVQ         m+16(FP), DX
+	MOVQ         v+24(FP), BX
+	MOVQ         constants+32(FP), SI
+	MOVQ         n+40(FP), DI
+	VBROADCASTSS (SI), Z0
+	VBROADCASTSS 4(SI), Z1
+	VBROADCASTSS 8(SI), Z2
+	VBROADCASTSS 12(SI), Z3
+	VBROADCASTSS 16(SI), Z4
+	VBROADCASTSS 20(SI), Z5
+	VBROADCASTSS 24(SI), Z6
+	VBROADCASTSS 28(SI), Z7
+	VBROADCASTSS 32(SI), Z8
+
+loop:
+	VMULPS  (CX), Z0, Z9
+	VMULPS  (DX), Z1, Z10
+	VMULPS  Z2, Z9, Z11
+	VADDPS  Z11, Z10, Z10
+	VMOVUPS Z10, (DX)
+	VMULPS  Z9, Z9, Z9
+	VMULPS  Z4, Z9, Z9
+	VMULPS  (BX), Z3, Z11
+	VADDPS  Z9, Z11, Z11
+	VMOVUPS Z11, (BX)
+	VSQRTPS Z11, Z11
+	VMULPS  Z5, Z11, Z11
+	VADDPS  Z6, Z11, Z11
+	VMULPS  Z8, Z10, Z10
+	VDIVPS  Z11, Z10, Z10
+	VMULPS  (AX), Z7, Z11
+	VSUBPS  Z10, Z11, Z11
+	VMOVUPS Z11, (AX)
+	ADDQ    $+64, AX
+	ADDQ    $+64, CX
+	ADDQ    $+64, DX
+	ADDQ    $+64, BX
+	SUBQ    $+16, DI
+	JNE     loop
+	VZEROUPPER
+	RET

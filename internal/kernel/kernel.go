@@ -37,6 +37,7 @@ type Kernel struct {
 	// The vector functions take n as a multiple of 16.
 	sumSquares func(x *float32, n int) float32
 	scaleMul   func(dst, x, w *float32, r float32, n int)
+	addScaled  func(dst, x *float32, s float32, n int)
 	silu, gelu func(dst, gate, up *float32, n int)
 	// softmax takes the scores of one query, panels of 16 positions that are
 	// stride floats apart: multiplied by scale, less their maximum, and
@@ -48,6 +49,8 @@ type Kernel struct {
 	// transpose8 sets dst[j*ds+i] = src[i*ss+j] for eight i and a multiple n of
 	// eight j; copyRows8 and copyRows32 copy n rows. May be nil.
 	transpose8, copyRows8, copyRows32 func(dst *float32, ds int, src *float32, ss, n int)
+
+	train trainSet
 
 	// For measurements: see Stream, Peak and PeakFloat. May be nil.
 	stream       func(p *byte, n int) uint64

@@ -67,10 +67,27 @@ func newNEON(name string, tileQ [4]func(int, *float32, *byte, *float32, *float32
 		quantize:   quantizeNEON,
 		sumSquares: sumSquaresNEON,
 		scaleMul:   scaleMulNEON,
+		addScaled:  addScaledNEON,
 		silu:       siluNEON,
 		gelu:       geluNEON,
 		softmax:    softmaxNEON,
 		stream:     streamNEON,
+		train: trainSet{
+			expSum:   expSumNEON,
+			largest:  largestNEON,
+			divScale: divScaleNEON,
+			siluBack: siluBackNEON,
+			geluBack: geluBackNEON,
+			combine:  combineNEON,
+			adamW:    adamWNEON,
+		},
+		products:   wideProducts([4]productFunc{nil, product4x16NEON, product2x16NEON, product1x16NEON}),
+		transpose8: transpose8NEON,
+		copyRows8:  copyRows8NEON,
+		copyRows32: copyRows32NEON,
+
+		peakFloat:    peakFloatNEON,
+		peakFloatOps: 16 * 4,
 	}
 }
 

@@ -110,6 +110,9 @@ func sumSquaresNEON(x *float32, n int) float32
 func scaleMulNEON(dst, x, w *float32, r float32, n int)
 
 //go:noescape
+func addScaledNEON(dst, x *float32, s float32, n int)
+
+//go:noescape
 func siluNEON(dst, gate, up *float32, n int)
 
 //go:noescape
@@ -123,3 +126,49 @@ func streamNEON(p *byte, n int) uint64
 
 //go:noescape
 func peakDOT(rounds int) uint64
+
+// Products of float32 matrices, see productFunc.
+
+//go:noescape
+func product1x16NEON(c *float32, cs int, a *float32, ar, ak int, b *float32, bk int, k, cont int)
+
+//go:noescape
+func product2x16NEON(c *float32, cs int, a *float32, ar, ak int, b *float32, bk int, k, cont int)
+
+//go:noescape
+func product4x16NEON(c *float32, cs int, a *float32, ar, ak int, b *float32, bk int, k, cont int)
+
+//go:noescape
+func transpose8NEON(dst *float32, ds int, src *float32, ss, n int)
+
+//go:noescape
+func copyRows8NEON(dst *float32, ds int, src *float32, ss, n int)
+
+//go:noescape
+func copyRows32NEON(dst *float32, ds int, src *float32, ss, n int)
+
+//go:noescape
+func peakFloatNEON(rounds int) float32
+
+// What training needs, see trainSet.
+
+//go:noescape
+func expSumNEON(dst, x *float32, top float32, n int, parts *float32)
+
+//go:noescape
+func largestNEON(x *float32, n int) (top float32, magnitude uint32)
+
+//go:noescape
+func divScaleNEON(dst, x *float32, d, s float32, n int)
+
+//go:noescape
+func siluBackNEON(dg, du, dh, gate, up *float32, n int)
+
+//go:noescape
+func geluBackNEON(dg, du, dh, gate, up *float32, n int)
+
+//go:noescape
+func combineNEON(y *float32, a float32, x *float32, b, c float32, n int)
+
+//go:noescape
+func adamWNEON(w, grad, m, v, constants *float32, n int)

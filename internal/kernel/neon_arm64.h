@@ -15,7 +15,9 @@
 #define FDIV(m, n, d)     RRR(0x6E20FC00, m, n, d)    // d = n / m
 #define FMULE(m, i, n, d) RRE(0x4F809000, m, i, n, d) // d = n * m[i]
 #define FCMGT(m, n, d)    RRR(0x6EA0E400, m, n, d)    // d = n > m, as a mask
+#define FCMEQ0(n, d)      RR(0x4EA0D800, n, d)        // d = n == 0, as a mask
 #define FNEG(n, d)        RR(0x6EA0F800, n, d)
+#define FSQRT(n, d)       RR(0x6EA1F800, n, d)
 
 #define SCVTF(n, d)  RR(0x4E21D800, n, d) // int32 to float
 #define UCVTF(n, d)  RR(0x6E21D800, n, d) // uint32 to float

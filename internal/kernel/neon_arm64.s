@@ -73,6 +73,39 @@ GLOBL expConst<>(SB), RODATA|NOPTR, $64
 	VEXT $4, V8.B16, V8.B16, V9.B16 \
 	FADD(9, 8, 8)
 
+// GATEBACK_BEGIN and the rest compute the gradients of a gate: V0 is its value,
+// V1 that of the gradient, V2 what is gated, V3 what is exponentiated. V5 gets
+// the value of the activation, V6 the sigmoid and V7 one less the sigmoid.
+#define GATEBACK_BEGIN \
+	MOVD dg+0(FP), R0    \
+	MOVD du+8(FP), R1    \
+	MOVD dh+16(FP), R2   \
+	MOVD gate+24(FP), R3 \
+	MOVD up+32(FP), R4   \
+	MOVD n+40(FP), R5    \
+	EXP_BEGIN(R6)
+
+#define GATEBACK_LOAD \
+	VLD1.P 16(R3), [V0.S4] \
+	VLD1.P 16(R2), [V1.S4] \
+	VLD1.P 16(R4), [V2.S4]
+
+#define GATEBACK_SIGMOID \
+	FNEG(3, 3)       \
+	EXP(3, 4, 5, 6)  \
+	FADD(26, 4, 4)   \
+	FDIV(4, 0, 5)    \
+	FDIV(4, 26, 6)   \
+	FSUB(6, 26, 7)
+
+// GATEBACK_STORE takes the derivative in V7.
+#define GATEBACK_STORE \
+	FMUL(5, 1, 5)          \
+	FMUL(2, 1, 1)          \
+	FMUL(7, 1, 1)          \
+	VST1.P [V5.S4], 16(R1) \
+	VST1.P [V1.S4], 16(R0)
+
 // func sumSquaresNEON(x *float32, n int) float32
 TEXT ·sumSquaresNEON(SB), NOSPLIT, $0-20
 	MOVD  x+0(FP), R0
@@ -332,4 +365,182 @@ loop:
 	SUBS  $1, R0, R0
 	BNE   loop
 	FMOVD F0, ret+8(FP)
+	RET
+
+// func expSumNEON(dst, x *float32, top float32, n int, parts *float32)
+TEXT ·expSumNEON(SB), NOSPLIT, $0-40
+	MOVD  dst+0(FP), R0
+	MOVD  x+8(FP), R1
+	FMOVS top+16(FP), F6
+	VDUP  V6.S[0], V7.S4
+	MOVD  n+24(FP), R2
+	MOVD  parts+32(FP), R3
+	EXP_BEGIN(R5)
+	VLD1  (R3), [V8.S4, V9.S4, V10.S4, V11.S4]
+loop:
+	VLD1.P 64(R1), [V0.S4, V1.S4, V2.S4, V3.S4]
+	FSUB(7, 0, 0) ; FSUB(7, 1, 1) ; FSUB(7, 2, 2) ; FSUB(7, 3, 3)
+	EXP(0, 12, 4, 5)
+	EXP(1, 13, 4, 5)
+	EXP(2, 14, 4, 5)
+	EXP(3, 15, 4, 5)
+	VST1.P [V12.S4, V13.S4, V14.S4, V15.S4], 64(R0)
+	FADD(12, 8, 8) ; FADD(13, 9, 9) ; FADD(14, 10, 10) ; FADD(15, 11, 11)
+	SUBS   $16, R2, R2
+	BNE    loop
+	VST1   [V8.S4, V9.S4, V10.S4, V11.S4], (R3)
+	RET
+
+// func largestNEON(x *float32, n int) (top float32, magnitude uint32)
+TEXT ·largestNEON(SB), NOSPLIT, $0-24
+	MOVD  x+0(FP), R0
+	MOVD  n+8(FP), R1
+	MOVD  $0xff800000, R2
+	VDUP  R2, V8.S4
+	VDUP  R2, V9.S4
+	MOVD  $0x7fffffff, R2
+	VDUP  R2, V10.S4
+	VMOVI $0, V11.B16
+loop:
+	VLD1.P 32(R0), [V0.S4, V1.S4]
+	TOP(0, 8, 4)
+	TOP(1, 9, 5)
+	VAND   V10.B16, V0.B16, V0.B16
+	VAND   V10.B16, V1.B16, V1.B16
+	VUMAX  V0.S4, V11.S4, V11.S4
+	VUMAX  V1.S4, V11.S4, V11.S4
+	SUBS   $8, R1, R1
+	BNE    loop
+	TOP(9, 8, 4)
+	VEXT   $8, V8.B16, V8.B16, V9.B16
+	TOP(9, 8, 4)
+	VEXT   $4, V8.B16, V8.B16, V9.B16
+	TOP(9, 8, 4)
+	UMAXV(11, 11)
+	FMOVS  F8, top+16(FP)
+	FMOVS  F11, magnitude+20(FP)
+	RET
+
+// func divScaleNEON(dst, x *float32, d, s float32, n int)
+TEXT ·divScaleNEON(SB), NOSPLIT, $0-32
+	MOVD  dst+0(FP), R0
+	MOVD  x+8(FP), R1
+	FMOVS d+16(FP), F6
+	FMOVS s+20(FP), F7
+	MOVD  n+24(FP), R2
+	VDUP  V6.S[0], V6.S4
+loop:
+	VLD1.P 32(R1), [V0.S4, V1.S4]
+	FDIV(6, 0, 0) ; FDIV(6, 1, 1)
+	FMULE(7, 0, 0, 0) ; FMULE(7, 0, 1, 1)
+	VST1.P [V0.S4, V1.S4], 32(R0)
+	SUBS   $8, R2, R2
+	BNE    loop
+	RET
+
+// func siluBackNEON(dg, du, dh, gate, up *float32, n int)
+TEXT ·siluBackNEON(SB), NOSPLIT, $0-48
+	GATEBACK_BEGIN
+loop:
+	GATEBACK_LOAD
+	VMOV V0.B16, V3.B16
+	GATEBACK_SIGMOID
+	FMUL(0, 7, 7)
+	FADD(26, 7, 7)
+	FMUL(6, 7, 7)
+	GATEBACK_STORE
+	SUBS $4, R5, R5
+	BNE  loop
+	RET
+
+// func geluBackNEON(dg, du, dh, gate, up *float32, n int)
+TEXT ·geluBackNEON(SB), NOSPLIT, $0-48
+	GATEBACK_BEGIN
+	FMOVS $0.044715, F10
+	FMOVS $1.5957691216057308, F11
+	FMOVS $0.134145, F12
+loop:
+	GATEBACK_LOAD
+	FMUL(0, 0, 9)
+	FMUL(0, 9, 3)
+	FMULE(10, 0, 3, 3)
+	FADD(0, 3, 3)
+	FMULE(11, 0, 3, 3)
+	GATEBACK_SIGMOID
+	FMUL(7, 6, 7)
+	FCMEQ0(7, 8)
+	FMULE(12, 0, 9, 9)
+	FADD(26, 9, 9)
+	FMULE(11, 0, 9, 9)
+	FMUL(9, 7, 7)
+	FMUL(0, 7, 7)
+	FADD(6, 7, 7)
+	BIT(8, 6, 7)
+	GATEBACK_STORE
+	SUBS $4, R5, R5
+	BNE  loop
+	RET
+
+// func combineNEON(y *float32, a float32, x *float32, b, c float32, n int)
+TEXT ·combineNEON(SB), NOSPLIT, $0-40
+	MOVD  y+0(FP), R0
+	FMOVS a+8(FP), F5
+	MOVD  x+16(FP), R1
+	FMOVS b+24(FP), F6
+	FMOVS c+28(FP), F7
+	MOVD  n+32(FP), R2
+loop:
+	VLD1.P 32(R1), [V0.S4, V1.S4]
+	VLD1   (R0), [V2.S4, V3.S4]
+	FMULE(7, 0, 0, 0) ; FMULE(7, 0, 1, 1)
+	FMULE(6, 0, 0, 0) ; FMULE(6, 0, 1, 1)
+	FMULE(5, 0, 2, 2) ; FMULE(5, 0, 3, 3)
+	FADD(0, 2, 2) ; FADD(1, 3, 3)
+	VST1.P [V2.S4, V3.S4], 32(R0)
+	SUBS   $8, R2, R2
+	BNE    loop
+	RET
+
+// func adamWNEON(w, grad, m, v, constants *float32, n int)
+TEXT ·adamWNEON(SB), NOSPLIT, $0-48
+	MOVD    w+0(FP), R0
+	MOVD    grad+8(FP), R1
+	MOVD    m+16(FP), R2
+	MOVD    v+24(FP), R3
+	MOVD    constants+32(FP), R4
+	MOVD    n+40(FP), R5
+	VLD1R.P 4(R4), [V16.S4] // Scale
+	VLD1R.P 4(R4), [V17.S4] // Beta1, Rest1
+	VLD1R.P 4(R4), [V18.S4]
+	VLD1R.P 4(R4), [V19.S4] // Beta2, Rest2
+	VLD1R.P 4(R4), [V20.S4]
+	VLD1R.P 4(R4), [V21.S4] // Root
+	VLD1R.P 4(R4), [V22.S4] // Epsilon
+	VLD1R.P 4(R4), [V23.S4] // Keep
+	VLD1R.P 4(R4), [V24.S4] // Rate
+loop:
+	VLD1.P 16(R1), [V0.S4]
+	VLD1   (R2), [V1.S4]
+	VLD1   (R3), [V2.S4]
+	VLD1   (R0), [V3.S4]
+	FMUL(16, 0, 0)
+	FMUL(17, 1, 1)
+	FMUL(18, 0, 4)
+	FADD(4, 1, 1)
+	VST1.P [V1.S4], 16(R2)
+	FMUL(0, 0, 0)
+	FMUL(20, 0, 0)
+	FMUL(19, 2, 2)
+	FADD(0, 2, 2)
+	VST1.P [V2.S4], 16(R3)
+	FSQRT(2, 2)
+	FMUL(21, 2, 2)
+	FADD(22, 2, 2)
+	FMUL(24, 1, 1)
+	FDIV(2, 1, 1)
+	FMUL(23, 3, 3)
+	FSUB(1, 3, 3)
+	VST1.P [V3.S4], 16(R0)
+	SUBS   $4, R5, R5
+	BNE    loop
 	RET

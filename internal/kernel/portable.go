@@ -17,6 +17,14 @@ var portable = func() Kernel {
 		tileQPortable[plainBlocks], tileQPortable[offsetBlocks], tileQPortable[halfBlocks], tileQPortable[halfOffsetBlocks],
 	}
 	k.tileF16, k.tileF32 = tileF16Portable, tileF32Portable
+	for h, rows := range productHeights {
+		for w := range k.products[h] {
+			cols := (w + 1) * Panel
+			k.products[h][w] = func(c *float32, cs int, a *float32, ar, ak int, b *float32, bk int, k, cont int) {
+				productPortable(rows, cols, c, cs, a, ar, ak, b, bk, k, cont)
+			}
+		}
+	}
 	return k
 }()
 
@@ -203,4 +211,43 @@ func sums4(w, v []float32) (s0, s1, s2, s3 float32) {
 		s3 += float32(p[3] * e)
 	}
 	return s0, s1, s2, s3
+}
+
+// productPortable is [productGeneric], eight sums at a time.
+func productPortable(rows, cols int, c *float32, cs int, a *float32, ar, ak int, b *float32, bk int, k, cont int) {
+	cv := unsafe.Slice(c, (rows-1)*cs+cols)
+	av := unsafe.Slice(a, (rows-1)*ar+(k-1)*ak+1)
+	bv := unsafe.Slice(b, (k-1)*bk+cols)
+	for i := range rows {
+		for j := 0; j < cols; j += 8 {
+			y := cv[i*cs+j:][:8]
+			if cont == 0 {
+				clear(y)
+			}
+			for l0 := 0; l0 < k; l0 += Block {
+				var s0, s1, s2, s3, s4, s5, s6, s7 float32
+				x, w := av[i*ar+l0*ak:], bv[l0*bk+j:]
+				for n := min(Block, k-l0); n > 0; n-- {
+					v, r := x[0], (*[8]float32)(w)
+					s0 += float32(v * r[0])
+					s1 += float32(v * r[1])
+					s2 += float32(v * r[2])
+					s3 += float32(v * r[3])
+					s4 += float32(v * r[4])
+					s5 += float32(v * r[5])
+					s6 += float32(v * r[6])
+					s7 += float32(v * r[7])
+					x, w = x[min(ak, len(x)):], w[min(bk, len(w)):]
+				}
+				y[0] += s0
+				y[1] += s1
+				y[2] += s2
+				y[3] += s3
+				y[4] += s4
+				y[5] += s5
+				y[6] += s6
+				y[7] += s7
+			}
+		}
+	}
 }

@@ -86,7 +86,7 @@ func (d *Description) describe(walk func(l *loader)) (*loader, error) {
 	return l, l.err
 }
 
-func (l *loader) matrixPart(m *kernel.Matrix) Part {
+func (l *loader) matrixPart(m *matrix) Part {
 	if m == nil {
 		return Part{}
 	}

@@ -168,6 +168,7 @@ func (m *Model) finish(b *slot) {
 	b.attended.Reset(b.n, c.queryDim())
 	b.ffn.Reset(b.n, c.FFN)
 	b.final.Reset(max(len(b.out), 1), c.Dim)
+	m.resetLows(b)
 	m.pool.Run(m.program)
 }
 

@@ -18,6 +18,9 @@ type loader struct {
 	threads int
 	parts   map[any]Part // of what was described, by the address of the stand-in
 
+	adapters []Adapter
+	lows     map[string][]*low // of the tensors that adapters change
+
 	packing bool
 	arena   *arena
 	packed  map[string][]*kernel.Matrix
@@ -45,6 +48,7 @@ func (l *loader) load(m *Model) error {
 			}
 		}
 		l.used = map[string]bool{}
+		l.lows = map[string][]*low{}
 		l.walk(m)
 		if l.err != nil {
 			return l.err
@@ -111,6 +115,7 @@ func (l *loader) embedding(w *weights) {
 		return
 	}
 	w.embedding = l.take("token_embd.weight", 0, c.Vocab, c.Vocab, c.Dim)
+	w.rows = l.rowUpdates(c.Vocab, c.Dim)
 }
 
 // output takes what follows the layers, after the embedding.
@@ -156,13 +161,13 @@ func (l *loader) optional(i int, name string, n int) []float32 {
 }
 
 // matrix returns a tensor of layer i of rows outputs and cols inputs.
-func (l *loader) matrix(i int, name string, rows, cols int) *kernel.Matrix {
+func (l *loader) matrix(i int, name string, rows, cols int) *matrix {
 	return l.take(layerName(i, name), 0, rows, rows, cols)
 }
 
 // rows returns n rows of a tensor of layer i, from first on; the tensor has
 // all rows.
-func (l *loader) rows(i int, name string, first, n, all, cols int) *kernel.Matrix {
+func (l *loader) rows(i int, name string, first, n, all, cols int) *matrix {
 	return l.take(layerName(i, name), first, n, all, cols)
 }
 
@@ -206,7 +211,7 @@ func (l *loader) floatsOf(name string, n int) []float32 {
 }
 
 // take checks a tensor of all rows by cols and packs n of its rows.
-func (l *loader) take(name string, first, n, all, cols int) *kernel.Matrix {
+func (l *loader) take(name string, first, n, all, cols int) *matrix {
 	t := l.header.Tensor(name)
 	l.used[name] = true
 	if t == nil {
@@ -227,12 +232,13 @@ func (l *loader) take(name string, first, n, all, cols int) *kernel.Matrix {
 		return nil
 	}
 	if l.parts != nil {
-		m := &kernel.Matrix{Rows: n, Cols: cols, Format: format}
+		m := &matrix{Matrix: &kernel.Matrix{Rows: n, Cols: cols, Format: format}}
 		l.parts[m] = Part{Tensor: t, First: first, Rows: n, Cols: cols}
 		return m
 	}
 	if !l.packing {
 		l.total += arenaSize(kernel.MatrixBytes(format, n, cols))
+		l.updates(name, first, n)
 		return nil
 	}
 	m, err := kernel.NewMatrix(format, n, cols, l.arena.take(kernel.MatrixBytes(format, n, cols)))
@@ -247,7 +253,7 @@ func (l *loader) take(name string, first, n, all, cols int) *kernel.Matrix {
 	}
 	l.pack(m, t, first)
 	l.packed[name] = append(l.packed[name], m)
-	return m
+	return &matrix{Matrix: m, updates: l.updates(name, first, n)}
 }
 
 // pack fills m from the rows of t from first on, panels side by side. The file

@@ -5,6 +5,7 @@ import (
 	"runtime"
 
 	"github.com/avalnetwork/aval/gguf"
+	"github.com/avalnetwork/aval/internal/adapter"
 	"github.com/avalnetwork/aval/internal/kernel"
 	"github.com/avalnetwork/aval/internal/pool"
 )
@@ -27,31 +28,38 @@ type Options struct {
 	// rotary factors for short and long contexts (Phi-3), which use the long
 	// ones if Context is more than their original context.
 	Context int
+	// Adapters change matrices, in this order (spec/numerics.md, section 8.3).
+	Adapters []Adapter
 }
 
 // Model is a loaded model. Its methods may be called by one goroutine at a
 // time.
 type Model struct {
-	config  *config
-	arch    *architecture
-	kernel  *kernel.Kernel
-	pool    *pool.Pool
-	weights weights
-	packed  map[string][]*kernel.Matrix // the matrices of weights by their tensors, in the order of the rows
-	arena   *arena
-	state   *state
-	cache   cache
-	program func(w *pool.Worker)
+	config           *config
+	arch             *architecture
+	kernel           *kernel.Kernel
+	pool             *pool.Pool
+	weights          weights
+	packed           map[string][]*kernel.Matrix // the matrices of weights by their tensors, in the order of the rows
+	arena            *arena
+	lows, outputLows []*low // of the layers, and of the output
+	state            *state
+	cache            cache
+	program          func(w *pool.Worker)
 }
 
 // weights are the model's parameters.
 type weights struct {
-	embedding *kernel.Matrix // [vocab][dim]
-	output    *kernel.Matrix // [vocab][dim]; the embedding if tied
-	norm      []float32      // [dim]
+	embedding *matrix     // [vocab][dim]
+	rows      []rowUpdate // of the embedding
+	output    *matrix     // [vocab][dim]; the embedding if tied
+	norm      []float32   // [dim]
 	layers    []layer
 	quantized bool // some matrix takes quantised activations
 	floats    bool // some matrix takes float activations
+	// Adapters take float activations; these say which of a slot's batches
+	// have any.
+	lowNorm, lowAttended, lowFFN, lowFinal bool
 }
 
 // layer holds the parameters of one layer; what an architecture does not have
@@ -60,17 +68,17 @@ type layer struct {
 	layerConfig
 	index int
 
-	attnNorm     []float32      // [dim]
-	wq, wk, wv   *kernel.Matrix // [heads*headDim or kvHeads*headDim][dim]
-	bq, bk, bv   []float32      //
-	qNorm, kNorm []float32      // [headDim]
-	wo           *kernel.Matrix // [dim][heads*headDim]
-	bo           []float32      // [dim]
-	attnPostNorm []float32      // [dim]
-	ffnNorm      []float32      // [dim]
-	gate, up     *kernel.Matrix // [ffn][dim]
-	down         *kernel.Matrix // [dim][ffn]
-	ffnPostNorm  []float32      // [dim]
+	attnNorm     []float32 // [dim]
+	wq, wk, wv   *matrix   // [heads*headDim or kvHeads*headDim][dim]
+	bq, bk, bv   []float32 //
+	qNorm, kNorm []float32 // [headDim]
+	wo           *matrix   // [dim][heads*headDim]
+	bo           []float32 // [dim]
+	attnPostNorm []float32 // [dim]
+	ffnNorm      []float32 // [dim]
+	gate, up     *matrix   // [ffn][dim]
+	down         *matrix   // [dim][ffn]
+	ffnPostNorm  []float32 // [dim]
 }
 
 // FileError says that a file is not a whole model of an architecture that can
@@ -96,6 +104,9 @@ func Load(f *gguf.File, opt Options) (*Model, error) {
 	if opt.Threads < 0 || opt.Threads > 1024 || opt.Context < 0 || opt.Context > MaxContext {
 		return nil, fmt.Errorf("threads %d or context %d out of range", opt.Threads, opt.Context)
 	}
+	if adapter.Is(f) {
+		return nil, &FileError{"metadata general.type", `is "adapter": an adapter is no model; use it with --lora and the model that it was made for`, true}
+	}
 	arch, c, err := configOf(f, opt.Context)
 	if err != nil {
 		return nil, err
@@ -108,7 +119,15 @@ func Load(f *gguf.File, opt Options) (*Model, error) {
 		return nil, err
 	}
 	m := &Model{config: c, arch: arch, kernel: k}
-	l := &loader{header: f, file: f, config: c, threads: opt.Threads}
+	if n := len(opt.Adapters); n > MaxAdapters {
+		return nil, fmt.Errorf("%d adapters, the limit is %d", n, MaxAdapters)
+	}
+	for i := range opt.Adapters {
+		if err := opt.Adapters[i].fit(f); err != nil {
+			return nil, err
+		}
+	}
+	l := &loader{header: f, file: f, config: c, threads: opt.Threads, adapters: opt.Adapters}
 	if err := l.load(m); err != nil {
 		l.arena.free()
 		return nil, err
@@ -146,7 +165,7 @@ func (m *Model) Work() (bytes, multiplyAdds int) {
 	bytes = m.weights.output.Bytes()
 	for i := range m.weights.layers {
 		l := &m.weights.layers[i]
-		for _, w := range []*kernel.Matrix{l.wq, l.wk, l.wv, l.wo, l.gate, l.up, l.down} {
+		for _, w := range []*matrix{l.wq, l.wk, l.wv, l.wo, l.gate, l.up, l.down} {
 			bytes += w.Bytes()
 			multiplyAdds += w.Rows * w.Cols
 		}

@@ -94,6 +94,7 @@ func (p *pass) embed() {
 	p.worker.Do(b.n, func(i int) {
 		row := s.row[:c.Dim]
 		e.Row(row, int(b.tokens[i]), s.kernel)
+		p.updateRow(row, int(b.tokens[i]))
 		if c.embeddingScale != 1 {
 			for d := range row {
 				row[d] = float32(row[d] * c.embeddingScale)
@@ -142,7 +143,7 @@ func (p *pass) place(a *kernel.Acts, i int, x []float32) {
 	if p.model.weights.quantized && len(x)%kernel.Block == 0 {
 		a.SetQuantized(i, p.scratch.kernel)
 	}
-	if p.model.weights.floats {
+	if p.takesFloats(a) {
 		a.SetFloat(i, x)
 	}
 }
@@ -159,7 +160,7 @@ func (p *pass) gather(a *kernel.Acts, x []float32, n, width int) {
 // destination says where a product goes: row r of the matrix for position i to
 // out[i*width+r], added to it if add, after the bias is.
 type destination struct {
-	m    *kernel.Matrix
+	m    *matrix
 	out  []float32
 	bias []float32
 	add  bool
@@ -168,7 +169,7 @@ type destination struct {
 // panelsPerChunk cuts the product of a matrix with n vectors into chunks: many
 // enough that the workers end at about the same time, not so many that claiming
 // them costs.
-func (p *pass) panelsPerChunk(m *kernel.Matrix, n int) int {
+func (p *pass) panelsPerChunk(m *matrix, n int) int {
 	const least, most = 32 << 10, 256 << 10 // bytes of weights times vectors
 	panel := m.Bytes() / m.Panels() * n
 	size := min(max(m.Bytes()*n/(p.model.pool.Workers()*8), least), most)
@@ -182,6 +183,10 @@ func (p *pass) products(a *kernel.Acts, ds ...destination) { p.productsAfter(-1,
 // productsAfter also hashes and shows the states after a layer, unless that is
 // below those of the pass.
 func (p *pass) productsAfter(layer int, a *kernel.Acts, ds ...destination) {
+	for _, d := range ds {
+		p.need(d.m)
+	}
+	p.lower(a)
 	var chunks, per [3]int
 	total := 0
 	if layer >= p.slot.from {
@@ -211,9 +216,7 @@ func (p *pass) productsAfter(layer int, a *kernel.Acts, ds ...destination) {
 			return
 		}
 		d, from, to := find(c)
-		for j := from; j < to; j++ {
-			p.kernel.Mul(out[(j-from)*n*kernel.Panel:], d.m, j, a, p.scratch.kernel)
-		}
+		p.multiply(out, d.m, from, to, a)
 	}, func(c int) {
 		if c < states {
 			p.commitState(layer, c)
@@ -326,12 +329,12 @@ func (p *pass) attend(l *layer) {
 }
 
 // addProduct adds the product of a batch with a matrix to x.
-func (p *pass) addProduct(m *kernel.Matrix, bias []float32, a *kernel.Acts) {
+func (p *pass) addProduct(m *matrix, bias []float32, a *kernel.Acts) {
 	p.products(a, destination{m: m, out: p.state.x, bias: bias, add: true})
 }
 
 // product sets y to the product of a batch with a matrix.
-func (p *pass) product(m *kernel.Matrix, bias []float32, a *kernel.Acts) {
+func (p *pass) product(m *matrix, bias []float32, a *kernel.Acts) {
 	p.products(a, destination{m: m, out: p.state.y, bias: bias})
 }
 
@@ -351,6 +354,9 @@ func (p *pass) addNormed(w []float32) {
 // gated makes act(h Wgate) * (h Wup) the input of the next product.
 func (p *pass) gated(l *layer, g kernel.Gate) {
 	b, n := p.slot, p.slot.n
+	p.need(l.gate)
+	p.need(l.up)
+	p.lower(b.norm)
 	ffn := l.gate.Rows
 	per := p.panelsPerChunk(l.gate, n)
 	gate := p.scratch.out
@@ -359,12 +365,8 @@ func (p *pass) gated(l *layer, g kernel.Gate) {
 	p.worker.Do(chunks, func(c int) {
 		from, to := c*per, min((c+1)*per, l.gate.Panels())
 		// One matrix after the other, so that reading runs on.
-		for j := from; j < to; j++ {
-			p.kernel.Mul(gate[(j-from)*n*kernel.Panel:], l.gate, j, b.norm, p.scratch.kernel)
-		}
-		for j := from; j < to; j++ {
-			p.kernel.Mul(up[(j-from)*n*kernel.Panel:], l.up, j, b.norm, p.scratch.kernel)
-		}
+		p.multiply(gate, l.gate, from, to, b.norm)
+		p.multiply(up, l.up, from, to, b.norm)
 		size := (to - from) * n * kernel.Panel
 		p.kernel.Gate(g, gate[:size], gate[:size], up[:size])
 	}, func(c int) {
@@ -393,11 +395,11 @@ func (p *pass) logits() {
 		return
 	}
 	n, m := len(b.out), w.output
+	p.need(m)
+	p.lower(b.final)
 	per := p.panelsPerChunk(m, n)
 	p.worker.Do((m.Panels()+per-1)/per, func(chunk int) {
-		for j := chunk * per; j < min((chunk+1)*per, m.Panels()); j++ {
-			p.kernel.Mul(s.out[(j-chunk*per)*n*kernel.Panel:], m, j, b.final, s.kernel)
-		}
+		p.multiply(s.out, m, chunk*per, min((chunk+1)*per, m.Panels()), b.final)
 		if c.logitCap > 0 {
 			out := s.out[:per*n*kernel.Panel]
 			for i := range out {

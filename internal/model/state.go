@@ -27,6 +27,7 @@ type state struct {
 // slot is what one pass is about: it stays as it is until the pass after the
 // next.
 type slot struct {
+	index    int       // 0 or 1
 	n        int       // positions
 	from, to int       // layers
 	input    []float32 // [n][dim] what they begin with; nil: the embeddings of tokens
@@ -84,6 +85,11 @@ type scratch struct {
 	heads  []float32 // queries and results of attention
 	x, kv  []byte    // a state
 	hash   canon.Hash
+
+	low    []float32    // products of a panel of an update with all positions
+	lows   []*low       // of the products at hand
+	part   kernel.Acts  // some positions of a batch
+	single *kernel.Acts // one vector, for updates of the embedding
 }
 
 // queryBlock is the number of positions of an attention chunk.
@@ -108,8 +114,9 @@ func newState(m *Model) *state {
 	attended := kernel.NewActs(MaxBatch, c.queryDim())
 	ffn := kernel.NewActs(MaxBatch, c.FFN)
 	for i := range s.slots {
-		s.slots[i] = slot{norm: norm.Share(), attended: attended.Share(), ffn: ffn.Share(), final: norm.Share()}
+		s.slots[i] = slot{index: i, norm: norm.Share(), attended: attended.Share(), ffn: ffn.Share(), final: norm.Share()}
 	}
+	m.newLows()
 	widest := max(c.Dim, c.FFN, c.queryDim())
 	for range m.pool.Workers() {
 		sc := &scratch{
@@ -120,6 +127,7 @@ func newState(m *Model) *state {
 			x:      make([]byte, 4*c.Dim),
 			kv:     make([]byte, 4*c.keyDim()),
 		}
+		m.newLowScratch(sc)
 		s.workers = append(s.workers, sc)
 		var ps [2]*pass
 		for i := range ps {

@@ -27,30 +27,20 @@ const (
 // The bytes do not depend on the number of processors. Memory stays at a few
 // megabytes a processor, whatever the model's size.
 func QuantizeFile(ctx context.Context, src *gguf.File, path string, r Recipe, progress func(done, total int64)) error {
-	tensors := src.Tensors()
-	arch, _ := src.String("general.architecture")
-	layers, _ := src.Uint(arch + ".block_count")
-	types := r.Types(int(min(layers, 1<<20)), tensors)
-	outs := make([]outTensor, len(tensors))
-	for i, t := range tensors {
-		outs[i] = outTensor{
-			name:   t.Name,
-			typ:    types[i],
-			shape:  t.Shape,
-			finish: func() { src.Release(t) },
-		}
-		size := t.RowSize()
-		switch {
-		case types[i] == t.Type:
-			outs[i].raw = func(row, n int) []byte { return src.Data(t)[row*size : (row+n)*size] }
-		case isQuantized(t.Type) && !r.Requantize:
-			return fmt.Errorf("quant: tensor %q is already %v and would become %v, which adds up the errors of both: start from an F32, F16 or BF16 file, or allow it",
-				t.Name, t.Type, types[i])
-		default:
-			outs[i].read = func(row, n int, y []float32) error {
-				return Dequantize(t.Type, src.Data(t)[row*size:(row+n)*size], y)
-			}
-		}
+	return RewriteFile(ctx, src, path, &r, nil, progress)
+}
+
+// Change alters the weights of whole rows of a tensor, from row on. It is
+// called from several goroutines.
+type Change func(row int, y []float32)
+
+// RewriteFile is [QuantizeFile] with a change of some tensors: those for whose
+// names changes does not return nil. Without a recipe each tensor keeps its
+// type; that of a changed one is rounded to it again.
+func RewriteFile(ctx context.Context, src *gguf.File, path string, r *Recipe, changes func(name string) Change, progress func(done, total int64)) error {
+	outs, err := rewrite(src, r, changes)
+	if err != nil {
+		return err
 	}
 	w, err := gguf.Create(path)
 	if err != nil {
@@ -60,8 +50,10 @@ func QuantizeFile(ctx context.Context, src *gguf.File, path string, r Recipe, pr
 	if err := w.SetFrom(src); err != nil {
 		return err
 	}
-	if err := setVersions(w, r); err != nil {
-		return err
+	if r != nil {
+		if err := SetVersions(w, *r); err != nil {
+			return err
+		}
 	}
 	if err := writeTensors(ctx, w, outs, progress); err != nil {
 		return err
@@ -69,7 +61,49 @@ func QuantizeFile(ctx context.Context, src *gguf.File, path string, r Recipe, pr
 	return w.Close()
 }
 
-func setVersions(w *gguf.Writer, r Recipe) error {
+// rewrite plans what becomes of each tensor.
+func rewrite(src *gguf.File, r *Recipe, changes func(name string) Change) ([]outTensor, error) {
+	tensors := src.Tensors()
+	outs := make([]outTensor, len(tensors))
+	var types []gguf.Type
+	if r != nil {
+		arch, _ := src.String("general.architecture")
+		layers, _ := src.Uint(arch + ".block_count")
+		types = r.Types(int(min(layers, 1<<20)), tensors)
+	}
+	for i, t := range tensors {
+		o := &outs[i]
+		*o = outTensor{name: t.Name, typ: t.Type, shape: t.Shape, finish: func() { src.Release(t) }}
+		if r != nil {
+			o.typ = types[i]
+		}
+		var change Change
+		if changes != nil {
+			change = changes(t.Name)
+		}
+		size := t.RowSize()
+		switch {
+		case o.typ == t.Type && change == nil:
+			o.raw = func(row, n int) []byte { return src.Data(t)[row*size : (row+n)*size] }
+		case o.typ != t.Type && isQuantized(t.Type) && !r.Requantize:
+			return nil, fmt.Errorf("quant: tensor %q is already %v and would become %v, which adds up the errors of both: start from an F32, F16 or BF16 file, or allow it",
+				t.Name, t.Type, o.typ)
+		default:
+			o.read = func(row, n int, y []float32) error {
+				err := Dequantize(t.Type, src.Data(t)[row*size:(row+n)*size], y)
+				if err == nil && change != nil {
+					change(row, y)
+				}
+				return err
+			}
+		}
+	}
+	return outs, nil
+}
+
+// SetVersions sets the metadata that tells readers the version of the block
+// layouts and, for people, the recipe.
+func SetVersions(w *gguf.Writer, r Recipe) error {
 	if err := w.Set("general.quantization_version", gguf.ValueOf(uint32(formatVersion))); err != nil {
 		return err
 	}

@@ -163,7 +163,7 @@ func (s shape) setMetadata(w *gguf.Writer, r Recipe, seed uint64) error {
 			return err
 		}
 	}
-	return setVersions(w, r)
+	return SetVersions(w, r)
 }
 
 func ones(_, _ int, y []float32) error {

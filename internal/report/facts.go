@@ -3,6 +3,7 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -18,6 +19,10 @@ func facts(in *Input, c *receipt.Claims) []Fact {
 		{"Length", fmt.Sprintf("%s read, %s written.", count(c.PromptTokens, "word piece"), count(c.OutputTokens, "word piece")), ""},
 		{"End", ends[c.Stop], ""},
 		{"Choice of words", choice(&c.Params), ""},
+	}
+	for i, a := range c.Adapters {
+		words := fmt.Sprintf("An adapter changed the model, with scale %s. The fingerprint of its file:", number(a.Scale))
+		list = slices.Insert(list, 1+i, Fact{"Adapter", words, spaced(a.File)})
 	}
 	add := func(name, value string) { list = append(list, Fact{name, value, ""}) }
 	if !c.Params.Greedy() {
@@ -219,7 +224,7 @@ func details(in *Input, c *receipt.Claims) []Fact {
 		return list
 	}
 	add("Receipt", "%v, %d bytes", in.File.Receipt.Hash(), len(in.File.Receipt.Bytes()))
-	add("Rules", "%s", receipt.Suite)
+	add("Rules", "%s", c.Suite())
 	add("Transcript", "%v", c.Transcript)
 	if !c.Trace.IsZero() {
 		add("Trace", "%v", c.Trace)

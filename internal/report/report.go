@@ -167,6 +167,9 @@ func (r *Report) judge(in *Input, c *receipt.Claims) {
 	case failed != nil && failed.Name == receipt.CheckModel:
 		r.Status, r.Title = Unchecked, "This is another model"
 		r.Summary = "The receipt names a different model than the one given here. If you were told that this one wrote the answer, that is not so. If you took the wrong file, take the right one."
+	case failed != nil && failed.Name == receipt.CheckAdapters:
+		r.Status, r.Title = Unchecked, "These are other adapters"
+		r.Summary = "The receipt names other adapters than those given here, or other scales. If you were told that the model answered with these, that is not so. If you took the wrong files, take the right ones."
 	case failed != nil && failed.Name == receipt.CheckSuite:
 		r.Status, r.Title, r.Summary = Unchecked, "Could not be checked", wording[failed.Name].failed
 	case failed != nil && c == nil:

@@ -78,6 +78,20 @@ var reports = []struct {
 			receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Valid, Detail: "318 positions computed again"})
 		return in
 	}},
+	{"adapters", func(t *testing.T) report.Input {
+		c, s := story()
+		c.Adapters = []receipt.Adapter{{File: receipt.Hash{7, 7}, Scale: 1}, {File: receipt.Hash{8}, Scale: -0.5}}
+		in := offline(file(t, c, s))
+		in.Checks.Add(
+			receipt.Check{Name: receipt.CheckAdapters, Verdict: receipt.Valid, Detail: "the receipt's: " + receipt.DescribeAdapters(c.Adapters)},
+			receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Valid, Detail: "318 positions computed again"})
+		return in
+	}},
+	{"other-adapters", func(t *testing.T) report.Input {
+		in := offline(file(t, first(story()), second(story())))
+		in.Checks.Add(receipt.Check{Name: receipt.CheckAdapters, Verdict: receipt.Invalid, Detail: "the receipt is for the model with the adapters: none"})
+		return in
+	}},
 	{"token", func(t *testing.T) report.Input {
 		in := offline(file(t, first(story()), second(story())))
 		in.Checks.Add(
@@ -218,8 +232,8 @@ func TestFlags(t *testing.T) {
 	want := map[string]flags{
 		"full": {true, true}, "token": {true, false}, "trouble": {true, false}, "self-chosen": {true, true}, "nonce": {true, false},
 		"beacon": {true, false}, "hidden": {}, "hidden-prompt": {}, "sampled": {true, true}, "given-challenge": {true, true}, "exchanged": {true, false},
-		"signature": {},
-		"template":  {true, true}, "other-model": {true, false}, "future": {true, false}, "garbage": {}, "nothing": {},
+		"signature": {}, "adapters": {true, true}, "other-adapters": {true, false},
+		"template": {true, true}, "other-model": {true, false}, "future": {true, false}, "garbage": {}, "nothing": {},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -85,6 +85,11 @@ var wording = map[string]words{
 		failed: "This is another model: the receipt names a different one.",
 		open:   "No model’s file was at hand to compare with the one that the receipt names.",
 	},
+	receipt.CheckAdapters: {
+		passed: "The adapters at hand are the ones that the receipt names, with its scales.",
+		failed: "The adapters are not the ones that the receipt names, or have other scales.",
+		open:   "Adapters changed the model, and their files were not at hand.",
+	},
 	receipt.CheckSigner: {
 		passed: "The key is that of the device you expected.",
 		failed: "Another device signed it: the key is not the one you expected.",

@@ -1,6 +1,10 @@
 package tensor
 
-import "github.com/avalnetwork/aval/internal/kernel"
+import (
+	"math"
+
+	"github.com/avalnetwork/aval/internal/kernel"
+)
 
 // Activation names a function of one value.
 type Activation uint8
@@ -15,17 +19,6 @@ const (
 	Tanh                       // t = tanh(x); 1 - t t
 	Sigmoid                    // s; s (1 - s)
 )
-
-// geluA and geluB are the constants of the tanh form of GELU
-// (spec/numerics.md, section 1.2), geluC is 3 geluA.
-const (
-	geluA float32 = 0.044715
-	geluB float32 = 1.5957691216057308
-	geluC float32 = 0.134145
-)
-
-// sigmoid is 1 / (1 + exp(-x)).
-func sigmoid(x float32) float32 { return float32(1 / (1 + kernel.Exp(-x))) }
 
 // Of returns f(x). It is NaN if x is.
 func (f Activation) Of(x float32) float32 {
@@ -52,7 +45,7 @@ func (f Activation) Of(x float32) float32 {
 		if x != x {
 			return x
 		}
-		return sigmoid(x)
+		return kernel.Sigmoid(x)
 	}
 	panic("tensor: internal error: unknown activation")
 }
@@ -76,23 +69,14 @@ func (f Activation) Derivative(x float32) float32 {
 		}
 		return kernel.Exp(x)
 	case SiLU:
-		s := sigmoid(x)
-		return float32(s * (1 + float32(x*(1-s))))
+		return kernel.SiLUDerivative(x)
 	case GELU:
-		q := float32(x * x)
-		c := float32(float32(q*x)*geluA) + x
-		s := sigmoid(float32(c * geluB))
-		t := float32(s * (1 - s))
-		if t == 0 {
-			return s
-		}
-		d := float32((float32(q*geluC) + 1) * geluB)
-		return s + float32(x*float32(t*d))
+		return kernel.GELUDerivative(x)
 	case Tanh:
 		t := kernel.Tanh(x)
 		return 1 - float32(t*t)
 	case Sigmoid:
-		s := sigmoid(x)
+		s := kernel.Sigmoid(x)
 		return float32(s * (1 - s))
 	}
 	panic("tensor: internal error: unknown activation")
@@ -104,23 +88,140 @@ const activationGrain = 1 << 11
 
 // Activate sets y = f(x). y may be x.
 func (m *Machine) Activate(f Activation, y, x []float32) {
-	m.For(len(x), activationGrain, func(_, from, to int) {
-		d := y[from:to]
-		for i, v := range x[from:to] {
-			d[i] = f.Of(v)
-		}
+	m.For(len(x), activationGrain, func(w, from, to int) {
+		chunks(from, to, func(from, to int) { m.ones[w].activate(f, y[from:to], x[from:to]) })
 	})
 }
 
 // ActivateBackward sets dx = dy f'(x), where x is what f was applied to. dx may
 // be dy or x.
 func (m *Machine) ActivateBackward(f Activation, dx, dy, x []float32) {
-	m.For(len(x), activationGrain, func(_, from, to int) {
-		d, g := dx[from:to], dy[from:to]
-		for i, v := range x[from:to] {
-			d[i] = float32(g[i] * f.Derivative(v))
-		}
+	m.For(len(x), activationGrain, func(w, from, to int) {
+		chunks(from, to, func(from, to int) { m.ones[w].activateBack(f, dx[from:to], dy[from:to], x[from:to]) })
 	})
+}
+
+// chunk is how many values of an activation are computed step by step, so that
+// the kernel's vector functions do the costly steps.
+const chunk = 512
+
+func chunks(from, to int, f func(from, to int)) {
+	for ; from < to; from += chunk {
+		f(from, min(from+chunk, to))
+	}
+}
+
+// activate is [Activation.Of] for a chunk.
+func (m *Machine) activate(f Activation, y, x []float32) {
+	e := m.work.exps[:len(x)]
+	switch f {
+	case ReLU:
+		for i, v := range x {
+			if v < 0 {
+				v = 0
+			}
+			y[i] = v
+		}
+	case ELU:
+		m.kernel.ExpSum(e, x, 0)
+		for i, v := range x {
+			if v > 0 || v != v {
+				y[i] = v
+			} else {
+				y[i] = e[i] - 1
+			}
+		}
+	case SiLU:
+		m.kernel.Gate(kernel.GateSiLU, y, x, m.work.units[:len(x)])
+	case GELU:
+		m.kernel.Gate(kernel.GateGELU, y, x, m.work.units[:len(x)])
+	case Tanh:
+		m.tanh(e, x)
+		copy(y, e)
+	case Sigmoid:
+		m.sigmoid(e, x)
+		for i, v := range x {
+			if v != v {
+				e[i] = v
+			}
+		}
+		copy(y, e)
+	default:
+		for i, v := range x {
+			y[i] = f.Of(v)
+		}
+	}
+}
+
+// activateBack is dy times [Activation.Derivative] for a chunk.
+func (m *Machine) activateBack(f Activation, dx, dy, x []float32) {
+	e := m.work.exps[:len(x)]
+	switch f {
+	case ReLU:
+		for i, v := range x {
+			if v > 0 {
+				dx[i] = dy[i]
+			} else {
+				dx[i] = float32(dy[i] * 0)
+			}
+		}
+	case ELU:
+		m.kernel.ExpSum(e, x, 0)
+		for i, v := range x {
+			if v > 0 {
+				dx[i] = dy[i]
+			} else {
+				dx[i] = float32(dy[i] * e[i])
+			}
+		}
+	case SiLU:
+		m.kernel.GateBackward(kernel.GateSiLU, dx, e, dy, x, m.work.units[:])
+	case GELU:
+		m.kernel.GateBackward(kernel.GateGELU, dx, e, dy, x, m.work.units[:])
+	case Tanh:
+		m.tanh(e, x)
+		for i, t := range e {
+			dx[i] = float32(dy[i] * (1 - float32(t*t)))
+		}
+	case Sigmoid:
+		m.sigmoid(e, x)
+		for i, s := range e {
+			dx[i] = float32(dy[i] * float32(s*(1-s)))
+		}
+	default:
+		for i, v := range x {
+			dx[i] = float32(dy[i] * f.Derivative(v))
+		}
+	}
+}
+
+// tanh sets t to the hyperbolic tangents, see [kernel.Tanh].
+func (m *Machine) tanh(t, x []float32) {
+	for i, v := range x {
+		t[i] = float32(-2 * float32(math.Abs(float64(v))))
+	}
+	m.kernel.ExpSum(t, t, 0)
+	for i, v := range x {
+		e := float32((1 - t[i]) / (1 + t[i]))
+		switch {
+		case v != v:
+			e = v
+		case v < 0:
+			e = -e
+		}
+		t[i] = e
+	}
+}
+
+// sigmoid sets s to [kernel.Sigmoid].
+func (m *Machine) sigmoid(s, x []float32) {
+	for i, v := range x {
+		s[i] = -v
+	}
+	m.kernel.ExpSum(s, s, 0)
+	for i, e := range s {
+		s[i] = float32(1 / (1 + e))
+	}
 }
 
 // Gate sets h = f(g) u, the gated unit of a feed-forward layer. h may be g or u.
@@ -144,32 +245,50 @@ func (m *Machine) Gate(f Activation, h, g, u []float32) {
 // dg = (dh u) f'(g). dg and du may be any of the other slices, but not one slice.
 func (m *Machine) GateBackward(f Activation, dg, du, dh, g, u []float32) {
 	m.For(len(dh), activationGrain, func(_, from, to int) {
-		for i := from; i < to; i++ {
-			d, a, b := dh[i], g[i], u[i]
-			du[i] = float32(d * f.Of(a))
-			dg[i] = float32(float32(d*b) * f.Derivative(a))
+		switch f {
+		case SiLU:
+			m.kernel.GateBackward(kernel.GateSiLU, dg[from:to], du[from:to], dh[from:to], g[from:to], u[from:to])
+		case GELU:
+			m.kernel.GateBackward(kernel.GateGELU, dg[from:to], du[from:to], dh[from:to], g[from:to], u[from:to])
+		default:
+			for i := from; i < to; i++ {
+				d, a, b := dh[i], g[i], u[i]
+				du[i] = float32(d * f.Of(a))
+				dg[i] = float32(float32(d*b) * f.Derivative(a))
+			}
 		}
 	})
 }
 
 // SoftCap sets y = c tanh(x / c). y may be x.
 func (m *Machine) SoftCap(y, x []float32, c float32) {
-	m.For(len(x), activationGrain, func(_, from, to int) {
-		d := y[from:to]
-		for i, v := range x[from:to] {
-			d[i] = float32(c * kernel.Tanh(float32(v/c)))
-		}
+	m.For(len(x), activationGrain, func(w, from, to int) {
+		chunks(from, to, func(from, to int) {
+			for i, t := range m.ones[w].cap(x[from:to], c) {
+				y[from+i] = float32(c * t)
+			}
+		})
 	})
 }
 
 // SoftCapBackward sets dx = dy (1 - t t) with t = tanh(x / c), where x is what
 // was capped. dx may be dy or x.
 func (m *Machine) SoftCapBackward(dx, dy, x []float32, c float32) {
-	m.For(len(x), activationGrain, func(_, from, to int) {
-		d, g := dx[from:to], dy[from:to]
-		for i, v := range x[from:to] {
-			t := kernel.Tanh(float32(v / c))
-			d[i] = float32(g[i] * (1 - float32(t*t)))
-		}
+	m.For(len(x), activationGrain, func(w, from, to int) {
+		chunks(from, to, func(from, to int) {
+			for i, t := range m.ones[w].cap(x[from:to], c) {
+				dx[from+i] = float32(dy[from+i] * (1 - float32(t*t)))
+			}
+		})
 	})
+}
+
+// cap returns tanh(x / c) of a chunk, in working memory.
+func (m *Machine) cap(x []float32, c float32) []float32 {
+	q, t := m.work.quotients[:len(x)], m.work.exps[:len(x)]
+	for i, v := range x {
+		q[i] = float32(v / c)
+	}
+	m.tanh(t, q)
+	return t
 }

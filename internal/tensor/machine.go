@@ -32,6 +32,7 @@ type Machine struct {
 		n, pieces int
 		next      atomic.Int64 // piece to be claimed
 	}
+	busy    atomic.Bool   // whether For is under way
 	open    atomic.Bool   // whether there is work to take
 	inside  atomic.Int64  // helpers that look at the work
 	calls   atomic.Uint64 // counts the For calls with helpers
@@ -74,6 +75,9 @@ func newOne(k *kernel.Kernel) *Machine {
 	m := &Machine{kernel: k}
 	m.ones = []*Machine{m}
 	m.work.tile = make([]float32, kernel.ProductRows*kernel.ProductCols)
+	for i := range m.work.units {
+		m.work.units[i] = 1
+	}
 	m.mul.init(m)
 	return m
 }
@@ -112,6 +116,9 @@ func (m *Machine) For(n, grain int, f func(worker, from, to int)) {
 		}
 		return
 	}
+	if m.busy.Swap(true) {
+		panic("tensor: internal error: a machine is used from inside of its For")
+	}
 	j := &m.job
 	j.f, j.n, j.pieces = f, n, pieces
 	j.next.Store(0)
@@ -126,6 +133,7 @@ func (m *Machine) For(n, grain int, f func(worker, from, to int)) {
 		pool.Spin(i)
 	}
 	j.f = nil
+	m.busy.Store(false)
 }
 
 // take computes pieces of the work until none is left.
@@ -182,6 +190,9 @@ type scratch struct {
 	sums, row []float32
 	a, b      []float32 // packed parts of matrices
 	tile      []float32 // [kernel.ProductRows][kernel.ProductCols]
+
+	exps, quotients [chunk]float32 // of an activation
+	units           [chunk]float32 // ones
 }
 
 // grow returns n elements of working memory, whose content is anything.

@@ -46,25 +46,23 @@ func (m *Machine) RMSNormBackward(dx, dw, dy, x, w, inv []float32, rows, dim int
 // norm of x less its mean.
 func normBackward(dx, dy, x, w []float32, mean, inv float32, centred bool) {
 	var dots, sums [parts]float32
-	for i, v := range dy {
-		g := float32(v * w[i])
-		h := float32((x[i] - mean) * inv)
-		dots[i%parts] += float32(g * h)
-		if centred {
-			sums[i%parts] += g
+	n := len(x)
+	dx, dy, w = dx[:n], dy[:n], w[:n]
+	for i := 0; i < n; i += parts {
+		end := min(i+parts, n)
+		d, xs, ws := dy[i:end], x[i:end], w[i:end]
+		for l, v := range d {
+			g := float32(v * ws[l])
+			h := float32((xs[l] - mean) * inv)
+			dots[l&(parts-1)] += float32(g * h)
+			sums[l&(parts-1)] += g
 		}
 	}
-	n := float32(len(x))
-	dot := float32(fold(&dots) / n)
-	if !centred {
-		for i, v := range dy {
-			g := float32(v * w[i])
-			h := float32(x[i] * inv)
-			dx[i] += float32(inv * (g - float32(h*dot)))
-		}
-		return
+	dot := float32(fold(&dots) / float32(n))
+	sum := float32(0)
+	if centred {
+		sum = float32(fold(&sums) / float32(n))
 	}
-	sum := float32(fold(&sums) / n)
 	for i, v := range dy {
 		g := float32(v * w[i])
 		h := float32((x[i] - mean) * inv)

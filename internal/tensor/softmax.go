@@ -12,19 +12,8 @@ import (
 // steps 3 and 4; positions that are not seen belong at the end of the row and
 // outside of z, or count as -Inf). e may be z.
 func (m *Machine) Exponentials(e, z []float32) (sum float32) {
-	top := float32(math.Inf(-1))
-	for _, v := range z {
-		if v > top {
-			top = v
-		}
-	}
-	var s [parts]float32
-	for i, v := range z {
-		x := kernel.Exp(v - top)
-		e[i] = x
-		s[i%parts] += x
-	}
-	return fold(&s)
+	top, _ := m.kernel.Largest(z)
+	return m.kernel.ExpSum(e, z, top)
 }
 
 // Softmax sets y_i = e_i / E for each row of dim elements, with e and E of
@@ -34,9 +23,7 @@ func (m *Machine) Softmax(y, x []float32, rows, dim int) {
 		for r := from; r < to; r++ {
 			row := y[r*dim:][:dim]
 			sum := m.ones[w].Exponentials(row, x[r*dim:][:dim])
-			for i, e := range row {
-				row[i] = float32(e / sum)
-			}
+			m.kernel.DivScale(row, row, sum, 1)
 		}
 	})
 }
@@ -87,41 +74,22 @@ func (m *Machine) crossEntropy(e, z []float32, target int32, scale float32, grad
 		}
 		return 0
 	}
-	if !finite(z) {
+	top, finite := m.kernel.Largest(z)
+	if !finite {
 		nan := float32(math.NaN())
 		for i := range e {
 			e[i] = nan
 		}
 		return nan
 	}
-	top := z[0]
-	for _, v := range z {
-		if v > top {
-			top = v
-		}
-	}
-	under := z[target] - top // z may be e
-	sum := m.Exponentials(e, z)
+	under := z[target] - top // before e, which may be z
+	sum := m.kernel.ExpSum(e, z, top)
 	if gradient {
-		for i, v := range e {
-			p := float32(v / sum)
-			if i == int(target) {
-				p -= 1
-			}
-			e[i] = float32(p * scale)
-		}
+		p := float32(e[target] / sum)
+		m.kernel.DivScale(e, e, sum, scale)
+		e[target] = float32((p - 1) * scale)
 	}
 	return float32(kernel.Log(float64(sum)) - float64(under))
-}
-
-// finite tells whether no element is infinite or NaN.
-func finite(x []float32) bool {
-	for _, v := range x {
-		if math.Float32bits(v)&0x7f800000 == 0x7f800000 {
-			return false
-		}
-	}
-	return true
 }
 
 // Argmax returns the index of the largest element, the first one of equals; it

@@ -137,29 +137,20 @@ func (m *Machine) GatherBackward(dtable, dy []float32, ids []int32, dim int) {
 // Add sets y = y + x.
 func (m *Machine) Add(y, x []float32) {
 	m.For(len(y), 1<<14, func(_, from, to int) {
-		d := y[from:to]
-		for i, v := range x[from:to] {
-			d[i] += v
-		}
+		m.kernel.Combine(y[from:to], 1, x[from:to], 1, 1)
 	})
 }
 
 // AddScaled sets y = y + a * x: one product, one addition.
 func (m *Machine) AddScaled(y []float32, a float32, x []float32) {
 	m.For(len(y), 1<<14, func(_, from, to int) {
-		d := y[from:to]
-		for i, v := range x[from:to] {
-			d[i] += float32(a * v)
-		}
+		m.kernel.Combine(y[from:to], 1, x[from:to], a, 1)
 	})
 }
 
 // Scale sets y = y * a.
 func (m *Machine) Scale(y []float32, a float32) {
 	m.For(len(y), 1<<14, func(_, from, to int) {
-		d := y[from:to]
-		for i := range d {
-			d[i] = float32(d[i] * a)
-		}
+		m.kernel.DivScale(y[from:to], y[from:to], 1, a)
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/avalnetwork/aval/gguf"
+	"github.com/avalnetwork/aval/internal/adapter"
 	"github.com/avalnetwork/aval/internal/quant"
 )
 
@@ -426,4 +427,39 @@ func (s *Model) Write(dir string, plain bool) (string, error) {
 	}
 	check(w.Close())
 	return path, err
+}
+
+// Adapter makes an adapter of s with random numbers, named by its seed, that
+// changes those matrices whose names contain one of parts, or all that can be
+// changed if there are none. strength is about how large its updates are beside
+// the weights.
+func (s *Model) Adapter(seed string, rank int, alpha, strength float32, parts ...string) *adapter.Adapter {
+	a := &adapter.Adapter{Architecture: s.arch, Name: seed, Alpha: alpha}
+	for _, x := range s.Tensors(true) {
+		wanted := len(parts) == 0
+		for _, p := range parts {
+			wanted = wanted || strings.Contains(x.Name, p)
+		}
+		if len(x.Shape) != 2 || !wanted || x.Name == adapter.Embedding && !s.untied {
+			continue
+		}
+		u := adapter.Update{Name: x.Name, Rank: rank, In: x.Shape[0], Out: x.Shape[1]}
+		scale := a.Scale(&u, 1)
+		r := newRandom(s.Name + seed + x.Name)
+		numbers := func(n int, deviation float32) []float32 {
+			v := make([]float32, n)
+			for i := range v {
+				v[i] = r.bell(deviation)
+			}
+			return v
+		}
+		// Weights have deviations of about 1/sqrt(columns).
+		small := float32(strength / float32(scale*float32(math.Sqrt(float64(rank)))))
+		u.A, u.B = numbers(rank*u.In, float32(1/math.Sqrt(float64(u.In)))), numbers(rank*u.Out, small)
+		if x.Name == adapter.Embedding {
+			u.A, u.B = numbers(rank*u.Out, 0.2), numbers(rank*u.In, small)
+		}
+		a.Updates = append(a.Updates, u)
+	}
+	return a
 }

@@ -187,5 +187,5 @@ func (c Config) Digest() (canon.Hash, error) {
 	if err != nil {
 		return canon.Hash{}, err
 	}
-	return canon.Sum("aval-training-config/1", b), nil
+	return canon.Sum("aval training config/1", b), nil
 }

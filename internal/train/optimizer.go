@@ -1,6 +1,10 @@
 package train
 
-import "math"
+import (
+	"math"
+
+	"github.com/avalnetwork/aval/internal/kernel"
+)
 
 // An optimizer updates parameters, element by element: the order of elements
 // and threads has no effect.
@@ -14,11 +18,11 @@ type optimizer interface {
 	update(w, g []float32, state [][]float32, scale float32, decay bool)
 }
 
-func newOptimizer(c Config) optimizer {
+func newOptimizer(c Config, k *kernel.Kernel) optimizer {
 	if c.Optimizer == AdamW {
-		return &adamW{Config: c, power1: 1, power2: 1}
+		return &adamW{Config: c, kernel: k, power1: 1, power2: 1}
 	}
-	return &sgd{Config: c}
+	return &sgd{Config: c, kernel: k}
 }
 
 // keep is the factor by which decay shrinks a weight in a step.
@@ -33,7 +37,8 @@ func (c *Config) keep(rate float32, decay bool) float32 {
 // keep w - rate v.
 type sgd struct {
 	Config
-	rate float32
+	kernel *kernel.Kernel
+	rate   float32
 }
 
 func (o *sgd) states() []string {
@@ -46,25 +51,22 @@ func (o *sgd) states() []string {
 func (o *sgd) begin(_ int, rate float32) { o.rate = rate }
 
 func (o *sgd) update(w, g []float32, state [][]float32, scale float32, decay bool) {
-	rate, mu, keep := o.rate, o.Momentum, o.keep(o.rate, decay)
+	keep := o.keep(o.rate, decay)
+	// x - y is x + -y, bit for bit, and -(a b) is (-a) b.
 	if len(state) == 0 {
-		for i, x := range w {
-			w[i] = float32(keep*x) - float32(rate*float32(scale*g[i]))
-		}
+		o.kernel.Combine(w, keep, g, -o.rate, scale)
 		return
 	}
-	v := state[0][:len(w)]
-	g = g[:len(w)]
-	for i, x := range w {
-		v[i] = float32(mu*v[i]) + float32(scale*g[i])
-		w[i] = float32(keep*x) - float32(rate*v[i])
-	}
+	v := state[0]
+	o.kernel.Combine(v, o.Momentum, g, 1, scale)
+	o.kernel.Combine(w, keep, v, -o.rate, 1)
 }
 
 // adamW is AdamW (Loshchilov and Hutter 2019): means of the gradient and of its
 // square, both corrected for their start at zero; decay apart from them.
 type adamW struct {
 	Config
+	kernel         *kernel.Kernel
 	done           int     // the steps that the powers are of
 	power1, power2 float64 // beta1^done and beta2^done, by repeated products
 	rate, step     float32 // the learning rate, and corrected for the first mean
@@ -87,15 +89,11 @@ func (o *adamW) begin(step int, rate float32) {
 }
 
 func (o *adamW) update(w, g []float32, state [][]float32, scale float32, decay bool) {
-	b1, b2, eps, step, root := o.Beta1, o.Beta2, o.Epsilon, o.step, o.root
-	c1, c2, keep := 1-b1, 1-b2, o.keep(o.rate, decay)
-	m, v := state[0][:len(w)], state[1][:len(w)]
-	g = g[:len(w)]
-	for i, x := range w {
-		d := float32(scale * g[i])
-		m[i] = float32(b1*m[i]) + float32(c1*d)
-		v[i] = float32(b2*v[i]) + float32(c2*float32(d*d))
-		den := float32(float32(math.Sqrt(float64(v[i])))*root) + eps
-		w[i] = float32(keep*x) - float32(step*m[i])/den
-	}
+	o.kernel.AdamW(w, g, state[0], state[1], &kernel.AdamWStep{
+		Scale: scale,
+		Beta1: o.Beta1, Rest1: 1 - o.Beta1,
+		Beta2: o.Beta2, Rest2: 1 - o.Beta2,
+		Root: o.root, Epsilon: o.Epsilon,
+		Keep: o.keep(o.rate, decay), Rate: o.step,
+	})
 }

@@ -27,7 +27,7 @@ func (r *Random) Reset(seed uint64, purpose string, index uint64) {
 	var a, b [8]byte
 	binary.LittleEndian.PutUint64(a[:], seed)
 	binary.LittleEndian.PutUint64(b[:], index)
-	r.gen.Seed(canon.Sum("aval-training-random/1", a[:], []byte(purpose), b[:]))
+	r.gen.Seed(canon.Sum("aval training random/1", a[:], []byte(purpose), b[:]))
 }
 
 // Uint64 draws 64 random bits.

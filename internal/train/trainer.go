@@ -64,7 +64,7 @@ func NewTrainer(m *tensor.Machine, c Config, l Learner, data Data) (*Trainer, er
 	}
 	t := &Trainer{
 		config: c, encoded: encoded, machine: m, learner: l, data: data, order: order,
-		optimizer: newOptimizer(c), params: l.Params(), batch: make([]Example, c.Batch),
+		optimizer: newOptimizer(c, m.Kernel()), params: l.Params(), batch: make([]Example, c.Batch),
 	}
 	if err := checkParams(t.params); err != nil {
 		return nil, err
@@ -217,10 +217,7 @@ func (t *Trainer) clipped() (Loss, error) {
 		sum.Add(loss)
 		f := float32(float64(clipFactor(norm, t.config.ExampleClip)) / float64(t.config.Batch))
 		for k, p := range t.params {
-			s := t.sums[k]
-			for j, g := range p.Grad {
-				s[j] += float32(f * g)
-			}
+			t.machine.AddScaled(t.sums[k], f, p.Grad)
 		}
 	}
 	for k, p := range t.params {

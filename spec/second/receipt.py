@@ -277,7 +277,7 @@ claims_shape = table(
         9: u32,
         10: sized(32),
     },
-    {11: row(text, uint, sized(32))},
+    {11: row(text, uint, sized(32)), 12: filled(row(sized(32), kind(float)))},
 )
 
 
@@ -287,7 +287,7 @@ def parse_claims(payload):
     except (ValueError, TypeError):
         raise Fail("claims")
     need(claims_shape(c), "claims")
-    need(c[1] == "aval/1", "suite")
+    need(c[1] == ("aval/2" if 12 in c else "aval/1"), "suite")
     p = c[3]
     for k, (_, lo, hi) in PARAMS.items():
         need(lo <= p.get(k, 0) <= hi, "ranges")
@@ -306,6 +306,8 @@ def parse_claims(payload):
         c[8] != 1 or 13 in p,
         c[8] != 2 or (most > 0 and output == most) or context in (0, prompt + output),
         c[9] >= 1,
+        len(c.get(12, [])) <= 8,
+        all(any(file) and scale != 0 and math.isfinite(scale) for file, scale in c.get(12, [])),
         11 not in c or name_ok(c[11][0]),
     ):
         need(ok, "ranges")
@@ -537,6 +539,8 @@ def check_claims(c, opt):
     age = opt["now"] - c[9]
     need(age >= -opt.get("ahead", 120) and age <= opt.get("max_age", math.inf), "time")
     need("model" not in opt or bytes.fromhex(opt["model"]) == c[2], "model")
+    if "adapters" in opt:
+        need([[a["file"], single(a["scale"])] for a in opt["adapters"]] == [[f.hex(), s] for f, s in c.get(12, [])], "adapters")
     need("signer" not in opt or parse_key(opt["signer"]) == c[10], "signer")
     if "params" in opt:
         need({k: single(v) for k, v in opt["params"].items()} == named(c[3]), "parameters")
@@ -616,6 +620,9 @@ def check_receipt(v):
         shown = v["claims"]
         need(shown["model"] == c[2].hex() and shown["time"] == c[9], "shown")
         need({k: single(x) for k, x in shown["params"].items()} == named(c[3]), "shown")
+        need(shown["suite"] == c[1], "shown")
+        adapters = [[a["file"], single(a["scale"])] for a in shown.get("adapters", [])]
+        need(adapters == [[f.hex(), s] for f, s in c.get(12, [])], "shown")
 
 
 def check_transcript(v):

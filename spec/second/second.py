@@ -1,6 +1,6 @@
 """A second implementation of numerics.md, to check that the text is enough.
 
-    python3 second.py [--context N] MODEL.gguf ID...
+    python3 second.py [--context N] [--lora SCALE ADAPTER.gguf]... MODEL.gguf ID...
 
 prints the SHA-256 of the little-endian f32 bits of the logits of every
 position, in order, for these token ids (- reads them from standard input). More
@@ -49,10 +49,15 @@ def blocked_sum(n, shape, term):
     return y
 
 
+def float_product(x, w):
+    """4.2: [t, columns] by a matrix of f32, [rows, columns]."""
+    return blocked_sum(w.shape[1], (len(x), len(w)), lambda c: w[None, :, c] * x[:, c, None])
+
+
 def product(x, m, bias=None):
     """4: [t, columns] by a matrix gives [t, rows]."""
     if m.w is not None:
-        y = blocked_sum(m.columns, (len(x), m.rows), lambda c: m.w[None, :, c] * x[:, c, None])
+        y = float_product(x, m.w)
     else:
         xq, a = quantise(x)
         xq = xq.reshape(len(x), -1, m.unit)
@@ -64,6 +69,8 @@ def product(x, m, bias=None):
             if m.o is not None:
                 total = xq[:, u].sum(axis=1)[:, None]  # integers
                 y = y + m.o[None, :, u] * (scale * total.astype(F))
+    for s, a, b in m.updates:  # 8.3
+        y = y + s * float_product(float_product(x, a), b)
     if bias is not None:
         y = y + bias
     return y
@@ -89,7 +96,7 @@ def norm(x, w, eps):
 
 
 class Model:
-    def __init__(self, path, context=None):
+    def __init__(self, path, context=None, adapters=()):
         file = Reader(path)
         self.meta, self.tensors = file.meta, file.tensors
         self.arch = self.meta["general.architecture"]
@@ -102,6 +109,21 @@ class Model:
         self.rotated = self.key("rope.dimension_count", self.head)
         self.eps = self.key("attention.layer_norm_rms_epsilon", 1e-5)
         self.gemma = self.arch in ("gemma2", "gemma3")
+        for scale, adapter in adapters:
+            self.adapt(F(scale), Reader(adapter))
+
+    def adapt(self, scale, file):
+        """8.3: the updates of one more adapter."""
+        if (file.meta["general.type"], file.meta["adapter.type"], file.meta["general.architecture"]) != ("adapter", "lora", self.arch):
+            raise ValueError("not an adapter of this model")
+        alpha = F(file.meta.get("adapter.lora.alpha", 0))
+        for name in file.tensors:
+            if not name.endswith(".lora_a"):
+                continue
+            name = name[: -len(".lora_a")]
+            a, b = (file.tensors[name + half].floats() for half in (".lora_a", ".lora_b"))
+            s = (scale * alpha) / F(b.shape[1]) if alpha else scale
+            self.tensors[name].updates.append((s, a, b))
 
     def key(self, name, default=None):
         v = self.meta.get(f"{self.arch}.{name}", default)
@@ -243,7 +265,10 @@ class Model:
         return out
 
     def logits(self, ids):
-        x = self.tensors["token_embd.weight"].floats()[np.array(ids)]
+        embedding = self.tensors["token_embd.weight"]
+        x = embedding.floats()[np.array(ids)]
+        for s, a, b in embedding.updates:
+            x = x + s * float_product(a[np.array(ids)], b)
         if self.gemma:
             x = x * F(math.sqrt(float(self.dim)))
         wide = self.frequencies()
@@ -288,13 +313,16 @@ class Model:
 
 
 def main(args):
-    context = None
+    context, adapters = None, []
     if args[:1] == ["--context"]:
         context, args = int(args[1]), args[2:]
+    while args[:1] == ["--lora"]:
+        adapters.append((float(args[1]), args[2]))
+        args = args[3:]
     if len(args) < 2:
         sys.exit(__doc__)
     words = sys.stdin.read().split() if args[1] == "-" else args[1:]
-    ids, model = [int(w) for w in words], Model(args[0], context)
+    ids, model = [int(w) for w in words], Model(args[0], context, adapters)
     digest = hashlib.sha256()
     for at in range(0, len(ids), model.context):
         digest.update(model.logits(ids[at : at + model.context]).astype("<f4").tobytes())

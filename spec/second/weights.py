@@ -76,6 +76,7 @@ class Matrix:
 
     def __init__(self, typ, rows, columns, blocks):
         self.rows, self.columns, self.w = rows, columns, None
+        self.updates = []  # of adapters (8.3): scale, A, B
         if typ == "F32":
             self.w = blocks.reshape(rows, -1).view("<f4")
         elif typ == "F16":
@@ -95,6 +96,7 @@ class Matrix:
         m = object.__new__(Matrix)
         m.__dict__.update(self.__dict__)
         m.rows = b - a
+        m.updates = [(scale, low, high[a:b]) for scale, low, high in self.updates]
         if self.w is not None:
             m.w = self.w[a:b]
         else:

@@ -46,6 +46,7 @@ func setAVX2() {
 	copyRows256()
 	copyRows256x32()
 	peakFloat256()
+	train256()
 }
 
 // centred256 emits the test whether all codes of some blocks are centred.

@@ -1,0 +1,142 @@
+package net_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/avalnetwork/aval/internal/train"
+	"github.com/avalnetwork/aval/internal/train/net"
+)
+
+// python finds an interpreter that has numpy.
+func python(t *testing.T) string {
+	for _, name := range []string{"/usr/bin/python3", "python3"} {
+		if exec.Command(name, "-c", "import numpy").Run() == nil {
+			return name
+		}
+	}
+	t.Skip("no python3 with numpy (on Debian: apt-get install python3-numpy)")
+	return ""
+}
+
+// secondRuns are runs that between them use every part of spec/training.md.
+func secondRuns() map[string]struct {
+	net    net.Spec
+	config train.Config
+} {
+	adam := train.DefaultConfig(train.AdamW)
+	adam.Seed, adam.Steps, adam.Batch, adam.MicroBatch, adam.Warmup = 11, 25, 7, 4, 5
+	adam.LearningRate, adam.MinLearningRate, adam.CheckpointEvery = 0.02, 0.001, 10
+	sgd := train.DefaultConfig(train.SGD)
+	sgd.Steps, sgd.Batch, sgd.LearningRate, sgd.WeightDecay, sgd.Schedule = 30, 5, 0.05, 0.1, train.Linear
+	private := adam
+	private.ExampleClip, private.MicroBatch, private.Clip = 0.25, 0, 0
+	plain := train.Config{Seed: 1 << 63, Optimizer: train.SGD, Steps: 20, Batch: 3, LearningRate: 0.02}
+	return map[string]struct {
+		net    net.Spec
+		config train.Config
+	}{
+		"mlp":           {nets["long sums"], adam},
+		"activations":   {nets["activations"], sgd},
+		"class weights": {nets["class weights"], plain},
+		"conv 2d":       {nets["conv 2d"], adam},
+		"conv 1d":       {nets["conv 1d"], sgd},
+		"pools":         {nets["overlapping pools"], private},
+		"eeg":           {eegSpec(4, 24, 0.25), adam},
+	}
+}
+
+// bitsOf are the bits of x as integers.
+func bitsOf(x []float32) []uint32 {
+	out := make([]uint32, len(x))
+	for i, v := range x {
+		out[i] = math.Float32bits(v)
+	}
+	return out
+}
+
+// TestSecond lets the second implementation, written from the text alone, make
+// the same runs: 20 steps, the roots of log and state, and outputs.
+func TestSecond(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes seconds; not short")
+	}
+	interpreter := python(t)
+	const take = 20
+	for name, run := range secondRuns() {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := machine(t, 1)
+			n, err := net.New(m, &run.net, run.config.Seed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ex := examples(n, 19)
+			tr, err := train.NewTrainer(m, run.config, n, train.List(ex))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var log train.Log
+			for range take {
+				r, err := tr.Step()
+				if err == nil {
+					err = log.Add(r)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			out := make([]float32, len(ex)*n.Outputs())
+			if err := n.Forward(out, ex); err != nil {
+				t.Fatal(err)
+			}
+			var b bytes.Buffer
+			if err := binary.Write(&b, binary.LittleEndian, out); err != nil {
+				t.Fatal(err)
+			}
+			want := fmt.Sprintf("%v %v %x", log.Root(), tr.Root(), sha256.Sum256(b.Bytes()))
+			if got := secondRun(t, interpreter, &run.net, tr.Config(), ex, take); got != want {
+				t.Errorf("the second implementation gives\n%s, want\n%s", got, want)
+			}
+		})
+	}
+}
+
+// secondRun runs spec/second/training.py.
+func secondRun(t *testing.T, interpreter string, s *net.Spec, c train.Config, ex []train.Example, take int) string {
+	t.Helper()
+	type example struct {
+		Input  []uint32 `json:"input"`
+		Target []uint32 `json:"target"`
+		Label  int32    `json:"label"`
+	}
+	list := make([]example, len(ex))
+	for i, e := range ex {
+		list[i] = example{bitsOf(e.Input), bitsOf(e.Target), e.Label}
+	}
+	data, err := json.Marshal(map[string]any{"net": s, "config": c, "examples": list, "take": take})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "run.json")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(interpreter, filepath.Join("..", "..", "..", "spec", "second", "training.py"), path)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil || stderr.Len() > 0 {
+		t.Fatalf("%v\n%s", err, &stderr)
+	}
+	return strings.TrimSpace(string(out))
+}
