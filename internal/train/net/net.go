@@ -219,7 +219,6 @@ func (n *Net) weigh(grad []float32) {
 	}
 }
 
-
 // Accumulate implements train.Learner.
 func (n *Net) Accumulate(examples []train.Example, scale float32) (train.Loss, error) {
 	if err := n.load(examples, true, true); err != nil {
