@@ -225,3 +225,31 @@ func TestMeasure(t *testing.T) {
 		}
 	}
 }
+
+func FuzzRead(f *testing.F) {
+	m := machine(f, 1, nil)
+	o := options()
+	o.Members, o.Passes = 1, 1
+	n, err := decode.Train(m, o, synthetic(1, 20))
+	if err != nil {
+		f.Fatal(err)
+	}
+	c := &decode.Classifier{Net: n, Recipe: signal.Recipe{Channels: []string{"A", "B"}, Rate: 16, To: 1}}
+	var b bytes.Buffer
+	if err := c.Write(&b); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := decode.Read(m, bytes.NewReader(data), int64(len(data)))
+		if err != nil {
+			return
+		}
+		e := &signal.Epochs{Channels: len(c.Recipe.Channels), Samples: c.Recipe.Samples()}
+		e.Data = make([]float32, e.Channels*e.Samples)
+		e.Labels = []int32{0}
+		if _, err := c.Scores(e); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
