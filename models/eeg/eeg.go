@@ -1,6 +1,6 @@
 // Package eeg holds two small classifiers of the electroencephalogram that are
 // built into the program: [P300] tells whether a flash was the rare one that a
-// person waited for, [N170] which of two kinds of pictures, faces or houses,
+// person waited for, [N170] which of two kinds of pictures, houses or faces,
 // the person saw. The model card, MODEL_CARD.md, says how well, which is far from
 // well enough to decide anything about a person, and what else they are not.
 //

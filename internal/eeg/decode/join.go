@@ -21,10 +21,12 @@ const (
 // leaves positive values alone, so its channels are shifted to where they are
 // positive: an epoch is standardised, and in it values below -8 standard
 // deviations are artefacts. The scale brings them into the range of the
-// members' values, which share their int8 scale.
+// members' values, which share their int8 scale. Without smoothing the branch
+// needs more of int8's precision: a larger scale, a smaller shift, and only
+// values above -5 standard deviations stay linear.
 const (
-	linearScale = 0.25
-	linearShift = 8 * linearScale
+	smoothScale, smoothShift = 0.25, 8 * 0.25
+	sharpScale, sharpShift   = 0.5, 5 * 0.5
 )
 
 // join is a net that holds the members side by side, in groups that do not see
@@ -35,11 +37,15 @@ type join struct {
 	pooled            int // samples after the pool
 	net               *net.Net
 	params            map[string][]float32
-	temporal          int // filters of the linear branch: each lag, as often as all its electrodes need
+	scale, shift      float64 // of the linear branch
+	temporal          int     // filters of the linear branch: each lag, as often as all its electrodes need
 }
 
 func newJoin(m *tensor.Machine, o Options, channels, samples int, weights []float32) (*join, error) {
-	j := &join{o: o, channels: channels, samples: samples, pooled: samples / o.Pool}
+	j := &join{o: o, channels: channels, samples: samples, pooled: samples / o.Pool, scale: sharpScale, shift: sharpShift}
+	if o.Smooth {
+		j.scale, j.shift = smoothScale, smoothShift
+	}
 	// Each lag needs a channel for each electrode; a temporal filter gives
 	// depth of them, and the groups of the mixing layer have filters·depth.
 	perLag := (channels + o.Depth - 1) / o.Depth
@@ -112,10 +118,10 @@ func (j *join) addLinear(list train.List) error {
 	constant := float64(half * lda.Bias)
 	for c := range j.channels {
 		for t, v := range j.ofMeans(lda.Weights[c*j.samples : (c+1)*j.samples]) {
-			u := float64(float64(half*v) / linearScale)
+			u := float64(float64(half*v) / j.scale)
 			at := j.pass(t%j.o.Pool, c)*j.pooled + t/j.o.Pool
 			dense[at], dense[all+at] = float32(-u), float32(u)
-			constant -= float64(u * linearShift)
+			constant -= float64(u * j.shift)
 		}
 	}
 	shift[0] -= float32(constant)
@@ -166,8 +172,8 @@ func (j *join) pass(lag, electrode int) int {
 	filter := o.Members*o.Filters + lag*perLag + electrode/o.Depth
 	channel := filter*o.Depth + electrode%o.Depth
 	j.params[weight(temporalLayer)][filter*o.Kernel+(o.Kernel-1)/2+lag] = 1
-	j.params[weight(spatialLayer)][channel*j.channels+electrode] = linearScale
-	j.params[bias(spatialLayer)][channel] = linearShift
+	j.params[weight(spatialLayer)][channel*j.channels+electrode] = float32(j.scale)
+	j.params[bias(spatialLayer)][channel] = float32(j.shift)
 	j.params[weight(secondLayer)][channel*o.Second+(o.Second-1)/2] = 1
 	group := o.Filters * o.Depth
 	j.params[weight(mixLayer)][channel*group+channel%group] = 1
