@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/avalnetwork/aval/internal/dataset"
 	"github.com/avalnetwork/aval/internal/kernel"
 	"github.com/avalnetwork/aval/internal/store"
@@ -369,4 +371,28 @@ func (f *Files) checkTokenizer(ctx context.Context, d *description, c *Config) e
 		err = fmt.Errorf("%s is not the tokenizer of the run: its fingerprint is %v, the setup has %v", f.Tokenizer, a.Hash, d.Tokenizer)
 	}
 	return err
+}
+
+// Receipt finds the receipt of the run in a folder, and the files that its
+// configuration names, as they were given to it.
+func Receipt(dir string) (path string, f Files, err error) {
+	path = filepath.Join(dir, fileReceipt)
+	data, err := os.ReadFile(filepath.Join(dir, fileConfig))
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, f, fmt.Errorf("%w in %s (%w)", ErrNoRun, dir, err)
+	}
+	if err != nil {
+		return path, f, err
+	}
+	var head struct {
+		Kind Kind `yaml:"kind"`
+	}
+	if err := yaml.Unmarshal(data, &head); err != nil {
+		return path, f, fmt.Errorf("%w: %s: %w", ErrConfig, filepath.Join(dir, fileConfig), err)
+	}
+	c := Config{Kind: head.Kind}
+	if err := c.Parse(data); err != nil {
+		return path, f, fmt.Errorf("%w: %s: %w", ErrConfig, filepath.Join(dir, fileConfig), err)
+	}
+	return path, Files{Data: c.Data, ValidationData: c.ValidationData, Model: c.Model, Tokenizer: c.Tokenizer, Labels: c.Labels}, nil
 }
