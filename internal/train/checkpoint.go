@@ -185,7 +185,7 @@ func (c *Checkpoint) Shape(name string) []int {
 }
 
 // Read reads a tensor into dst, which has as many elements. Infinities and NaN
-// are refused: no step leaves them.
+// are refused: a run that has them has diverged, and their bits are undefined.
 func (c *Checkpoint) Read(name string, dst []float32) error {
 	t := c.file.Tensor(name)
 	if t == nil {
