@@ -22,7 +22,7 @@ type wireFile struct {
 
 // Marshal writes the file.
 func (f *File) Marshal() ([]byte, error) {
-	b, err := canon.Marshal(&wireFile{f.Receipt.raw, f.Opening, f.Sealed})
+	b, err := canon.Marshal(&wireFile{f.Receipt.message.raw, f.Opening, f.Sealed})
 	if err != nil {
 		return nil, &Error{CheckFile, "encode", err}
 	}

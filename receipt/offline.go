@@ -68,7 +68,7 @@ func Offline(data []byte, o Options) Report {
 func (f *File) Check(o Options) Report {
 	var r Report
 	c := f.Receipt.Claims()
-	r.Add(passed(CheckForm, "%d bytes, one canonical encoding, every claim in its range", len(f.Receipt.raw)))
+	r.Add(passed(CheckForm, "%d bytes, one canonical encoding, every claim in its range", len(f.Receipt.message.raw)))
 	if err := f.Receipt.Verify(); err != nil {
 		r.Add(checkOf(err, CheckSignature))
 		return r

@@ -1,23 +1,16 @@
 package receipt
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"slices"
-
-	"github.com/veraison/go-cose"
 
 	"github.com/avalnetwork/aval/internal/canon"
 )
 
-// protected is the protected header, {1: -8}: the algorithm EdDSA.
-var protected = []byte{0x43, 0xa1, 0x01, 0x27}
-
 // Receipt is a signed receipt as it was read or made; it cannot be changed.
 type Receipt struct {
-	raw    []byte
-	claims Claims
-	msg    cose.Sign1Message
+	message Statement
+	claims  Claims
 }
 
 // Sign makes the receipt of claims. Their key may be left out; it becomes that
@@ -38,63 +31,31 @@ func Sign(c Claims, key ed25519.PrivateKey) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, &Error{CheckClaims, "encode", err}
 	}
-	signer, err := cose.NewSigner(cose.AlgorithmEdDSA, key)
+	m, err := SignStatement(payload, key)
 	if err != nil {
-		return Receipt{}, &Error{CheckKey, "signer", err}
+		return Receipt{}, err
 	}
-	headers := cose.Headers{Protected: cose.ProtectedHeader{cose.HeaderLabelAlgorithm: cose.AlgorithmEdDSA}}
-	raw, err := cose.Sign1(nil, signer, headers, payload, nil)
-	if err != nil {
-		return Receipt{}, &Error{CheckSignature, "sign", err}
-	}
-	return Parse(raw)
+	return Parse(m.raw)
 }
 
 // Parse reads a receipt: it checks the form, the encoding and the ranges, but
 // not the signature; see [Receipt.Verify].
 func Parse(raw []byte) (Receipt, error) {
-	if len(raw) > MaxReceipt {
-		return Receipt{}, errorf(CheckForm, "%d bytes, want at most %d", len(raw), MaxReceipt)
+	m, err := ParseStatement(raw)
+	if err != nil {
+		return Receipt{}, err
 	}
-	r := Receipt{raw: slices.Clone(raw)}
-	if err := r.msg.UnmarshalCBOR(r.raw); err != nil {
-		return Receipt{}, &Error{CheckForm, "not a COSE_Sign1 message with tag 18", err}
-	}
-	switch h := &r.msg.Headers; {
-	case !bytes.Equal(h.RawProtected, protected):
-		return Receipt{}, errorf(CheckAlgorithm, "the protected header is %x, want %x: EdDSA and nothing else", clip(h.RawProtected), protected)
-	case !bytes.Equal(h.RawUnprotected, []byte{0xa0}):
-		return Receipt{}, errorf(CheckHeaders, "the unprotected header is not empty")
-	case r.msg.Payload == nil:
-		return Receipt{}, errorf(CheckPayload, "the claims are not in the message")
-	case len(r.msg.Signature) != ed25519.SignatureSize:
-		return Receipt{}, errorf(CheckForm, "the signature has %d bytes, want %d", len(r.msg.Signature), ed25519.SignatureSize)
-	}
-	if again, err := r.msg.MarshalCBOR(); err != nil || !bytes.Equal(again, raw) {
-		return Receipt{}, errorf(CheckForm, "a length is not in its shortest form")
-	}
-	var err error
-	r.claims, err = decodeClaims(r.msg.Payload)
-	return r, err
+	claims, err := decodeClaims(m.msg.Payload)
+	return Receipt{m, claims}, err
 }
 
 // Verify checks the key and its signature. That nothing else is wrong with the
 // receipt was checked when it was read.
 func (r *Receipt) Verify() error {
-	if r.raw == nil {
+	if r.message.raw == nil {
 		return errorf(CheckForm, "there is no receipt")
 	}
-	if err := checkKey(r.claims.Key); err != nil {
-		return err
-	}
-	verifier, err := cose.NewVerifier(cose.AlgorithmEdDSA, r.claims.Key)
-	if err != nil {
-		return &Error{CheckKey, "verifier", err}
-	}
-	if err := r.msg.Verify(nil, verifier); err != nil {
-		return errorf(CheckSignature, "it is not that of the key over these claims: the receipt was changed, or never signed")
-	}
-	return nil
+	return r.message.Verify(r.claims.Key)
 }
 
 // Claims are what the receipt says.
@@ -111,10 +72,7 @@ func (r *Receipt) Claims() Claims {
 }
 
 // Bytes is the receipt as it is stored and sent.
-func (r *Receipt) Bytes() []byte { return slices.Clone(r.raw) }
+func (r *Receipt) Bytes() []byte { return r.message.Bytes() }
 
 // Hash is the receipt's identity.
-func (r *Receipt) Hash() Hash { return canon.Sum("aval receipt/1", r.raw) }
-
-// clip keeps error messages short.
-func clip(b []byte) []byte { return b[:min(len(b), 32)] }
+func (r *Receipt) Hash() Hash { return canon.Sum("aval receipt/1", r.message.raw) }

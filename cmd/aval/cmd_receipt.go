@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/avalnetwork/aval/internal/exhibit"
 	"github.com/avalnetwork/aval/internal/report"
 	"github.com/avalnetwork/aval/receipt"
+	"github.com/avalnetwork/aval/receipt/training"
 )
 
 func newReceiptCommand(a *app) *cobra.Command {
@@ -25,13 +27,14 @@ func newReceiptCommand(a *app) *cobra.Command {
 parameters and this source of randomness, gave an answer of so many tokens to a
 prompt of so many. It commits to prompt and answer without showing them; what is
 shown is in the receipt's file beside it. "aval run --receipt" and "aval serve"
-make receipts, "aval verify" checks them.
+make receipts, "aval verify" checks them. "aval train" makes receipts of trainings,
+which these commands know, too.
 ` + exitHelp,
 		Example: "  aval receipt show out.aval\n  aval receipt open out.aval --output -o answer.aval",
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newReceiptShowCommand(a), newReceiptOpenCommand(a))
+	c.AddCommand(newReceiptShowCommand(a), newReceiptOpenCommand(a), newReceiptExamplesCommand(a))
 	return c
 }
 
@@ -80,7 +83,14 @@ exit code is 1.
 var errChecks = errors.New("the receipt is not valid")
 
 func (a *app) receiptShow(ctx context.Context, o *receiptShowOptions, path string) error {
-	f, err := a.readReceipt(ctx, path)
+	data, err := a.readInput(ctx, path)
+	if err != nil {
+		return err
+	}
+	if training.Is(data) {
+		return a.showTraining(o, path, data)
+	}
+	f, err := parseReceipt(path, data)
 	if err != nil {
 		return err
 	}
@@ -128,6 +138,13 @@ func (a *app) readReceipt(ctx context.Context, path string) (*receipt.File, erro
 	if err != nil {
 		return nil, err
 	}
+	if training.Is(data) {
+		return nil, fmt.Errorf("%s is the receipt of a training; \"aval verify\" and \"aval receipt\" know what to do with it", path)
+	}
+	return parseReceipt(path, data)
+}
+
+func parseReceipt(path string, data []byte) (*receipt.File, error) {
 	f, err := receipt.ParseFile(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
@@ -170,6 +187,7 @@ type receiptOpenOptions struct {
 	prompt, output, traceSalt, all, json bool
 	ids, seal                            []string
 	out, with                            string
+	training                             trainingOpenOptions
 }
 
 // openJSON is what "aval receipt open --json" prints.
@@ -194,6 +212,9 @@ the parts that are not shown.
 Tokens are counted from 0: those of the prompt first, those of the answer after
 them. With --for, what is chosen (without a choice: everything) is not shown but
 sealed, so that only that auditor can read it.
+
+The receipt of a training shows none of its examples; --settings, --course, --steps
+and --salts choose what of the rest is shown.
 ` + receiptFileHelp + "\n" + exitHelp,
 		Example: `  aval receipt open out.aval -o bare.aval                      # prompt and answer stay private
   aval receipt open out.aval --output -o answer.aval           # the answer, not the prompt
@@ -201,7 +222,11 @@ sealed, so that only that auditor can read it.
   aval receipt open out.aval --for auditor.pub -o sealed.aval
   aval receipt open sealed.aval --with auditor.key --all -o all.aval`,
 		Args: cobra.ExactArgs(1),
-		RunE: func(c *cobra.Command, args []string) error { return a.receiptOpen(c.Context(), &o, args[0]) },
+		RunE: func(c *cobra.Command, args []string) error {
+			given := map[string]bool{}
+			c.Flags().Visit(func(f *pflag.Flag) { given[f.Name] = true })
+			return a.receiptOpen(c.Context(), &o, args[0], given)
+		},
 	}
 	f := c.Flags()
 	f.BoolVar(&o.prompt, "prompt", false, "show the prompt: its text, its tokens, and what limits the answer")
@@ -211,12 +236,13 @@ sealed, so that only that auditor can read it.
 	f.BoolVar(&o.all, "all", false, "show everything")
 	f.StringArrayVar(&o.seal, "for", nil, "KEY of an auditor, or a file with it: seal instead of showing (may be repeated)")
 	f.StringVar(&o.with, "with", "", "private key of an auditor: take what was sealed for it")
+	o.training.add(c)
 	f.StringVarP(&o.out, "output-file", "o", "", "file to write")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	return c
 }
 
-func (a *app) receiptOpen(ctx context.Context, o *receiptOpenOptions, path string) error {
+func (a *app) receiptOpen(ctx context.Context, o *receiptOpenOptions, path string, given map[string]bool) error {
 	if o.out == "" {
 		return usageErrorf("-o OUT is missing: the file to write")
 	}
@@ -224,7 +250,20 @@ func (a *app) receiptOpen(ctx context.Context, o *receiptOpenOptions, path strin
 	if err != nil {
 		return err
 	}
-	f, err := a.readReceipt(ctx, path)
+	data, err := a.readInput(ctx, path)
+	if err != nil {
+		return err
+	}
+	if training.Is(data) {
+		if err := notFor(given, "a training", answerOpenFlags); err != nil {
+			return err
+		}
+		return a.openTraining(o, path, data)
+	}
+	if err := notFor(given, "an answer", trainingOpenFlags); err != nil {
+		return err
+	}
+	f, err := parseReceipt(path, data)
 	if err != nil {
 		return err
 	}

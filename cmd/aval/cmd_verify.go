@@ -9,10 +9,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/avalnetwork/aval/internal/audit"
 	"github.com/avalnetwork/aval/internal/report"
 	"github.com/avalnetwork/aval/receipt"
+	"github.com/avalnetwork/aval/receipt/training"
 )
 
 // Exit codes of verify, which are its verdicts.
@@ -39,6 +41,8 @@ type verifyOptions struct {
 	with, html, challenge, opening, prover string
 	maxAge                                 time.Duration
 	offline, json, details                 bool
+	training                               verifyTrainingOptions
+	given                                  map[string]bool // flags
 }
 
 // verifyJSON is what "aval verify --json" prints.
@@ -48,6 +52,8 @@ type verifyJSON struct {
 	ID      string          `json:"id,omitempty"`    // of the receipt, if it can be read
 	Model   string          `json:"model,omitempty"` // that the answer was computed with
 	Sample  *sampleJSON     `json:"sample,omitempty"`
+	// Training tells of the steps of a training that were computed again.
+	Training *trainingJSON `json:"training,omitempty"`
 }
 
 // checkJSON is one check. Passed is false also if it could not be made; then
@@ -93,6 +99,7 @@ adapters, --lora gives their files, unless the store has them.
 
 What you know of the answer goes into flags: with --nonce a receipt of an older or
 other answer does not pass, with --key only one of that signer does.
+` + verifyTrainingHelp + `
 ` + receiptFileHelp + modelHelp + "\n" + verifyExitHelp,
 		Example: `  aval verify out.aval
   aval verify --model model.gguf --nonce 00112233445566778899 out.aval
@@ -100,6 +107,8 @@ other answer does not pass, with --key only one of that signer does.
   aval verify --model model.gguf --html out.html out.aval`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			o.given = map[string]bool{}
+			c.Flags().Visit(func(f *pflag.Flag) { o.given[f.Name] = true })
 			return asVerdict(a.verify(c.Context(), &o, args[0]))
 		},
 	}
@@ -121,8 +130,19 @@ other answer does not pass, with --key only one of that signer does.
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	f.BoolVar(&o.details, "details", false, "also what experts want to know")
 	f.StringVar(&o.html, "html", "", "write a page of HTML to this file instead")
+	o.training.add(f)
 	o.addThreads(f)
 	return c
+}
+
+// notFor refuses flags that mean nothing for a kind of receipts.
+func notFor(given map[string]bool, what string, flags []string) error {
+	for _, name := range flags {
+		if given[name] {
+			return usageErrorf("--%s means nothing for the receipt of %s", name, what)
+		}
+	}
+	return nil
 }
 
 // verdictError ends a command with the exit code of a verdict. Its output has
@@ -169,6 +189,15 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, path string) error {
 	data, err := a.readInput(ctx, path)
 	if err != nil {
 		return a.unreadable(o, err)
+	}
+	if training.Is(data) {
+		if err := notFor(o.given, "a training", answerFlags); err != nil {
+			return err
+		}
+		return a.verifyTraining(ctx, o, opt, data)
+	}
+	if err := notFor(o.given, "an answer", trainingFlags); err != nil {
+		return err
 	}
 	v, err := o.offlineChecks(ctx, data, opt)
 	if err != nil {

@@ -35,6 +35,7 @@ Exit codes:
   3    no such model or file
   4    the model file is damaged or of a kind that is not supported
   5    the request cannot be served, such as a prompt longer than the context
+       or data that nothing can be learned from
   130  interrupted`
 
 const modelHelp = `
@@ -64,7 +65,7 @@ func usageErrorf(format string, args ...any) error { return usageError{fmt.Error
 // commands lists the subcommands in the order of the help.
 var commands = []func(*app) *cobra.Command{
 	newRunCommand, newVerifyCommand, newReceiptCommand, newAuditCommand, newKeyCommand,
-	newPullCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand,
+	newTrainCommand, newClassifyCommand, newPullCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand,
 	newBenchCommand, newPerplexityCommand, newTokenizeCommand, newQuantizeCommand, newMergeCommand, newVersionCommand,
 }
 
@@ -160,7 +161,7 @@ func exitCode(err error) int {
 		errors.Is(err, engine.ErrNotFinite):
 		return exitBadModel
 	case errors.As(err, &tooLong), errors.Is(err, engine.ErrRequest), errors.Is(err, engine.ErrEmptyPrompt),
-		errors.Is(err, sample.ErrParams):
+		errors.Is(err, sample.ErrParams), errors.Is(err, errBadData):
 		return exitRefused
 	}
 	return exitFailure

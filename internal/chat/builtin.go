@@ -2,6 +2,10 @@ package chat
 
 import "slices"
 
+// ChatML is the built-in template that most recent models use: turns between
+// <|im_start|> and <|im_end|>. Vocabularies that are made for chat carry it.
+const ChatML = chatML
+
 // The built-in templates, in the formats that the models of these names were
 // trained on. They refuse nothing: a system message goes where the format has a
 // place for it, and unknown roles are written as they are.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime"
 	"time"
 )
@@ -80,26 +79,10 @@ func (OS) SyncDir(dir string) error {
 // writeAtomic gives path the contents data: after a crash it holds either what
 // it held before or data. The caller holds the lock that guards path.
 func (s *Store) writeAtomic(path string, data []byte) error {
-	tmp := path + extTemp
-	f, err := s.fs.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, permFile)
-	if err != nil {
+	return WriteFile(s.fs, path, permFile, func(w io.Writer) error {
+		_, err := w.Write(data)
 		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err2 := f.Close(); err == nil {
-		err = err2
-	}
-	if err == nil {
-		err = s.fs.Rename(tmp, path)
-	}
-	if err != nil {
-		_ = s.fs.Remove(tmp) // the write's error is the one to report
-		return err
-	}
-	return s.fs.SyncDir(filepath.Dir(path))
+	})
 }
 
 // remove deletes path if it exists.

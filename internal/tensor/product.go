@@ -8,7 +8,9 @@ const block = kernel.Block
 
 // A product is cut into pieces of c for the threads, and each piece into parts
 // whose panels of a and b stay in the caches while they are used. No cut
-// divides a block of 32 of k, so none changes a sum.
+// divides a block of 32 of k, so none changes a sum. k itself is never padded:
+// padding adds outputs that nobody reads, not terms to a sum, so no infinity or
+// NaN can come from it.
 const (
 	partDepth = 256 // of k, a multiple of block
 	partRows  = 96  // of a, a multiple of kernel.ProductRows

@@ -185,7 +185,7 @@ func (c *Checkpoint) Shape(name string) []int {
 }
 
 // Read reads a tensor into dst, which has as many elements. Infinities and NaN
-// are refused: no step leaves them.
+// are refused: a run that has them has diverged, and their bits are undefined.
 func (c *Checkpoint) Read(name string, dst []float32) error {
 	t := c.file.Tensor(name)
 	if t == nil {
@@ -253,7 +253,7 @@ func (c *Checkpoint) Leaves() ([]StateLeaf, error) {
 		if err := c.Read(t.Name, data); err != nil {
 			return nil, err
 		}
-		out = append(out, tensorLeaf(stateTensor{t.Name, ggmlShape(t.Shape), data}))
+		out = append(out, tensorLeaf(stateTensor{t.Name, ggmlShape(t.Shape), data}, inTurn))
 	}
 	return out, nil
 }

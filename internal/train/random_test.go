@@ -104,3 +104,20 @@ func TestInit(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkNormal(b *testing.B) {
+	x := make([]float32, 1<<14)
+	r := train.NewRandom(1, "bench", 0)
+	for b.Loop() {
+		r.Normal(x, 1)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*len(x)), "ns/number")
+}
+
+func BenchmarkTensorRoot(b *testing.B) {
+	x := make([]float32, 1<<20)
+	b.SetBytes(int64(4 * len(x)))
+	for b.Loop() {
+		train.TensorRoot(x)
+	}
+}

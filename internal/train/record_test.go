@@ -76,7 +76,7 @@ func TestParseRecordRefuses(t *testing.T) {
 	for want, change := range map[string]func(*train.StepRecord){
 		"step":       func(r *train.StepRecord) { r.Step = train.MaxSteps },
 		"right":      func(r *train.StepRecord) { r.Loss.Correct = r.Loss.Count + 1 },
-		"of 429":     func(r *train.StepRecord) { r.Loss.Count = 1 << 32; r.Loss.Correct = 1 },
+		"of 184":     func(r *train.StepRecord) { r.Loss.Count, r.Loss.Correct = -1, 1 },
 		"not finite": func(r *train.StepRecord) { r.Loss.Sum = math.NaN() },
 		"is not fin": func(r *train.StepRecord) { r.GradNorm = float32(math.Inf(1)) },
 	} {

@@ -2,7 +2,6 @@ package train
 
 import (
 	"encoding/binary"
-	"slices"
 
 	"github.com/avalnetwork/aval/internal/canon"
 )
@@ -26,7 +25,7 @@ const HeadLeaf = "configuration and step"
 func (t *Trainer) Leaves() []StateLeaf {
 	out := []StateLeaf{headLeaf(t.encoded, t.done)}
 	for _, s := range t.tensors() {
-		out = append(out, tensorLeaf(s))
+		out = append(out, tensorLeaf(s, t.machine.For))
 	}
 	return out
 }
@@ -49,24 +48,33 @@ func headLeaf(config []byte, step int) StateLeaf {
 }
 
 // tensorLeaf hashes the name, the shape and the root over the tiles of a tensor.
-func tensorLeaf(s stateTensor) StateLeaf {
+func tensorLeaf(s stateTensor, run parallel) StateLeaf {
 	var shape []byte
 	for _, d := range s.shape {
 		shape = binary.LittleEndian.AppendUint64(shape, uint64(d))
 	}
-	root := TensorRoot(s.data)
+	root := tensorRoot(s.data, run)
 	return StateLeaf{s.name, canon.Sum("aval training tensor/1", []byte(s.name), shape, root[:])}
 }
 
 // TensorRoot is the root of the tree over the tiles of 16,384 elements of a
 // tensor, the last one maybe shorter, as little-endian bytes.
-func TensorRoot(x []float32) canon.Hash {
-	var b canon.Builder
-	var buf [4 * tile]byte
-	for part := range slices.Chunk(x, tile) {
-		b.Add(canon.Leaf(floatBytes(buf[:], part)))
-	}
-	return b.Root()
+func TensorRoot(x []float32) canon.Hash { return tensorRoot(x, inTurn) }
+
+// parallel is the form of tensor.Machine.For.
+type parallel = func(n, grain int, f func(worker, from, to int))
+
+func inTurn(n, _ int, f func(worker, from, to int)) { f(0, 0, n) }
+
+func tensorRoot(x []float32, run parallel) canon.Hash {
+	leaves := make([]canon.Hash, (len(x)+tile-1)/tile)
+	run(len(leaves), 1, func(_, from, to int) {
+		var buf [4 * tile]byte
+		for i := from; i < to; i++ {
+			leaves[i] = canon.Leaf(floatBytes(buf[:], x[i*tile:min((i+1)*tile, len(x))]))
+		}
+	})
+	return canon.Root(leaves)
 }
 
 // FirstDifference names the first leaf that differs between two states, or that

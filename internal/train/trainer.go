@@ -217,10 +217,7 @@ func (t *Trainer) clipped() (Loss, error) {
 		sum.Add(loss)
 		f := float32(float64(clipFactor(norm, t.config.ExampleClip)) / float64(t.config.Batch))
 		for k, p := range t.params {
-			s := t.sums[k]
-			for j, g := range p.Grad {
-				s[j] += float32(f * g)
-			}
+			t.machine.AddScaled(t.sums[k], f, p.Grad)
 		}
 	}
 	for k, p := range t.params {

@@ -28,6 +28,8 @@ func TestDocument(t *testing.T) {
 	}
 	text := between(t, string(old), "lies", lyingTables())
 	text = between(t, text, "unseen", unseenTable())
+	text = between(t, text, "training", trainingTables())
+	text = between(t, text, "training unseen", trainingUnseenTable())
 	if text == string(old) {
 		return
 	}
@@ -77,6 +79,36 @@ func lyingTables() string {
 			}
 			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", escape(l.name), code(l.offline), code(l.full), code(l.sampled), fault)
 		}
+	}
+	return b.String()
+}
+
+func trainingTables() string {
+	var b strings.Builder
+	all, offline := 0, 0
+	for _, c := range trainingClasses() {
+		all += len(c.lies)
+		for _, l := range c.lies {
+			if l.offline != "" {
+				offline++
+			}
+		}
+	}
+	fmt.Fprintf(&b, "%d lies: %d are found offline, %d more by computing the steps again.\n", all, offline, all-offline)
+	for _, c := range trainingClasses() {
+		fmt.Fprintf(&b, "\n### %s, in trainings\n\n| lie | offline | computed again |\n| --- | --- | --- |\n", c.title)
+		for _, l := range c.lies {
+			fmt.Fprintf(&b, "| %s | %s | %s |\n", escape(l.name), code(l.offline), code(l.computed))
+		}
+	}
+	return b.String()
+}
+
+func trainingUnseenTable() string {
+	var b strings.Builder
+	b.WriteString("| what is not as it seems | verdict | what the report says | what helps |\n| --- | --- | --- | --- |\n")
+	for _, u := range trainingUnseens {
+		fmt.Fprintf(&b, "| %s | %s | %s %s: %s | %s |\n", escape(u.name), code(string(u.full)), code(u.check), u.says, said(u.said), u.helps)
 	}
 	return b.String()
 }

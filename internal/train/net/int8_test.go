@@ -5,6 +5,7 @@ import (
 	"math"
 	"testing"
 
+	"github.com/avalnetwork/aval/internal/tensor"
 	"github.com/avalnetwork/aval/internal/train"
 	"github.com/avalnetwork/aval/internal/train/net"
 )
@@ -136,7 +137,41 @@ func FuzzRead(f *testing.F) {
 	})
 }
 
+// small says whether a net is quickly computed.
+func small(s *net.Spec) bool {
+	shapes, err := s.Shapes()
+	if err != nil || len(s.Layers) > 9 {
+		return false
+	}
+	for i, l := range s.Layers {
+		cost := shapes[i].Elements() * max(1, l.Units, shapes[i+1].Elements())
+		cost *= max(1, l.Kernel[0]) * max(1, l.Kernel[1])
+		if shapes[i].Elements() > 1e3 || shapes[i+1].Elements() > 1e3 || max(l.Kernel[0], l.Kernel[1]) > 1e3 || cost > 1e5 {
+			return false
+		}
+	}
+	return true
+}
+
+// runs makes a net of a valid spec, and trains and quantises it.
+func runs(t *testing.T, m *tensor.Machine, s *net.Spec) {
+	n, err := net.New(m, s, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ex := examples(n, 2)
+	if _, err := n.Accumulate(ex, 1); err != nil {
+		t.Fatal(err)
+	}
+	if q, err := net.Quantize(n, ex); err == nil {
+		if err := q.Forward(make([]float32, 2*n.Outputs()), ex); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func FuzzParseSpec(f *testing.F) {
+	m := machine(f, 1)
 	for _, spec := range nets {
 		b, err := spec.Marshal()
 		if err != nil {
@@ -151,6 +186,9 @@ func FuzzParseSpec(f *testing.F) {
 		}
 		if again, err := s.Marshal(); err != nil || !bytes.Equal(again, data) {
 			t.Errorf("%x is read and written as %x, %v", data, again, err)
+		}
+		if small(s) {
+			runs(t, m, s)
 		}
 	})
 }

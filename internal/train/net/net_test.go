@@ -360,8 +360,9 @@ func TestSpecRefuses(t *testing.T) {
 		"padding is":               {Input: in, Layers: []net.Layer{{Kind: net.Conv, Filters: 1, Kernel: [2]int{1, 1}, Padding: "full"}}, Loss: net.MSE},
 		"init is":                  {Input: in, Layers: []net.Layer{{Kind: net.Dense, Units: 1, Init: "zero"}}, Loss: net.MSE},
 		"epsilon is":               {Input: in, Layers: []net.Layer{{Kind: net.RMSNorm, Epsilon: 2}}, Loss: net.MSE},
-		"weights, want at most":    {Input: net.Vector(1 << 20), Layers: []net.Layer{{Kind: net.Dense, Units: 1 << 20}}, Loss: net.MSE},
-		"windows of":               {Input: net.Shape{Channels: 1, Height: 1 << 12, Width: 1 << 12}, Layers: []net.Layer{{Kind: net.Conv, Filters: 1, Kernel: [2]int{9, 9}}}, Loss: net.MSE},
+		"weights: [1048576":        {Input: net.Vector(1 << 20), Layers: []net.Layer{{Kind: net.Dense, Units: 1 << 20}}, Loss: net.MSE},
+		"elements of all windows":  {Input: net.Shape{Channels: 1, Height: 1 << 12, Width: 1 << 12}, Layers: []net.Layer{{Kind: net.Conv, Filters: 1, Kernel: [2]int{9, 9}}}, Loss: net.MSE},
+		"multiply to more":         {Input: in, Layers: []net.Layer{{Kind: net.Conv, Filters: 1, Kernel: [2]int{1 << 24, 1 << 24}, Padding: net.Same}}, Loss: net.MSE},
 		"output of shape":          {Input: net.Shape{Channels: 1, Height: 1 << 12, Width: 1 << 12}, Layers: []net.Layer{{Kind: net.Conv, Filters: 9, Kernel: [2]int{1, 1}}}, Loss: net.MSE},
 		"more than 268435456 weig": {Input: net.Vector(1 << 14), Layers: []net.Layer{{Kind: net.Dense, Units: 1 << 14}, {Kind: net.Dense, Units: 1 << 14}}, Loss: net.MSE},
 	} {

@@ -169,12 +169,11 @@ func (s *Spec) Shapes() ([]Shape, error) {
 }
 
 func (s Shape) ok() bool {
-	for _, n := range []int{s.Channels, s.Height, s.Width} {
-		if n < 1 || n > MaxElements {
-			return false
-		}
+	if s.Channels < 1 || s.Height < 1 || s.Width < 1 {
+		return false
 	}
-	return s.Channels*s.Height <= MaxElements && s.Elements() <= MaxElements
+	_, err := product(MaxElements, s.Channels, s.Height, s.Width)
+	return err == nil
 }
 
 // check checks a layer on input of a shape; it gives the shape of the output and
@@ -188,8 +187,8 @@ func (l *Layer) check(in Shape) (out Shape, weights int, err error) {
 		if l.Units < 1 || l.Units > MaxElements {
 			return out, 0, fmt.Errorf("units is %d, want 1 to %d", l.Units, MaxElements)
 		}
-		if weights = in.Elements() * l.Units; weights > MaxWeights {
-			return out, 0, fmt.Errorf("%d weights, want at most %d", weights, MaxWeights)
+		if weights, err = product(MaxWeights, in.Elements(), l.Units); err != nil {
+			return out, 0, fmt.Errorf("weights: %w", err)
 		}
 		out = Vector(l.Units)
 	case Conv:
@@ -247,14 +246,26 @@ func (l *Layer) checkConv(in Shape) (out Shape, weights int, err error) {
 	if err != nil {
 		return out, 0, err
 	}
-	taps := in.Channels / groups * g.kernelH * g.kernelW
-	switch {
-	case taps > maxColumns || taps*g.outH > maxColumns || taps*g.outH*g.outW > maxColumns:
-		return out, 0, fmt.Errorf("windows of %d by %d elements are too many, want at most %d", taps, g.outH*g.outW, maxColumns)
-	case l.Filters*taps > MaxWeights:
-		return out, 0, fmt.Errorf("%d weights, want at most %d", l.Filters*taps, MaxWeights)
+	channels := in.Channels / groups
+	if _, err := product(maxColumns, channels, g.kernelH, g.kernelW, g.outH, g.outW); err != nil {
+		return out, 0, fmt.Errorf("elements of all windows: %w", err)
 	}
-	return Shape{l.Filters, g.outH, g.outW}, l.Filters * taps, nil
+	if weights, err = product(MaxWeights, l.Filters, channels, g.kernelH, g.kernelW); err != nil {
+		return out, 0, fmt.Errorf("weights: %w", err)
+	}
+	return Shape{l.Filters, g.outH, g.outW}, weights, nil
+}
+
+// product multiplies positive numbers, up to a limit.
+func product(limit int, factors ...int) (int, error) {
+	p := 1
+	for _, f := range factors {
+		if f > limit/p {
+			return 0, fmt.Errorf("%v multiply to more than %d", factors, limit)
+		}
+		p *= f
+	}
+	return p, nil
 }
 
 // geometry is where the windows of a convolution or a pool lie. Window (i, j)

@@ -19,6 +19,7 @@ import (
 	"github.com/avalnetwork/aval/internal/fingerprint"
 	"github.com/avalnetwork/aval/internal/report"
 	"github.com/avalnetwork/aval/receipt"
+	"github.com/avalnetwork/aval/receipt/training"
 )
 
 const (
@@ -46,7 +47,11 @@ func main() {
 // answer checks a receipt, with the model if there is one, for the page.
 func answer(file, model, progress js.Value) map[string]any {
 	now := time.Now()
-	in := check(&blob{file: file}, now)
+	data, err := (&blob{file: file}).all(receipt.MaxFile)
+	if err == nil && training.Is(data) {
+		return told(trained(data, now), "", false)
+	}
+	in := check(data, err, now)
 	sound := in.Checks.Failed() == nil
 	if !model.IsNull() && in.File != nil && sound {
 		c := computation{in: &in, now: now, progress: progress, phase: "Reading the model …"}
@@ -55,16 +60,28 @@ func answer(file, model, progress js.Value) map[string]any {
 		}
 	}
 	r := report.New(in)
-	return map[string]any{
-		"title": r.Title, "html": r.Fragment(), "page": r.Page(), "trouble": in.Trouble,
-		// Worth it, as it never was or was with a wrong model.
-		"open": r.Computable && sound && r.Status != report.Valid && r.Status != report.Invalid,
+	// Worth it, as it never was or was with a wrong model.
+	open := r.Computable && sound && r.Status != report.Valid && r.Status != report.Invalid
+	return told(r, in.Trouble, open)
+}
+
+// told is a report for the page; open offers to compute the answer again.
+func told(r *report.Report, trouble string, open bool) map[string]any {
+	return map[string]any{"title": r.Title, "html": r.Fragment(), "page": r.Page(), "trouble": trouble, "open": open}
+}
+
+// trained reports on the receipt of a training, whose steps this page cannot
+// compute.
+func trained(data []byte, now time.Time) *report.Report {
+	f, err := training.ParseFile(data)
+	if err != nil {
+		return report.NewTraining(report.TrainingInput{Checks: training.Offline(data, training.Options{})})
 	}
+	return report.NewTraining(report.TrainingInput{File: f, Checks: f.Check(training.Options{Now: now})})
 }
 
 // check reads a receipt and checks all that needs no model.
-func check(b *blob, now time.Time) report.Input {
-	data, err := b.all(receipt.MaxFile)
+func check(data []byte, err error, now time.Time) report.Input {
 	if err != nil {
 		var in report.Input
 		in.Checks.Add(receipt.Check{Name: receipt.CheckFile, Verdict: receipt.Invalid, Detail: fmt.Sprint(err)})
