@@ -8,6 +8,7 @@ import (
 	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/kernel"
 	"github.com/avalnetwork/aval/internal/model"
+	"github.com/avalnetwork/aval/internal/tensor"
 	"github.com/avalnetwork/aval/internal/testmodel"
 	"github.com/avalnetwork/aval/internal/train"
 	"github.com/avalnetwork/aval/internal/train/lm"
@@ -128,12 +129,27 @@ func TestLogits(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
+				if exact := losses(want, tokens); loss.Sum != exact {
+					t.Errorf("loss %v, the engine's logits have %v", loss.Sum, exact)
+				}
 				if nll := negLogLikelihood(want, tokens); math.Abs(loss.Sum-nll) > 1e-5*nll || loss.Count != len(tokens)-1 {
 					t.Errorf("loss %v of %d, want %v of %d", loss.Sum, loss.Count, nll, len(tokens)-1)
 				}
 			})
 		}
 	}
+}
+
+// losses is the sum of the losses of tokens[1:] as "aval perplexity" adds them
+// up, from the logits of all tokens.
+func losses(logits []float32, tokens []int32) float64 {
+	m, sum := tensor.New(1, nil), 0.0
+	for i := range tokens[1:] {
+		var loss [1]float32
+		m.SoftmaxCrossEntropy(loss[:], nil, logits[i*testmodel.Vocab:][:testmodel.Vocab], tokens[i+1:i+2], 1, testmodel.Vocab, 0)
+		sum += float64(loss[0])
+	}
+	return sum
 }
 
 // negLogLikelihood is that of tokens[1:], from the logits of all tokens.
