@@ -29,9 +29,25 @@ const lineEvery = 30 * time.Second
 func (v *trainView) events() run.Events {
 	e := run.Events{Begin: v.begin, Step: v.step, Validated: v.validated, Note: func(s string) { v.say("%s", s) }}
 	if v.app.errTerminal {
-		e.Sample = v.sample
+		e.Sample, e.Stage = v.sample, v.stage
 	}
 	return e
+}
+
+// stage names what takes a moment outside of the steps.
+func (v *trainView) stage(what string) {
+	if v.bar == nil {
+		v.bar = v.newBar(-1)
+	}
+	v.bar.Describe(what)
+}
+
+// newBar makes a bar for so many steps, or one for an unknown number.
+func (v *trainView) newBar(steps int) *progressbar.ProgressBar {
+	return progressbar.NewOptions(steps,
+		progressbar.OptionSetWriter(v.app.err), progressbar.OptionSetWidth(24),
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false))
 }
 
 // say writes a line without disturbing the bar.
@@ -54,10 +70,7 @@ func (v *trainView) begin(f run.Facts) {
 		v.say("going on after step %d", f.Done)
 	}
 	if v.app.errTerminal {
-		v.bar = progressbar.NewOptions(f.Steps,
-			progressbar.OptionSetWriter(v.app.err), progressbar.OptionSetWidth(24),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
-			progressbar.OptionSetPredictTime(false), progressbar.OptionSetElapsedTime(false))
+		v.bar = v.newBar(f.Steps)
 	}
 	v.lines = time.Now()
 }

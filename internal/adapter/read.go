@@ -48,12 +48,9 @@ func Inspect(f *gguf.File) (*Adapter, error) {
 	a := &Adapter{Type: gguf.F16}
 	a.Architecture, _ = f.String(keyArchitecture)
 	a.Name, _ = f.String(keyName)
-	if v, ok := f.Value(keyAlpha); ok {
-		alpha, ok := v.Float()
-		if !ok || math.IsNaN(alpha) || math.Abs(alpha) > math.MaxFloat32 {
-			return nil, failKey(keyAlpha, "is %v (%v), want a finite number", v, v.Kind())
-		}
-		a.Alpha = float32(alpha)
+	var err error
+	if a.Alpha, err = alphaOf(f); err != nil {
+		return nil, err
 	}
 	if v, ok := f.Value(keyInvocation); ok && v.Len() > 0 {
 		return nil, &FileError{"metadata " + keyInvocation, "is set: the adapter begins to act at certain tokens (aLoRA), which is not supported", "choose another adapter"}
@@ -65,6 +62,72 @@ func Inspect(f *gguf.File) (*Adapter, error) {
 	}
 	return a, a.check()
 }
+
+// Header is what a file says before its numbers: a [gguf.File], or what someone
+// proved of one. Tensor returns nil for one that the file does not have.
+type Header interface {
+	Value(key string) (gguf.Value, bool)
+	Tensor(name string) *gguf.Tensor
+}
+
+func alphaOf(h Header) (float32, error) {
+	v, ok := h.Value(keyAlpha)
+	if !ok {
+		return 0, nil
+	}
+	alpha, ok := v.Float()
+	if !ok || math.IsNaN(alpha) || math.Abs(alpha) > math.MaxFloat32 {
+		return 0, failKey(keyAlpha, "is %v (%v), want a finite number", v, v.Kind())
+	}
+	return float32(alpha), nil
+}
+
+// Pair is an update as its file describes it.
+type Pair struct {
+	Update // without A and B
+	A, B   *gguf.Tensor
+	Alpha  float32
+}
+
+// Scale is that of [Adapter.Scale].
+func (p *Pair) Scale(scale float32) float32 {
+	return (&Adapter{Alpha: p.Alpha}).Scale(&p.Update, scale)
+}
+
+// Lookup finds the update of a matrix of the model; nil if there is none. Of
+// the header it reads what [Keys] and [Tensors] name.
+func Lookup(h Header, base *gguf.Tensor) (*Pair, error) {
+	names := Tensors(base.Name)
+	a, b := h.Tensor(names[0]), h.Tensor(names[1])
+	if a == nil && b == nil {
+		return nil, nil
+	}
+	if a == nil || b == nil {
+		return nil, failTensor(base.Name, hintDamaged, "has only one of %s and %s", suffixA, suffixB)
+	}
+	alpha, err := alphaOf(h)
+	if err != nil {
+		return nil, err
+	}
+	u, err := pair(base.Name, a, b)
+	if err != nil {
+		return nil, err
+	}
+	one := Adapter{Architecture: "any", Alpha: alpha, Updates: []Update{u}}
+	if err := one.check(); err != nil {
+		return nil, err
+	}
+	if len(base.Shape) != 2 || base.Shape[0] != u.In || base.Shape[1] != u.Out {
+		return nil, failTensor(base.Name, hintBase, "has shape %v in the model, its update %d columns and %d rows", base.Shape, u.In, u.Out)
+	}
+	return &Pair{u, a, b, alpha}, nil
+}
+
+// Keys are those that [Lookup] reads.
+func Keys() []string { return []string{keyAlpha} }
+
+// Tensors are those of the update of a matrix.
+func Tensors(matrix string) [2]string { return [2]string{matrix + suffixA, matrix + suffixB} }
 
 // tensor looks at one tensor: lora_a makes an update, lora_b must have one.
 func (a *Adapter) tensor(f *gguf.File, t *gguf.Tensor) error {
@@ -83,30 +146,40 @@ func (a *Adapter) tensor(f *gguf.File, t *gguf.Tensor) error {
 	if other == nil {
 		return failTensor(name, hintDamaged, "has %s but no %s", suffixA, suffixB)
 	}
-	for _, half := range []*gguf.Tensor{t, other} {
-		switch half.Type {
-		case gguf.F16, gguf.BF16, gguf.Q8_0:
-		case gguf.F32:
-			a.Type = gguf.F32
-		default:
-			return failTensor(half.Name, "convert the adapter to one of these", "has type %v, want F32, F16, BF16 or Q8_0", half.Type)
-		}
-		if len(half.Shape) > 2 {
-			return failTensor(half.Name, hintDamaged, "has shape %v, want two dimensions", half.Shape)
-		}
+	u, err := pair(name, t, other)
+	if err != nil {
+		return err
 	}
-	u := Update{Name: name, Rank: t.Rows(), In: t.Shape[0], Out: other.Rows()}
-	if name == Embedding {
-		u = Update{Name: name, Rank: t.Shape[0], In: other.Rows(), Out: t.Rows()}
-	}
-	if other.Shape[0] != u.Rank {
-		return failTensor(other.Name, hintDamaged, "has shape %v, which does not go with %v of %s: the rank differs", other.Shape, t.Shape, t.Name)
+	if t.Type == gguf.F32 || other.Type == gguf.F32 {
+		a.Type = gguf.F32
 	}
 	if len(a.Updates) >= maxUpdates {
 		return failTensor(name, hintDamaged, "is one matrix too many, the limit is %d", maxUpdates)
 	}
 	a.Updates = append(a.Updates, u)
 	return nil
+}
+
+// pair makes an update of its two tensors.
+func pair(name string, a, b *gguf.Tensor) (Update, error) {
+	for _, half := range []*gguf.Tensor{a, b} {
+		switch half.Type {
+		case gguf.F32, gguf.F16, gguf.BF16, gguf.Q8_0:
+		default:
+			return Update{}, failTensor(half.Name, "convert the adapter to one of these", "has type %v, want F32, F16, BF16 or Q8_0", half.Type)
+		}
+		if n := len(half.Shape); n < 1 || n > 2 {
+			return Update{}, failTensor(half.Name, hintDamaged, "has shape %v, want two dimensions", half.Shape)
+		}
+	}
+	u := Update{Name: name, Rank: a.Rows(), In: a.Shape[0], Out: b.Rows()}
+	if name == Embedding {
+		u = Update{Name: name, Rank: a.Shape[0], In: b.Rows(), Out: a.Rows()}
+	}
+	if b.Shape[0] != u.Rank {
+		return Update{}, failTensor(b.Name, hintDamaged, "has shape %v, which does not go with %v of %s: the rank differs", b.Shape, a.Shape, a.Name)
+	}
+	return u, nil
 }
 
 // numbers reads a whole tensor, which Inspect found to be of a known type.

@@ -80,11 +80,14 @@ func (a *Acts) Len() int { return a.n }
 // SetFloat sets vector i for products with F32, F16 and BF16 matrices.
 func (a *Acts) SetFloat(i int, x []float32) {
 	first, t := tileOf(a.n, i)
-	kp := (a.k + Panel - 1) / Panel
-	dst := a.f[first*kp*Panel:]
-	for p := range kp {
-		d := dst[(p*t+i-first)*Panel:][:Panel]
-		clear(d[copy(d, x[p*Panel:a.k]):])
+	kp, whole := (a.k+Panel-1)/Panel, a.k/Panel
+	dst := a.f[(first*kp+i-first)*Panel:]
+	for p := range whole {
+		*(*[Panel]float32)(dst[p*t*Panel:]) = *(*[Panel]float32)(x[p*Panel:])
+	}
+	if whole < kp {
+		d := dst[whole*t*Panel:][:Panel]
+		clear(d[copy(d, x[whole*Panel:a.k]):])
 	}
 }
 

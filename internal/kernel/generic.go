@@ -20,6 +20,7 @@ var generic = Kernel{
 	quantize:   quantizeGeneric,
 	sumSquares: sumSquaresGeneric,
 	scaleMul:   scaleMulGeneric,
+	addScaled:  addScaledGeneric,
 	silu:       siluGeneric,
 	gelu:       geluGeneric,
 	softmax:    softmaxGeneric,
@@ -195,6 +196,13 @@ func scaleMulGeneric(dst, x, w *float32, r float32, n int) {
 	d, xs, ws := unsafe.Slice(dst, n), unsafe.Slice(x, n), unsafe.Slice(w, n)
 	for i := range d {
 		d[i] = float32(float32(xs[i]*r) * ws[i])
+	}
+}
+
+func addScaledGeneric(dst, x *float32, s float32, n int) {
+	d, xs := unsafe.Slice(dst, n), unsafe.Slice(x, n)
+	for i, v := range xs {
+		d[i] += float32(s * v)
 	}
 }
 

@@ -37,6 +37,7 @@ type Kernel struct {
 	// The vector functions take n as a multiple of 16.
 	sumSquares func(x *float32, n int) float32
 	scaleMul   func(dst, x, w *float32, r float32, n int)
+	addScaled  func(dst, x *float32, s float32, n int)
 	silu, gelu func(dst, gate, up *float32, n int)
 	// softmax takes the scores of one query, panels of 16 positions that are
 	// stride floats apart: multiplied by scale, less their maximum, and

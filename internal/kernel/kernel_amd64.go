@@ -5,6 +5,7 @@ package kernel
 import "github.com/avalnetwork/aval/internal/cpu"
 
 //go:generate sh -c "cd _asm && go run . -set avx512 -out ../avx512_amd64.s -stubs ../avx512_amd64.go -pkg kernel"
+//go:generate sh -c "cd _asm && go run . -set add -out ../addscaled_amd64.s -stubs ../addscaled_amd64.go -pkg kernel"
 
 func machineKernels() []*Kernel {
 	var ks []*Kernel
@@ -54,6 +55,7 @@ var avx512 = Kernel{
 	quantize:   quantizeAVX512,
 	sumSquares: sumSquaresAVX512,
 	scaleMul:   scaleMulAVX512,
+	addScaled:  addScaledAVX512,
 	silu:       siluAVX512,
 	gelu:       geluAVX512,
 	softmax:    softmaxAVX512,

@@ -67,6 +67,7 @@ func newNEON(name string, tileQ [4]func(int, *float32, *byte, *float32, *float32
 		quantize:   quantizeNEON,
 		sumSquares: sumSquaresNEON,
 		scaleMul:   scaleMulNEON,
+		addScaled:  addScaledNEON,
 		silu:       siluNEON,
 		gelu:       geluNEON,
 		softmax:    softmaxNEON,

@@ -40,6 +40,7 @@ var avx2 = Kernel{
 	quantize:   quantizeAVX2,
 	sumSquares: sumSquaresAVX2,
 	scaleMul:   scaleMulAVX2,
+	addScaled:  addScaledAVX2,
 	silu:       siluAVX2,
 	gelu:       geluAVX2,
 	softmax:    softmaxAVX2,

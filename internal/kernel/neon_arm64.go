@@ -110,6 +110,9 @@ func sumSquaresNEON(x *float32, n int) float32
 func scaleMulNEON(dst, x, w *float32, r float32, n int)
 
 //go:noescape
+func addScaledNEON(dst, x *float32, s float32, n int)
+
+//go:noescape
 func siluNEON(dst, gate, up *float32, n int)
 
 //go:noescape

@@ -70,7 +70,25 @@ func (k *Kernel) Gate(g Gate, dst, gate, up []float32) {
 // addition, each rounded.
 func (k *Kernel) AddScaled(dst, x []float32, s float32) {
 	x = x[:len(dst)]
-	for i, v := range x {
-		dst[i] += float32(s * v)
+	if n := len(dst) / Panel * Panel; n > 0 {
+		k.addScaled(&dst[0], &x[0], s, n)
+		dst, x = dst[n:], x[n:]
+	}
+	if len(dst) > 0 {
+		addScaledGeneric(&dst[0], &x[0], s, len(dst))
+	}
+}
+
+// MulAddScaled adds s times the products of panels from to to-1 of m, which
+// holds numbers, with every vector of a to out, [to-from][a.Len()][16]. tmp has
+// room for one panel.
+func (k *Kernel) MulAddScaled(out, tmp []float32, m *Matrix, from, to int, a *Acts, s float32, scratch *Scratch) {
+	n := a.n * Panel
+	if !m.Format.Float() || a.k != m.Cols || a.n == 0 || len(tmp) < n || len(out) < (to-from)*n {
+		panic("kernel: internal error: shapes of an update do not match")
+	}
+	for p := from; p < to; p++ {
+		k.mulFloat(tmp, m, p, a, 0, m.Cols, scratch)
+		k.addScaled(&out[(p-from)*n], &tmp[0], s, n)
 	}
 }

@@ -119,15 +119,7 @@ func TestMeaning(t *testing.T) {
 		s := &testmodel.Models[i]
 		t.Run(s.Name, func(t *testing.T) {
 			logits := logitsOf(t, write(t, s, dir, true), model.Options{}, text, len(text))
-			nll := 0.0
-			for i, id := range text[1:] {
-				row, sum := logits[i*testmodel.Vocab:][:testmodel.Vocab], 0.0
-				for _, v := range row {
-					sum += math.Exp(float64(v))
-				}
-				nll += math.Log(sum) - float64(row[id])
-			}
-			nll /= float64(len(text) - 1)
+			nll := nllOf(logits, text)
 			tolerance := 1e-3
 			if s.Layers > 40 {
 				tolerance = 1e-2 // roundings grow from layer to layer
@@ -137,6 +129,19 @@ func TestMeaning(t *testing.T) {
 			}
 		})
 	}
+}
+
+// nllOf is the mean negative log-likelihood of each next token of a text.
+func nllOf(logits []float32, text []int32) float64 {
+	nll := 0.0
+	for i, id := range text[1:] {
+		row, sum := logits[i*testmodel.Vocab:][:testmodel.Vocab], 0.0
+		for _, v := range row {
+			sum += math.Exp(float64(v))
+		}
+		nll += math.Log(sum) - float64(row[id])
+	}
+	return nll / float64(len(text)-1)
 }
 
 // python finds an interpreter that has numpy.

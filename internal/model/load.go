@@ -61,7 +61,7 @@ func (l *loader) load(m *Model) error {
 		}
 	}
 	m.arena, m.packed = l.arena, l.packed
-	m.weights.floats, m.weights.quantized = l.floats || len(l.adapters) > 0, l.quants
+	m.weights.floats, m.weights.quantized = l.floats, l.quants
 	return nil
 }
 

@@ -190,6 +190,35 @@ func (m *Model) newLows() {
 		m.lows = append(m.lows, own...)
 	}
 	m.outputLows = places[len(places)-1]
+	w := &m.weights
+	w.lowFinal = len(m.outputLows) > 0
+	for i := range w.layers {
+		l := &w.layers[i]
+		w.lowNorm = w.lowNorm || updated(l.wq, l.wk, l.wv, l.gate, l.up)
+		w.lowAttended = w.lowAttended || updated(l.wo)
+		w.lowFFN = w.lowFFN || updated(l.down)
+	}
+}
+
+// updated reports whether adapters change one of some matrices.
+func updated(ms ...*matrix) bool {
+	return slices.ContainsFunc(ms, func(m *matrix) bool { return len(m.updates) > 0 })
+}
+
+// takesFloats reports whether some product takes a batch as float numbers.
+func (p *pass) takesFloats(a *kernel.Acts) bool {
+	w := &p.model.weights
+	switch {
+	case w.floats:
+		return true
+	case a == p.slot.norm:
+		return w.lowNorm
+	case a == p.slot.attended:
+		return w.lowAttended
+	case a == p.slot.ffn:
+		return w.lowFFN
+	}
+	return w.lowFinal
 }
 
 // newLowScratch gives a worker what it needs for updates.
@@ -260,15 +289,16 @@ func (p *pass) lower(a *kernel.Acts) {
 	s.lows = s.lows[:0]
 }
 
-// multiply sets out to the products of panel j of a matrix with a batch, updates
-// included: lower must have been there.
-func (p *pass) multiply(out []float32, m *matrix, j int, a *kernel.Acts) {
-	p.kernel.Mul(out, m.Matrix, j, a, p.scratch.kernel)
+// multiply sets out to the products of panels from to to-1 of a matrix with a
+// batch, updates included: lower must have been there.
+func (p *pass) multiply(out []float32, m *matrix, from, to int, a *kernel.Acts) {
+	s, n := p.scratch, a.Len()*kernel.Panel
+	for j := from; j < to; j++ {
+		p.kernel.Mul(out[(j-from)*n:], m.Matrix, j, a, s.kernel)
+	}
 	for i := range m.updates {
 		u := &m.updates[i]
-		n := a.Len() * kernel.Panel
-		p.kernel.Mul(p.scratch.low, u.b, j, u.low.acts[p.slot.index], p.scratch.kernel)
-		p.kernel.AddScaled(out[:n], p.scratch.low[:n], u.scale)
+		p.kernel.MulAddScaled(out, s.low, u.b, from, to, u.low.acts[p.slot.index], u.scale, s.kernel)
 	}
 }
 

@@ -213,6 +213,36 @@ func TestAdaptersMeaning(t *testing.T) {
 	}
 }
 
+// peers are the mean negative log-likelihoods of the text that llama.cpp
+// (3f545bec, keys and values in F16, flash attention off) finds with the plain
+// models and both adapters. For qwen2-yarn it does not read the betas.
+var peers = map[string]float64{
+	"llama": 7.012835, "llama-linear": 5.570677, "llama-yarn": 7.553121, "qwen2": 5.502594, "qwen3": 5.968832,
+	"gemma2": 4.500279, "gemma3": 5.670111, "gemma3-default": 4.754343, "gemma3-wide": 4.573491,
+	"phi3-short": 7.033445, "phi3-long": 5.757762, "smollm3": 5.425290,
+}
+
+// TestAdaptersPeer holds adapters to mean here what they mean to llama.cpp.
+func TestAdaptersPeer(t *testing.T) {
+	dir, text := folder(t), testmodel.Text()
+	seen := 0
+	for i := range testmodel.Models {
+		s := &testmodel.Models[i]
+		want, ok := peers[s.Name]
+		if !ok {
+			continue
+		}
+		seen++
+		got := nllOf(logitsOf(t, write(t, s, dir, true), model.Options{Adapters: adaptersOf(s)}, text, len(text)), text)
+		if math.Abs(got-want) > 1e-3 {
+			t.Errorf("%s: negative log-likelihood %.6f, want %.6f", s.Name, got, want)
+		}
+	}
+	if seen != len(peers) {
+		t.Errorf("%d of %d models are there", seen, len(peers))
+	}
+}
+
 // TestAdaptersCells holds single cells, and outputs from given states, to be
 // those of the whole pass.
 func TestAdaptersCells(t *testing.T) {

@@ -57,6 +57,9 @@ type weights struct {
 	layers    []layer
 	quantized bool // some matrix takes quantised activations
 	floats    bool // some matrix takes float activations
+	// Adapters take float activations; these say which of a slot's batches
+	// have any.
+	lowNorm, lowAttended, lowFFN, lowFinal bool
 }
 
 // layer holds the parameters of one layer; what an architecture does not have

@@ -143,7 +143,7 @@ func (p *pass) place(a *kernel.Acts, i int, x []float32) {
 	if p.model.weights.quantized && len(x)%kernel.Block == 0 {
 		a.SetQuantized(i, p.scratch.kernel)
 	}
-	if p.model.weights.floats {
+	if p.takesFloats(a) {
 		a.SetFloat(i, x)
 	}
 }
@@ -216,9 +216,7 @@ func (p *pass) productsAfter(layer int, a *kernel.Acts, ds ...destination) {
 			return
 		}
 		d, from, to := find(c)
-		for j := from; j < to; j++ {
-			p.multiply(out[(j-from)*n*kernel.Panel:], d.m, j, a)
-		}
+		p.multiply(out, d.m, from, to, a)
 	}, func(c int) {
 		if c < states {
 			p.commitState(layer, c)
@@ -367,12 +365,8 @@ func (p *pass) gated(l *layer, g kernel.Gate) {
 	p.worker.Do(chunks, func(c int) {
 		from, to := c*per, min((c+1)*per, l.gate.Panels())
 		// One matrix after the other, so that reading runs on.
-		for j := from; j < to; j++ {
-			p.multiply(gate[(j-from)*n*kernel.Panel:], l.gate, j, b.norm)
-		}
-		for j := from; j < to; j++ {
-			p.multiply(up[(j-from)*n*kernel.Panel:], l.up, j, b.norm)
-		}
+		p.multiply(gate, l.gate, from, to, b.norm)
+		p.multiply(up, l.up, from, to, b.norm)
 		size := (to - from) * n * kernel.Panel
 		p.kernel.Gate(g, gate[:size], gate[:size], up[:size])
 	}, func(c int) {
@@ -405,9 +399,7 @@ func (p *pass) logits() {
 	p.lower(b.final)
 	per := p.panelsPerChunk(m, n)
 	p.worker.Do((m.Panels()+per-1)/per, func(chunk int) {
-		for j := chunk * per; j < min((chunk+1)*per, m.Panels()); j++ {
-			p.multiply(s.out[(j-chunk*per)*n*kernel.Panel:], m, j, b.final)
-		}
+		p.multiply(s.out, m, chunk*per, min((chunk+1)*per, m.Panels()), b.final)
 		if c.logitCap > 0 {
 			out := s.out[:per*n*kernel.Panel]
 			for i := range out {

@@ -83,6 +83,23 @@ func (d *Description) CheckTensors(f *gguf.File) error {
 // turn alike.
 func (d *Description) Rope(p *LayerParts) int { return p.rope }
 
+// CheckFactors refuses rotary factors that are not positive, or by which an
+// angle of a position below Limit leaves the range in which sines are exact.
+func (d *Description) CheckFactors(p *LayerParts, factors []float32) error {
+	l := &loader{config: d.config}
+	r := d.config.ropes[p.rope]
+	for _, f := range factors {
+		if !(f > 0) {
+			l.fail(r.factors, "holds %g, want positive numbers", f)
+			return l.err
+		}
+	}
+	if r.frequencies(d.Rotary, factors); !r.fit(d.Limit) {
+		l.failRope(&r)
+	}
+	return l.err
+}
+
 // Adjacent tells whether the pairs of a head that are turned are neighbours, 2j
 // and 2j+1; else they are half of the rotated elements apart.
 func (d *Description) Adjacent() bool { return d.config.interleaved }

@@ -14,15 +14,17 @@ import (
 
 // builder makes a plan, operation by operation.
 type builder struct {
-	plan  *Plan
-	model *model.Description
-	err   error
+	plan     *Plan
+	model    *model.Description
+	adapters []Adapter
+	products map[string]vector // of whole tensors, by their names
+	err      error
 }
 
-func newBuilder(d *model.Description) *builder {
+func newBuilder(d *model.Description, adapters []Adapter) *builder {
 	kv := layout{1, 0, 2 * d.KVHeads * d.HeadDim, storeLen, 2}
 	return &builder{
-		model: d,
+		model: d, adapters: adapters, products: map[string]vector{},
 		plan: &Plan{
 			first: []int{0}, tensors: map[string]fingerprint.Tiling{},
 			x: tiles(d.Dim), kv: kv, store: -1,
@@ -73,13 +75,16 @@ func (b *builder) vector(name string, n int, ask func(l *needs, from, to int), e
 }
 
 // tensor makes tiles of a part's tensor known to the plan.
-func (b *builder) tensor(p model.Part) fingerprint.Tiling {
-	t, err := fingerprint.TilingOf(p.Tensor.Type, p.Tensor.Shape)
+func (b *builder) tensor(p model.Part) fingerprint.Tiling { return b.tiling(p.Tensor.Name, p.Tensor) }
+
+// tiling is tensor for one that inputs call name.
+func (b *builder) tiling(name string, x *gguf.Tensor) fingerprint.Tiling {
+	t, err := fingerprint.TilingOf(x.Type, x.Shape)
 	if err != nil {
 		b.fail(err)
 		return fingerprint.Tiling{Rows: 1, Cols: 1, RowBytes: 1, TileRows: 1, TileCols: 1}
 	}
-	b.plan.tensors[p.Tensor.Name] = t
+	b.plan.tensors[name] = t
 	return t
 }
 

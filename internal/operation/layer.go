@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/model"
 )
 
@@ -30,8 +31,9 @@ func LayerTensors(arch string, layer int) (names, prefixes []string) {
 
 // PlanLayer makes the plan of a layer cell of the model that h is the header
 // of; context is the number of positions that the run's sequence might have
-// had, 0 for what the model was trained for.
-func PlanLayer(h model.Header, context int, c LayerCell) (*Plan, error) {
+// had, 0 for what the model was trained for. Adapters changed the model, in
+// this order.
+func PlanLayer(h model.Header, context int, c LayerCell, adapters ...Adapter) (*Plan, error) {
 	d, err := describe(h, context)
 	if err != nil {
 		return nil, err
@@ -43,7 +45,7 @@ func PlanLayer(h model.Header, context int, c LayerCell) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := newBuilder(d)
+	b := newBuilder(d, adapters)
 	x := vector{in: Input{Kind: X, Layer: c.Layer - 1, Position: c.Position}, layout: tiles(d.Dim), n: d.Dim}
 	if c.Layer == 0 {
 		e, err := d.Embedding()
@@ -99,24 +101,49 @@ func (b *builder) residual(name string, x, a vector, w, bias, norm model.Part) v
 	return b.sum(name+".residual", x, y)
 }
 
-// embed adds the embedding of the cell's token.
+// embed adds the embedding of the cell's token, as adapters change it.
 func (b *builder) embed(e model.Part, c LayerCell) vector {
-	t, typ := b.tensor(e), e.Tensor.Type
+	scale := b.model.EmbeddingScale
+	pairs := b.pairs(e.Tensor)
+	if len(pairs) == 0 {
+		return b.row("token_embd", e.Tensor.Name, e.Tensor, c, scale)
+	}
+	x := b.row("token_embd", e.Tensor.Name, e.Tensor, c, 1)
+	for _, p := range pairs {
+		low := b.row("token_embd.lora_a", AdapterTensor(p.adapter, p.A.Name), p.A, c, 1)
+		high := b.multiply("token_embd.lora_b", AdapterTensor(p.adapter, p.B.Name), p.B, activations{low, -1})
+		x = b.addScaled("token_embd.lora", x, high, p.scale)
+	}
+	if scale == 1 {
+		return x
+	}
+	return b.vector("token_embd.scale", x.n, func(l *needs, from, to int) {
+		l.vector(x, from, to)
+	}, func(s *step) {
+		for i := range len(s.out) / 4 {
+			put(s.out, i, float32(float(s.in[0], i)*scale))
+		}
+	})
+}
+
+// row adds the row of the cell's token of a tensor, times a scale.
+func (b *builder) row(name, tensor string, x *gguf.Tensor, c LayerCell, scale float32) vector {
+	t, typ := b.tiling(tensor, x), x.Type
 	elems, size := typ.Block()
 	row := int(c.Token)
 	token := binary.LittleEndian.AppendUint32(nil, uint32(row))
-	return b.vector("token_embd", t.Cols, func(l *needs, from, to int) {
+	return b.vector(name, t.Cols, func(l *needs, from, to int) {
 		l.add(Input{Kind: Tokens, From: c.Position, To: c.Position + 1}, 0, 4)
 		l.list[0].want = token
 		i := t.At(row, from)
 		tile := t.Tile(i)
-		l.tile(e.Tensor.Name, i)
+		l.tile(tensor, i)
 		n := &l.list[1]
 		n.skip = (row-tile.Row)*(tile.Size/tile.Rows) + (from-tile.Col)/elems*size
 		n.size = (to - from) / elems * size
 	}, func(s *step) {
 		for i, v := range widen(typ, s.in[1]) {
-			if scale := b.model.EmbeddingScale; scale != 1 {
+			if scale != 1 {
 				v = float32(v * scale)
 			}
 			put(s.out, i, v)

@@ -33,8 +33,9 @@ func OutputTensors() []string {
 	return []string{"output.weight", "output_norm.weight", "token_embd.weight"}
 }
 
-// PlanOutput makes the plan of an output cell; context is that of [PlanLayer].
-func PlanOutput(header model.Header, context int, c OutputCell) (*Plan, error) {
+// PlanOutput makes the plan of an output cell; context and
+// adapters are those of [PlanLayer].
+func PlanOutput(header model.Header, context int, c OutputCell, adapters ...Adapter) (*Plan, error) {
 	if c.Masked {
 		return nil, ErrMasked
 	}
@@ -58,7 +59,7 @@ func PlanOutput(header model.Header, context int, c OutputCell) (*Plan, error) {
 			return nil, fmt.Errorf("%w: logit_bias of token %d, but the vocabulary has %d tokens", sample.ErrParams, id, matrix.Rows)
 		}
 	}
-	b := newBuilder(d)
+	b := newBuilder(d, adapters)
 	x := vector{in: Input{Kind: X, Layer: d.Layers - 1, Position: position}, layout: tiles(d.Dim), n: d.Dim}
 	h := b.activations("output_norm", b.norm("output_norm", x, norm), matrix)
 	b.choose(b.product("output", matrix, h), c)

@@ -35,7 +35,7 @@ type Input struct {
 	Kind            Kind
 	Op              int    // of Leaves
 	Layer, Position int    // of X and KV
-	Tensor          string // of Tiles
+	Tensor          string // of Tiles; that of an adapter is named by AdapterTensor
 	From, To        int
 }
 

@@ -74,66 +74,82 @@ type product struct {
 	parts int // leaves one after the other that go over a row
 }
 
-// product adds the product of a matrix with a vector. A leaf holds the sums of
-// the rows of one tile of the tensor over some columns; it goes on from the
-// leaf of the same rows and the columns before. The leaves of the last columns
-// are the result. A tensor that holds several matrices is multiplied once, for
-// all that are asked for one after the other.
+// product adds the product of a matrix with a vector, and what adapters add to
+// it. A tensor that holds several matrices is multiplied once, for all that are
+// asked for one after the other.
 func (b *builder) product(name string, m model.Part, a activations) vector {
-	t := b.tensor(m)
-	typ := m.Tensor.Type
-	if m.Rows != t.Rows {
-		parts := strings.Split(m.Tensor.Name, ".")
-		name = parts[max(0, len(parts)-2)]
+	whole, ok := b.products[m.Tensor.Name]
+	if !ok {
+		if m.Rows != b.tensor(m).Rows {
+			parts := strings.Split(m.Tensor.Name, ".")
+			name = parts[max(0, len(parts)-2)]
+		}
+		whole = b.multiply(name, m.Tensor.Name, m.Tensor, a)
+		for _, p := range b.pairs(m.Tensor) {
+			low := b.multiply(name+".lora_a", AdapterTensor(p.adapter, p.A.Name), p.A, activations{a.vector, -1})
+			high := b.multiply(name+".lora_b", AdapterTensor(p.adapter, p.B.Name), p.B, activations{low, -1})
+			whole = b.addScaled(name+".lora", whole, high, p.scale)
+		}
+		b.products[m.Tensor.Name] = whole
 	}
-	p := &product{part: model.Part{Tensor: m.Tensor, Rows: t.Rows, Cols: t.Cols}, acts: a, cols: floatCols}
-	if quantised(typ) {
+	whole.off, whole.n = whole.off+m.First, m.Rows
+	return whole
+}
+
+// multiply adds the product of a whole tensor with a vector. A leaf holds the
+// sums of the rows of one tile of the tensor over some columns; it goes on from
+// the leaf of the same rows and the columns before. The leaves of the last
+// columns are the result. Without codes a quantised type counts as the numbers
+// that it stands for.
+func (b *builder) multiply(name, tensor string, x *gguf.Tensor, a activations) vector {
+	t, typ := b.tiling(tensor, x), x.Type
+	codes := a.codes >= 0 && quantised(typ)
+	p := &product{part: model.Part{Tensor: x, Rows: t.Rows, Cols: t.Cols}, acts: a, cols: floatCols}
+	if codes {
 		p.cols = quantCols
 	}
 	p.parts = (t.Cols + p.cols - 1) / p.cols
 	y := layout{p.parts, 0, t.Rows, t.TileRows, 4}
 	groups := y.perGroup()
-	self := b.next() - 1
-	if self < 0 || b.plan.ops[self].product == nil || b.plan.ops[self].product.part.Tensor != m.Tensor {
-		self++
-		b.add(name, y, func(l *needs, leaf int) {
-			g, from := leaf%groups, leaf/groups*p.cols
-			to := min(from+p.cols, t.Cols)
-			if from > 0 {
-				l.chain(self, leaf-groups)
+	self := b.next()
+	b.add(name, y, func(l *needs, leaf int) {
+		g, from := leaf%groups, leaf/groups*p.cols
+		to := min(from+p.cols, t.Cols)
+		if from > 0 {
+			l.chain(self, leaf-groups)
+		}
+		if codes {
+			l.leaves(a.codes, from/tileLen, (to+tileLen-1)/tileLen)
+		} else {
+			l.vector(a.vector, from, to)
+		}
+		l.tile(tensor, t.At(g*t.TileRows, from))
+	}, func(s *step) {
+		from := s.leaf / groups * p.cols
+		to := min(from+p.cols, t.Cols)
+		rows := len(s.out) / 4
+		// Of each row of the tile, the bytes of these columns.
+		elems, size := typ.Block()
+		stride := len(s.in[1]) / rows
+		skip := from % t.TileCols / elems * size
+		for r := range rows {
+			sum := float32(0)
+			if s.prev != nil {
+				sum = float(s.prev, r)
 			}
-			if quantised(typ) {
-				l.leaves(a.codes, from/tileLen, (to+tileLen-1)/tileLen)
+			w := s.in[1][r*stride+skip:][:(to-from)/elems*size]
+			if codes {
+				sum = dotCodes(sum, typ, w, s.in[0])
 			} else {
-				l.vector(a.vector, from, to)
+				sum = dotFloats(sum, widen(typ, w), s.in[0])
 			}
-			tile := t.At(g*t.TileRows, from)
-			l.tile(m.Tensor.Name, tile)
-		}, func(s *step) {
-			from := s.leaf / groups * p.cols
-			to := min(from+p.cols, t.Cols)
-			rows := len(s.out) / 4
-			// Of each row of the tile, the bytes of these columns.
-			elems, size := typ.Block()
-			stride := len(s.in[1]) / rows
-			skip := from % t.TileCols / elems * size
-			for r := range rows {
-				sum := float32(0)
-				if s.prev != nil {
-					sum = float(s.prev, r)
-				}
-				w := s.in[1][r*stride+skip:][:(to-from)/elems*size]
-				if quantised(typ) {
-					sum = dotCodes(sum, typ, w, s.in[0])
-				} else {
-					sum = dotFloats(sum, widen(typ, w), s.in[0])
-				}
-				put(s.out, r, sum)
-			}
-		})
+			put(s.out, r, sum)
+		}
+	})
+	if tensor == x.Name { // of the model
 		b.plan.ops[self].product = p
 	}
-	return result(self, y, (p.parts-1)*t.Rows+m.First, m.Rows)
+	return result(self, y, (p.parts-1)*t.Rows, t.Rows)
 }
 
 // tile asks for a whole tile of a tensor.

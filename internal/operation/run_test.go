@@ -27,6 +27,9 @@ type run struct {
 	x, kv  map[[2]int][]byte // by layer and position
 
 	packed bool // hand out the model's matrices
+
+	adapters []operation.Adapter
+	loras    []*gguf.File // of the adapters
 }
 
 // open writes and loads a synthetic model.
@@ -46,7 +49,12 @@ func openFile(t testing.TB, path string) *run {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	m, err := model.Load(f, model.Options{})
+	return loaded(t, f, nil)
+}
+
+func loaded(t testing.TB, f *gguf.File, adapters []model.Adapter) *run {
+	t.Helper()
+	m, err := model.Load(f, model.Options{Adapters: adapters})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +73,14 @@ func find[T any](m map[[2]int]T, layer, position int) (T, error) {
 func (r *run) X(layer, position int) ([]byte, error)  { return find(r.x, layer, position) }
 func (r *run) KV(layer, position int) ([]byte, error) { return find(r.kv, layer, position) }
 func (r *run) Tokens(from, to int) ([]int32, error)   { return r.tokens[from:to], nil }
-func (r *run) Tensor(name string) ([]byte, error)     { return r.file.Data(r.file.Tensor(name)), nil }
+
+func (r *run) Tensor(name string) ([]byte, error) {
+	f := r.file
+	if i, own, ok := operation.OfAdapter(name); ok {
+		f, name = r.loras[i], own
+	}
+	return f.Data(f.Tensor(name)), nil
+}
 
 func (r *run) Matrices(name string) []*kernel.Matrix {
 	if !r.packed {
@@ -76,7 +91,7 @@ func (r *run) Matrices(name string) []*kernel.Matrix {
 
 func (r *run) layer(layer, position int) *operation.Plan {
 	r.t.Helper()
-	p, err := operation.PlanLayer(r.file, 0, operation.LayerCell{Layer: layer, Position: position, Token: r.tokens[position]})
+	p, err := operation.PlanLayer(r.file, 0, operation.LayerCell{Layer: layer, Position: position, Token: r.tokens[position]}, r.adapters...)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -85,7 +100,7 @@ func (r *run) layer(layer, position int) *operation.Plan {
 
 func (r *run) output(index int, params sample.Params) *operation.Plan {
 	r.t.Helper()
-	p, err := operation.PlanOutput(r.file, 0, operation.OutputCell{Index: index, Prompt: r.prompt, Params: params})
+	p, err := operation.PlanOutput(r.file, 0, operation.OutputCell{Index: index, Prompt: r.prompt, Params: params}, r.adapters...)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -27,20 +27,20 @@ var (
 // story is what the tests' receipts are about.
 func story() (*receipt.Claims, *receipt.Transcript) {
 	return &receipt.Claims{
-			Model:  receipt.Hash(bytes.Repeat([]byte{0x3f, 0x91, 0xc0, 0x0d}, 8)),
-			Params: receipt.Params{MaxTokens: 400}, Seed: receipt.SelfSeed(7), Time: now.Unix() - 100,
-		}, &receipt.Transcript{
-			Source: receipt.Source{
-				Kind: receipt.SourceChat, GenerationPrompt: true,
-				Messages: []receipt.Message{
-					{Role: "system", Content: "Answer briefly."},
-					{Role: "user", Content: "Why is the sky blue?"},
-				},
+		Model:  receipt.Hash(bytes.Repeat([]byte{0x3f, 0x91, 0xc0, 0x0d}, 8)),
+		Params: receipt.Params{MaxTokens: 400}, Seed: receipt.SelfSeed(7), Time: now.Unix() - 100,
+	}, &receipt.Transcript{
+		Source: receipt.Source{
+			Kind: receipt.SourceChat, GenerationPrompt: true,
+			Messages: []receipt.Message{
+				{Role: "system", Content: "Answer briefly."},
+				{Role: "user", Content: "Why is the sky blue?"},
 			},
-			Prompt: []int32{1, 5, 9, 17, 3, 200, 4},
-			Output: make([]int32, 312),
-			Text:   "Sunlight holds all colours. In the air, blue light is scattered far more than red,\nso that it comes to us from every part of the sky.",
-		}
+		},
+		Prompt: []int32{1, 5, 9, 17, 3, 200, 4},
+		Output: make([]int32, 312),
+		Text:   "Sunlight holds all colours. In the air, blue light is scattered far more than red,\nso that it comes to us from every part of the sky.",
+	}
 }
 
 // file makes a receipt of a story.

@@ -27,16 +27,17 @@ type loaded struct {
 	file  *gguf.File
 	model *model.Model
 	print *fingerprint.Tree
+	loras []rerun.Adapter
 }
 
-func load(t *testing.T, path string) *loaded {
+func load(t *testing.T, path string, loras ...*lora) *loaded {
 	t.Helper()
 	f, err := gguf.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { f.Close() })
-	m, err := model.Load(f, model.Options{Threads: 1, Context: room})
+	m, err := model.Load(f, model.Options{Threads: 1, Context: room, Adapters: models(loras)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +46,11 @@ func load(t *testing.T, path string) *loaded {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &loaded{f, m, p}
+	out := &loaded{file: f, model: m, print: p}
+	for _, l := range loras {
+		out.loras = append(out.loras, rerun.Adapter{File: l.file, Print: l.print})
+	}
+	return out
 }
 
 // convict plays a dispute about the receipt, with everything served, and holds
@@ -59,7 +64,7 @@ func (f *forged) convict(t *testing.T, w *world, file *receipt.File, want disput
 		}
 	}
 	l := w.loaded
-	cfg := rerun.Config{Model: l.model, File: l.file, Print: l.print, Claims: file.Receipt.Claims(), Opening: file.Opening}
+	cfg := rerun.Config{Model: l.model, File: l.file, Print: l.print, Adapters: l.loras, Claims: file.Receipt.Claims(), Opening: file.Opening}
 	run, err := dispute.NewRun(file.Receipt)
 	check(err)
 	proof := f.impossible(t, run, cfg)

@@ -30,21 +30,24 @@ type forger func(t *testing.T, w *world) *forged
 type class struct {
 	title string
 	lies  []lie
+	// adapted says that the honest model is one with adapters.
+	adapted bool
 }
 
 // classes are all lies that must be found.
 func classes() []class {
 	return []class{
-		{"Another model, or another arithmetic", modelLies},
-		{"Another prompt", promptLies},
-		{"Another answer", outputLies},
-		{"Another way to end", endLies},
-		{"Other parameters", parameterLies},
-		{"Other randomness, another time", seedLies},
-		{"Another trace", traceLies},
-		{"Openings and boxes", openingLies},
-		{"Another signer, another form", formLies},
-		{"What fits together, and should not", attackLies},
+		{title: "Another model, or another arithmetic", lies: modelLies},
+		{title: "Other adapters", lies: adapterLies, adapted: true},
+		{title: "Another prompt", lies: promptLies},
+		{title: "Another answer", lies: outputLies},
+		{title: "Another way to end", lies: endLies},
+		{title: "Other parameters", lies: parameterLies},
+		{title: "Other randomness, another time", lies: seedLies},
+		{title: "Another trace", lies: traceLies},
+		{title: "Openings and boxes", lies: openingLies},
+		{title: "Another signer, another form", lies: formLies},
+		{title: "What fits together, and should not", lies: attackLies},
 	}
 }
 
@@ -52,6 +55,7 @@ func classes() []class {
 // it must name, and to the place.
 func TestLies(t *testing.T) {
 	w := newWorld(t)
+	adapted := w.adapted(t, adapters(t)...)
 	seen := map[string]bool{}
 	count := 0
 	for _, c := range classes() {
@@ -61,7 +65,11 @@ func TestLies(t *testing.T) {
 			}
 			seen[l.name] = true
 			count++
-			t.Run(c.title+"/"+l.name, func(t *testing.T) { l.try(t, w) })
+			in := w
+			if c.adapted {
+				in = adapted
+			}
+			t.Run(c.title+"/"+l.name, func(t *testing.T) { l.try(t, in) })
 		}
 	}
 	if count < 70 {

@@ -105,6 +105,15 @@ var modelLies = []lie{
 	{name: "another scaling of the rotary angles", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: wrote(setMeta("llama.rope.scale_linear", gguf.ValueOf(float32(2))))},
 	{name: "another epsilon of the norms", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: wrote(setMeta("llama.attention.layer_norm_rms_epsilon", gguf.ValueOf(float32(1e-2))))},
 	{name: "another epsilon of the norms, with the same text", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: traced(0, 0, setMeta("llama.attention.layer_norm_rms_epsilon", gguf.ValueOf(float32(2e-6))))},
+	{name: "an adapter that the receipt does not name", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: func(t *testing.T, w *world) *forged {
+		r, right := w.answerBy(t, w.with(t, adapters(t)[0]), story()), w.answer(t, story())
+		return r.forged(t).at(changed(t, right.transcript.Output, r.transcript.Output))
+	}},
+	{name: "an adapter that the receipt does not name, in the trace only", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: func(t *testing.T, w *world) *forged {
+		r := w.answer(t, story())
+		r.states = statesOf(t, w.with(t, adapters(t)[0]), r.read())
+		return r.forged(t).at("layer 0, position 0").in("layer cell 0, position 0")
+	}},
 	{name: "a layer skipped", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: wrote(func(t *testing.T, m *modelFile) { m.skip(t, 1) })},
 	{name: "a layer skipped in the trace, with the right text", full: receipt.CheckTrace, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: traced(1, 0, func(t *testing.T, m *modelFile) { m.skip(t, 1) })},
 	{name: "a layer computed twice", full: receipt.CheckComputation, sampled: receipt.CheckComputation, dispute: dispute.WrongClosing, forge: wrote(func(_ *testing.T, m *modelFile) { m.repeat(1, 3) })},

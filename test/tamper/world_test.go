@@ -44,6 +44,9 @@ type world struct {
 	// loaded is the same model, for disputes.
 	loaded *loaded
 
+	// loras change the model, if there are any.
+	loras []*lora
+
 	// What the honest engine has computed once.
 	answers map[string]*engine.Result
 	runs    map[string]*states
@@ -59,6 +62,15 @@ func worldOf(t *testing.T, m *modelFile) *world {
 	path := m.write(t)
 	l := load(t, path)
 	return (&world{file: m, path: path, loaded: l, auditor: &audit.Auditor{Model: l.print.Root(), Pass: 16}}).small(t, room)
+}
+
+// adapted is the same world with a model that adapters change.
+func (w *world) adapted(t *testing.T, loras ...*lora) *world {
+	t.Helper()
+	a := *w
+	a.loras = loras
+	a.loaded = load(t, w.path, loras...)
+	return a.small(t, room)
 }
 
 func open(t testing.TB, path string, opt engine.Options) *engine.Engine {
@@ -86,9 +98,10 @@ func (w *world) other(t *testing.T, change func(m *modelFile)) *engine.Engine {
 // small is the same world with a smaller context.
 func (w *world) small(t *testing.T, context int) *world {
 	t.Helper()
-	e := open(t, w.path, engine.Options{Threads: 1, Context: context})
+	e := open(t, w.path, engine.Options{Threads: 1, Context: context, Adapters: models(w.loras)})
 	return &world{
-		file: w.file, path: w.path, engine: e, loaded: w.loaded, auditor: &audit.Auditor{Engine: e, Model: w.auditor.Model, Pass: w.auditor.Pass},
+		file: w.file, path: w.path, engine: e, loaded: w.loaded, loras: w.loras,
+		auditor: &audit.Auditor{Engine: e, Model: w.auditor.Model, Adapters: named(w.loras), Pass: w.auditor.Pass},
 		answers: map[string]*engine.Result{}, runs: map[string]*states{},
 	}
 }
@@ -217,7 +230,7 @@ func (w *world) runOf(q ask, ids []int32, res *engine.Result) *run {
 		Source: q.source, Bias: q.bias, Extra: q.extra,
 		Prompt: ids, Output: slices.Clone(res.Drawn()), Text: res.Text, StopText: res.StopText,
 	}
-	r.claims = receipt.Claims{Model: w.auditor.Model, Params: q.params, Seed: q.seed, Time: now.Unix()}
+	r.claims = receipt.Claims{Model: w.auditor.Model, Adapters: named(w.loras), Params: q.params, Seed: q.seed, Time: now.Unix()}
 	switch res.Stop {
 	case engine.StopEOS:
 		r.claims.Stop = receipt.StopEOS

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/avalnetwork/aval/internal/adapter"
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/fingerprint"
 	"github.com/avalnetwork/aval/internal/model"
@@ -26,18 +27,11 @@ func NewRun(r receipt.Receipt) (Run, error) {
 		return nil, err
 	}
 	c := r.Claims()
-	if len(c.Adapters) > 0 {
-		return nil, errAdapters
-	}
 	return &receiptRun{
 		claim:  Claim{Receipt: r.Hash(), Key: c.Key, Prompt: c.PromptTokens, Drawn: c.OutputTokens, Trace: c.Trace},
 		claims: c,
 	}, nil
 }
-
-// errAdapters: without the products of adapters among the leaves an honest answer
-// would seem to be a wrong one.
-var errAdapters = errors.New("dispute: the receipt is of an answer by a model with adapters, and the referee cannot repeat their products; compute the answer again instead")
 
 // JudgeFile is [Judge] of a receipt, or of a file with one: all that a third
 // party needs.
@@ -58,12 +52,72 @@ func (r *receiptRun) Claim() Claim { return r.claim }
 // Description is what a cell's plan follows from, with proofs: section 3 of
 // spec/dispute.md.
 type Description struct {
-	_     struct{} `cbor:",toarray"`
-	Model []byte   // the header, by a fingerprint.Proof for HeaderRequest
+	Model []byte // the header, by a fingerprint.Proof for HeaderRequest
 	// Opening shows, of a cell of layer 0, the token; of an output cell, the
 	// bias and the extra parameters if the receipt has them, and the prompt if
 	// the seed depends on it. It is nil if it would show nothing.
 	Opening *receipt.Opening
+	// Adapters are the headers of those that the receipt names, each by a proof
+	// for AdapterRequest. Without any the array ends before them.
+	Adapters [][]byte
+}
+
+// The two forms of a Description.
+type (
+	plainDescription struct {
+		_       struct{} `cbor:",toarray"`
+		Model   []byte
+		Opening *receipt.Opening
+	}
+	adaptedDescription struct {
+		_        struct{} `cbor:",toarray"`
+		Model    []byte
+		Opening  *receipt.Opening
+		Adapters [][]byte
+	}
+)
+
+// Encode is the canonical encoding of a description.
+func (d *Description) Encode() ([]byte, error) {
+	if len(d.Adapters) == 0 {
+		return canon.Marshal(&plainDescription{Model: d.Model, Opening: d.Opening})
+	}
+	return canon.Marshal(&adaptedDescription{Model: d.Model, Opening: d.Opening, Adapters: d.Adapters})
+}
+
+// decodeDescription reads the one for a receipt with so many adapters.
+func decodeDescription(data []byte, adapters int) (*Description, error) {
+	if adapters == 0 {
+		var d plainDescription
+		err := canon.Unmarshal(data, &d)
+		return &Description{Model: d.Model, Opening: d.Opening}, err
+	}
+	var d adaptedDescription
+	if err := canon.Unmarshal(data, &d); err != nil {
+		return nil, err
+	}
+	if len(d.Adapters) != adapters {
+		return nil, fmt.Errorf("the headers of %d adapters, the receipt names %d", len(d.Adapters), adapters)
+	}
+	return &Description{Model: d.Model, Opening: d.Opening, Adapters: d.Adapters}, nil
+}
+
+// AdapterRequest is what the proof of an adapter's header for a cell shows.
+func AdapterRequest(c Cell) fingerprint.Request {
+	q := fingerprint.Request{Keys: adapter.Keys()}
+	matrices := []string{"output.weight", "token_embd.weight"}
+	if !c.Output {
+		q.TensorPrefixes = []string{fmt.Sprintf("blk.%d.", c.Layer)}
+		matrices = nil
+		if c.Layer == 0 {
+			matrices = []string{"token_embd.weight"}
+		}
+	}
+	for _, m := range matrices {
+		names := adapter.Tensors(m)
+		q.Tensors = append(q.Tensors, names[:]...)
+	}
+	return q
 }
 
 // HeaderRequest is what the proof of a model's header for a cell shows: what
@@ -82,12 +136,12 @@ func HeaderRequest(arch string, c Cell) fingerprint.Request {
 	return q
 }
 
-func (r *receiptRun) facts(proof []byte) (*fingerprint.Facts, error) {
+func (r *receiptRun) facts(proof []byte, root receipt.Hash) (*fingerprint.Facts, error) {
 	p, err := fingerprint.Decode(proof)
 	if err != nil {
 		return nil, err
 	}
-	return p.Verify(r.claims.Model)
+	return p.Verify(root)
 }
 
 // minContext is the context of models whose files name less, unless the
@@ -117,19 +171,31 @@ func (r *receiptRun) Plan(c Cell, description []byte) (Plan, Shape, error) {
 	if len(description) > maxDescription {
 		return nil, Shape{}, fmt.Errorf("%d bytes, want at most %d", len(description), maxDescription)
 	}
-	var d Description
-	if err := canon.Unmarshal(description, &d); err != nil {
-		return nil, Shape{}, err
-	}
-	facts, err := r.facts(d.Model)
+	d, err := decodeDescription(description, len(r.claims.Adapters))
 	if err != nil {
 		return nil, Shape{}, err
 	}
-	p, shape, err := r.plan(c, facts, &d)
-	// A question that the proof leaves open was answered as if there were no
+	facts, err := r.facts(d.Model, r.claims.Model)
+	if err != nil {
+		return nil, Shape{}, err
+	}
+	all := []*fingerprint.Facts{facts}
+	var adapters []operation.Adapter
+	for i, a := range r.claims.Adapters {
+		own, err := r.facts(d.Adapters[i], a.File)
+		if err != nil {
+			return nil, Shape{}, fmt.Errorf("adapter %d: %w", i, err)
+		}
+		all = append(all, own)
+		adapters = append(adapters, operation.Adapter{Header: own, Scale: a.Scale})
+	}
+	p, shape, err := r.plan(c, facts, d, adapters)
+	// A question that a proof leaves open was answered as if there were no
 	// such thing. Nothing that followed from that counts.
-	if open := facts.Err(); open != nil {
-		return nil, Shape{}, open
+	for _, f := range all {
+		if open := f.Err(); open != nil {
+			return nil, Shape{}, open
+		}
 	}
 	if err != nil {
 		return nil, Shape{}, err
@@ -137,7 +203,7 @@ func (r *receiptRun) Plan(c Cell, description []byte) (Plan, Shape, error) {
 	return p, shape, nil
 }
 
-func (r *receiptRun) plan(c Cell, h model.Header, d *Description) (*operation.Plan, Shape, error) {
+func (r *receiptRun) plan(c Cell, h model.Header, d *Description, adapters []operation.Adapter) (*operation.Plan, Shape, error) {
 	context := Context(&r.claims, h)
 	m, err := model.Describe(h, context)
 	if err != nil {
@@ -150,14 +216,14 @@ func (r *receiptRun) plan(c Cell, h model.Header, d *Description) (*operation.Pl
 	s := m.StateShape()
 	shape := Shape{m.Layers, tiles(s.X, 4), tiles(s.KV, 2)}
 	if c.Output {
-		p, err := r.output(c, h, context, m, d)
+		p, err := r.output(c, h, context, m, d, adapters)
 		return p, shape, err
 	}
-	p, err := r.layer(c, h, context, m, d)
+	p, err := r.layer(c, h, context, m, d, adapters)
 	return p, shape, err
 }
 
-func (r *receiptRun) layer(c Cell, h model.Header, context int, m *model.Description, d *Description) (*operation.Plan, error) {
+func (r *receiptRun) layer(c Cell, h model.Header, context int, m *model.Description, d *Description, adapters []operation.Adapter) (*operation.Plan, error) {
 	cell := operation.LayerCell{Layer: c.Layer, Position: c.Position}
 	if c.Layer == 0 {
 		id, err := r.ids(c.Position, c.Position+1, d.Opening)
@@ -175,10 +241,10 @@ func (r *receiptRun) layer(c Cell, h model.Header, context int, m *model.Descrip
 	} else if d.Opening != nil {
 		return nil, errors.New("an opening that is not needed")
 	}
-	return operation.PlanLayer(h, context, cell)
+	return operation.PlanLayer(h, context, cell, adapters...)
 }
 
-func (r *receiptRun) output(c Cell, h model.Header, context int, m *model.Description, d *Description) (*operation.Plan, error) {
+func (r *receiptRun) output(c Cell, h model.Header, context int, m *model.Description, d *Description, adapters []operation.Adapter) (*operation.Plan, error) {
 	o, err := r.parameters(d.Opening)
 	if err != nil {
 		return nil, err
@@ -194,7 +260,7 @@ func (r *receiptRun) output(c Cell, h model.Header, context int, m *model.Descri
 			return nil, fmt.Errorf("%w: a bias of token %d, the vocabulary has %d", ErrImpossible, id, matrix.Rows)
 		}
 	}
-	return operation.PlanOutput(h, context, cell)
+	return operation.PlanOutput(h, context, cell, adapters...)
 }
 
 // OutputParts is what the Opening of the [Description] of an output cell shows.
@@ -306,9 +372,16 @@ func (r *receiptRun) ids(from, to int, o *receipt.Opening) ([]int32, error) {
 	return ids, r.opened(o)
 }
 
-// Tiles opens tiles of the model.
+// Tiles opens tiles of the model, or of an adapter.
 func (r *receiptRun) Tiles(tensor string, from, to int, proof []byte) ([]byte, error) {
-	facts, err := r.facts(proof)
+	root := r.claims.Model
+	if i, name, ok := operation.OfAdapter(tensor); ok {
+		if i >= len(r.claims.Adapters) {
+			return nil, fmt.Errorf("the receipt has no adapter %d", i)
+		}
+		root, tensor = r.claims.Adapters[i].File, name
+	}
+	facts, err := r.facts(proof, root)
 	if err != nil {
 		return nil, err
 	}

@@ -83,7 +83,7 @@ func TestHostile(t *testing.T) {
 		return data
 	}
 	describe := func(from *loaded, q fingerprint.Request, o *receipt.Opening) func([]byte) []byte {
-		return func([]byte) []byte { return marshal(t, &dispute.Description{Model: prove(from, q), Opening: o}) }
+		return func([]byte) []byte { return encode(t, &dispute.Description{Model: prove(from, q), Opening: o}) }
 	}
 	parts := dispute.OutputParts(new(rec.Claims()))
 	output, first, second := dispute.Cell{Output: true, Position: 2}, dispute.Cell{Position: 3}, dispute.Cell{Layer: 1, Position: 5}
@@ -258,7 +258,7 @@ func TestOmission(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Description = marshal(t, &dispute.Description{Model: raw})
+		p.Description = encode(t, &dispute.Description{Model: raw})
 		if x.fault == dispute.WrongCell {
 			p = &dispute.Proof{Fault: x.fault, Trace: p.Trace, Layer: p.Layer, Position: p.Position, Cell: p.Cell, Description: p.Description}
 		}
@@ -405,7 +405,7 @@ func TestImpossibleByOmission(t *testing.T) {
 			if d.Model, err = p.Encode(); err != nil {
 				t.Fatal(err)
 			}
-			if proof, err := dispute.Impossible(run, c, marshal(t, &d)); err == nil {
+			if proof, err := dispute.Impossible(run, c, encode(t, &d)); err == nil {
 				t.Errorf("%s: impossible by a description of %d keys and %v: %v", c, len(q.Keys), q.Tensors, proof)
 			}
 		}

@@ -33,6 +33,9 @@ type Config struct {
 	Model *model.Model      // with the context of the receipt
 	File  *gguf.File        // that the model was loaded from, still open
 	Print *fingerprint.Tree // of the file
+	// Adapters are those that the model was loaded with, in its order, at the
+	// scales of the claims.
+	Adapters []Adapter
 	// Claims are those of the receipt.
 	Claims receipt.Claims
 	// Opening shows at least receipt.IDs of the receipt.
@@ -40,6 +43,21 @@ type Config struct {
 	// Keep is how many bytes of x may be kept, so that it need not be computed
 	// again for a cell. 0: 256 MiB. What is drawn from is always kept.
 	Keep int
+}
+
+// Adapter is the file of an adapter, still open, and its fingerprint.
+type Adapter struct {
+	File  *gguf.File
+	Print *fingerprint.Tree
+}
+
+// operations are the adapters as plans take them.
+func (c *Config) operations() []operation.Adapter {
+	var list []operation.Adapter
+	for i, a := range c.Adapters {
+		list = append(list, operation.Adapter{Header: a.File, Scale: c.Claims.Adapters[i].Scale})
+	}
+	return list
 }
 
 // ImpossibleError says that no run can be what the receipt says. The
@@ -82,6 +100,14 @@ func New(cfg Config) (*Run, error) {
 	c, o := &cfg.Claims, cfg.Opening
 	if root := cfg.Print.Root(); root != c.Model {
 		return nil, fmt.Errorf("rerun: the file is the model %.8s…, the receipt's is %.8s…", root, c.Model)
+	}
+	if len(cfg.Adapters) != len(c.Adapters) {
+		return nil, fmt.Errorf("rerun: %d adapters, the receipt's are %s", len(cfg.Adapters), receipt.DescribeAdapters(c.Adapters))
+	}
+	for i, a := range cfg.Adapters {
+		if root := a.Print.Root(); root != c.Adapters[i].File {
+			return nil, fmt.Errorf("rerun: adapter %d is %.8s…, the receipt's is %.8s…", i, root, c.Adapters[i].File)
+		}
 	}
 	want := receipt.PartPrompt | receipt.PartOutput | dispute.OutputParts(c)
 	if o == nil || o.Parts()&want != want {
@@ -276,9 +302,9 @@ func (r *Run) plan(c dispute.Cell) (*operation.Plan, error) {
 	if c.Output {
 		return operation.PlanOutput(r.cfg.File, r.limit, operation.OutputCell{
 			Index: c.Position, Prompt: r.cfg.Claims.PromptTokens, Params: r.params, Masked: r.masked,
-		})
+		}, r.cfg.operations()...)
 	}
-	return operation.PlanLayer(r.cfg.File, r.limit, operation.LayerCell{Layer: c.Layer, Position: c.Position, Token: r.ids[c.Position]})
+	return operation.PlanLayer(r.cfg.File, r.limit, operation.LayerCell{Layer: c.Layer, Position: c.Position, Token: r.ids[c.Position]}, r.cfg.operations()...)
 }
 
 // Operations is what a cell computes; nil if there is no such cell.
@@ -341,11 +367,15 @@ func (r *Run) Tokens(from, to int) ([]int32, error) { return r.ids[from:to], nil
 
 // Tensor is that of operation.Source.
 func (r *Run) Tensor(name string) ([]byte, error) {
-	t := r.cfg.File.Tensor(name)
-	if t == nil {
-		return nil, fmt.Errorf("rerun: the model has no tensor %s", name)
+	f := r.cfg.File
+	if i, own, ok := operation.OfAdapter(name); ok && i < len(r.cfg.Adapters) {
+		f, name = r.cfg.Adapters[i].File, own
 	}
-	return r.cfg.File.Data(t), nil
+	t := f.Tensor(name)
+	if t == nil {
+		return nil, fmt.Errorf("rerun: there is no tensor %s", name)
+	}
+	return f.Data(t), nil
 }
 
 // Matrices is that of operation.Source.
@@ -358,11 +388,18 @@ func (r *Run) Description(c dispute.Cell) ([]byte, error) { return Describe(r.cf
 // needs no run, of the model only the header, and no drawn ids but for a cell of
 // layer 0.
 func Describe(cfg Config, c dispute.Cell) ([]byte, error) {
-	header, err := prove(cfg, dispute.HeaderRequest(cfg.Model.Config().Arch, c))
+	header, err := prove(cfg.Print, dispute.HeaderRequest(cfg.Model.Config().Arch, c))
 	if err != nil {
 		return nil, err
 	}
 	d := dispute.Description{Model: header}
+	for _, a := range cfg.Adapters {
+		own, err := prove(a.Print, dispute.AdapterRequest(c))
+		if err != nil {
+			return nil, err
+		}
+		d.Adapters = append(d.Adapters, own)
+	}
 	switch parts := dispute.OutputParts(&cfg.Claims); {
 	case c.Output && parts != 0:
 		d.Opening = cfg.Opening.Select(parts)
@@ -371,7 +408,7 @@ func Describe(cfg Config, c dispute.Cell) ([]byte, error) {
 			return nil, err
 		}
 	}
-	return canon.Marshal(&d)
+	return d.Encode()
 }
 
 // ranges opens ids of the run.
@@ -406,11 +443,15 @@ func (r *Run) Opening(from, to int) ([]byte, error) {
 
 // Tiles is that of dispute.Witness.
 func (r *Run) Tiles(tensor string, from, to int) ([]byte, error) {
-	return prove(r.cfg, fingerprint.Request{Tiles: []fingerprint.Tiles{{Tensor: tensor, From: from, To: to}}})
+	tree := r.cfg.Print
+	if i, name, ok := operation.OfAdapter(tensor); ok && i < len(r.cfg.Adapters) {
+		tree, tensor = r.cfg.Adapters[i].Print, name
+	}
+	return prove(tree, fingerprint.Request{Tiles: []fingerprint.Tiles{{Tensor: tensor, From: from, To: to}}})
 }
 
-func prove(cfg Config, q fingerprint.Request) ([]byte, error) {
-	p, err := cfg.Print.Prove(context.Background(), q)
+func prove(tree *fingerprint.Tree, q fingerprint.Request) ([]byte, error) {
+	p, err := tree.Prove(context.Background(), q)
 	if err != nil {
 		return nil, err
 	}

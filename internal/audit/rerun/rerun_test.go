@@ -37,6 +37,19 @@ type loaded struct {
 	model *model.Model
 	print *fingerprint.Tree
 	runs  int
+
+	adapters []rerun.Adapter
+	scales   []float32
+}
+
+// encode is the bytes of a description.
+func encode(t testing.TB, d *dispute.Description) []byte {
+	t.Helper()
+	b, err := d.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func load(t testing.TB, path string) *loaded {
@@ -146,7 +159,7 @@ func (l *loaded) rerun(t testing.TB, r *receipt.Receipt, o *receipt.Opening) *re
 	t.Helper()
 	// Every other run keeps no more than it must.
 	l.runs++
-	run, err := rerun.New(rerun.Config{Model: l.model, File: l.file, Print: l.print, Claims: r.Claims(), Opening: o, Keep: l.runs % 2})
+	run, err := rerun.New(rerun.Config{Model: l.model, File: l.file, Print: l.print, Adapters: l.adapters, Claims: r.Claims(), Opening: o, Keep: l.runs % 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,6 +178,9 @@ func requests(l *loaded) []*answer {
 		{RepeatPenalty: 1.1, RepeatLastN: 5},
 	} {
 		a := &answer{prompt: prompt, claims: receipt.Claims{Model: l.print.Root(), Params: p, Seed: receipt.SelfSeed(uint64(i))}}
+		for j, x := range l.adapters {
+			a.claims.Adapters = append(a.claims.Adapters, receipt.Adapter{File: x.Print.Root(), Scale: l.scales[j]})
+		}
 		switch i {
 		case 1:
 			a.claims.Seed = receipt.NonceSeed([]byte("a nonce of an asker"))

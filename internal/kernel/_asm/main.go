@@ -10,7 +10,7 @@ import (
 )
 
 func main() {
-	set := flag.String("set", "avx512", "instruction `set`: avx512, avx512bw or avx2")
+	set := flag.String("set", "avx512", "instruction `set`: avx512, avx512bw or avx2, or add: what both larger ones have of one kind")
 	flag.Parse()
 	ConstraintExpr("!purego")
 	switch *set {
@@ -20,6 +20,8 @@ func main() {
 		setAVX512BW()
 	case "avx2":
 		setAVX2()
+	case "add":
+		setAdd()
 	default:
 		log.Fatalf("no instruction set %q", *set)
 	}

@@ -62,3 +62,14 @@ func (m *Model) newBatch(examples []train.Example) (*batch, error) {
 	}
 	return b, nil
 }
+
+// hasTarget tells whether a row of the block that begins with row first has a
+// target.
+func (b *batch) hasTarget(first int) bool {
+	for _, t := range b.targets[first : first+rowBlock] {
+		if t >= 0 {
+			return true
+		}
+	}
+	return false
+}

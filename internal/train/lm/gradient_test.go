@@ -92,6 +92,9 @@ var gradientModels = []string{"llama-linear", "qwen2-yarn", "qwen3", "gemma2", "
 // to f16, each by at most 2^-12 of itself (0.00025), which layers add up.
 func TestGradients(t *testing.T) {
 	for _, name := range gradientModels {
+		if testing.Short() && name != "gemma3-wide" {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := openFile(t, named(t, name), true)
@@ -110,7 +113,7 @@ func TestGradients(t *testing.T) {
 			if want := w.loss(tokens, mask); math.Abs(loss.Sum-want) > 1e-3*want {
 				t.Errorf("loss %v, the twin has %v", loss.Sum, want)
 			}
-			checkGradients(t, m.Params(), w.weights, func() float64 { return w.loss(tokens, mask) }, 0.5, 4e-3)
+			checkGradients(t, m.Params(), w.weights, func() float64 { return w.loss(tokens, mask) }, 0.5, 2e-3)
 		})
 	}
 }
@@ -123,7 +126,10 @@ func TestAdapterGradients(t *testing.T) {
 		name  string
 		plain bool
 		part  float64
-	}{{"llama-linear", true, 4e-3}, {"phi3-long", true, 4e-3}, {"gemma2", false, 0.1}, {"qwen3", false, 0.1}, {"phi3-long", false, 0.1}} {
+	}{{"llama-linear", true, 2e-3}, {"phi3-long", true, 2e-3}, {"gemma2", false, 0.05}, {"qwen3", false, 0.05}, {"phi3-long", false, 0.05}} {
+		if testing.Short() && c.name != "llama-linear" {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := named(t, c.name)

@@ -60,7 +60,7 @@ func (m *Model) Logits(tokens []int32) ([]float32, error) {
 	m.reserve(b, false)
 	m.forward(b)
 	out := make([]float32, 0, b.rows*m.vocab)
-	m.eachLogits(b, func(first, n int) { out = append(out, m.work.logits[:n*m.vocab]...) })
+	m.eachLogits(b, true, func(first, n int) { out = append(out, m.work.logits[:n*m.vocab]...) })
 	return out[:(len(tokens)-1)*m.vocab], nil
 }
 
@@ -74,20 +74,29 @@ func (m *Model) forward(b *batch) {
 }
 
 // eachLogits computes the logits of n rows from first on at a time, with their
-// normed states in the same rows of work.h, and calls f.
-func (m *Model) eachLogits(b *batch, f func(first, n int)) {
+// normed states in the same rows of work.h, and calls f. Unless all are wanted
+// it leaves out blocks of rows without a target.
+func (m *Model) eachLogits(b *batch, all bool, f func(first, n int)) {
 	w, dim := &m.work, m.desc.Dim
 	x := w.inputs[len(m.layers)]
 	m.rmsNorm(w.h, x, m.norm, b.rows, dim)
 	step := len(w.losses)
-	for at := 0; at < b.rows; at += step {
-		n := min(step, b.rows-at)
+	for at := 0; at < b.rows; {
+		n := 0
+		for at+n < b.rows && n < step && (all || b.hasTarget(at+n)) {
+			n += rowBlock
+		}
+		if n == 0 {
+			at += rowBlock
+			continue
+		}
 		m.project(w.h[at*dim:], n, []*linear{&m.output}, [][]float32{w.logits})
 		if limit := m.desc.LogitCap; limit > 0 {
 			z := w.logits[:n*m.vocab]
 			m.machine.SoftCap(z, z, limit)
 		}
 		f(at, n)
+		at += n
 	}
 }
 
@@ -96,7 +105,11 @@ func (m *Model) eachLogits(b *batch, f func(first, n int)) {
 func (m *Model) head(b *batch, scale float32, back bool) (train.Loss, error) {
 	w, dim := &m.work, m.desc.Dim
 	var loss train.Loss
-	m.eachLogits(b, func(at, n int) {
+	all := back && m.keepsLogits()
+	if back && !all {
+		clear(w.dh[:b.rows*dim])
+	}
+	m.eachLogits(b, all, func(at, n int) {
 		targets, z := b.targets[at:at+n], w.logits[:n*m.vocab]
 		m.machine.For(n, max(1, 1<<14/m.vocab), func(_, from, to int) {
 			for r := from; r < to; r++ {
@@ -149,7 +162,7 @@ func (m *Model) uncap(dz, capped []float32) {
 // gradients are in work.logits. A tied embedding waits for embeddingBack.
 func (m *Model) outputBack(at, n int) {
 	w, dim := &m.work, m.desc.Dim
-	if m.tied && m.output.trained() {
+	if m.keepsLogits() {
 		m.machine.Mul(tensor.Of(w.dh[at*dim:], n, dim), tensor.Of(w.logits, n, m.vocab), m.output.w)
 		return
 	}

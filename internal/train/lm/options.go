@@ -7,6 +7,7 @@ import (
 
 	"github.com/avalnetwork/aval/internal/adapter"
 	"github.com/avalnetwork/aval/internal/kernel"
+	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/tensor"
 )
 
@@ -40,9 +41,11 @@ type LoRA struct {
 	// rank.
 	Alpha float32
 	// Targets are the matrices that get an update, by the middle of their
-	// names: "attn_q" stands for blk.0.attn_q.weight and so on. Empty means
-	// [DefaultTargets]. "output" is the matrix of the logits, where the model
-	// has one of its own.
+	// names: "attn_q" stands for blk.0.attn_q.weight and so on, "all" for every
+	// matrix of the layers, "output" for that of the logits, where the model
+	// has one of its own. In phi3, which has queries, keys and values in one,
+	// attn_q, attn_k and attn_v each stand for attn_qkv. Empty means
+	// [DefaultTargets].
 	Targets []string
 	// Seed is that of the random numbers in A; B begins with zeros, so that
 	// the model is unchanged at first.
@@ -63,8 +66,8 @@ func (o *Options) validate() error {
 	if o.Threads < 0 || o.Threads > maxThreads {
 		return fmt.Errorf("training: %d threads, want 0 to %d", o.Threads, maxThreads)
 	}
-	if o.Context < 0 {
-		return fmt.Errorf("training: a context of %d positions, want 0 or more", o.Context)
+	if o.Context < 0 || o.Context > model.MaxContext {
+		return fmt.Errorf("training: a context of %d positions, want 0 to %d", o.Context, model.MaxContext)
 	}
 	l := o.LoRA
 	if l == nil {
@@ -92,10 +95,14 @@ func (l *LoRA) wants(tensor string) bool {
 		targets = DefaultTargets
 	}
 	name := strings.TrimSuffix(tensor, ".weight")
-	if rest, ok := strings.CutPrefix(name, "blk."); ok {
+	rest, inLayer := strings.CutPrefix(name, "blk.")
+	if inLayer {
 		_, name, _ = strings.Cut(rest, ".")
 	}
-	return slices.Contains(targets, name)
+	return slices.ContainsFunc(targets, func(t string) bool {
+		whole := name == "attn_qkv" && (t == "attn_q" || t == "attn_k" || t == "attn_v")
+		return t == name || whole || t == "all" && inLayer
+	})
 }
 
 // newMachine makes the threads that the options ask for.

@@ -160,10 +160,13 @@ func (m *Model) eachLinear(f func(l *linear)) {
 	f(&m.output)
 }
 
-// logitRows is how many rows of logits are computed at a time: all if their
-// gradient must wait for the end (see [Model.embeddingBack]).
+// keepsLogits tells whether the gradient of all logits must wait for the end
+// (see [Model.embeddingBack]).
+func (m *Model) keepsLogits() bool { return m.tied && m.embedding.trained() }
+
+// logitRows is how many rows of logits are computed at a time.
 func (m *Model) logitRows(rows int, back bool) int {
-	if back && m.tied && m.embedding.trained() {
+	if back && m.keepsLogits() {
 		return rows
 	}
 	return min(rows, max(rowBlock, logitBytes/4/m.vocab/rowBlock*rowBlock))

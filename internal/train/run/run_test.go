@@ -227,7 +227,7 @@ func TestKilled(t *testing.T) {
 	_, err := run.Start(t.Context(), c, dir, run.Options{Threads: 1, Events: run.Events{
 		Begin: func(run.Facts) { snapshot() },
 		Step: func(p run.Progress) {
-			if p.Done%3 == 0 || p.Done > 19 {
+			if p.Done%6 == 1 || p.Done > 21 {
 				snapshot()
 			}
 		},
