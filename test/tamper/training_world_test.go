@@ -214,7 +214,7 @@ func (l *lesson) roots(t testing.TB) (state, parameters canon.Hash) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaves[0].Hash = canon.Sum("aval-training-state/1", config, binary.LittleEndian.AppendUint64(nil, uint64(l.trainer.Done())))
+	leaves[0].Hash = canon.Sum("aval training state/1", config, binary.LittleEndian.AppendUint64(nil, uint64(l.trainer.Done())))
 	return record.Roots(leaves)
 }
 
@@ -271,7 +271,10 @@ type homework struct {
 func (h *homework) at(detail string) *homework { h.detail = detail; return h }
 
 // only says that no other stretch shows the lie.
-func (h *homework) only(from, to int) *homework { h.alone = replay.Stretch{From: from, To: to}; return h }
+func (h *homework) only(from, to int) *homework {
+	h.alone = replay.Stretch{From: from, To: to}
+	return h
+}
 
 // sign makes the receipt: commitments and signature fit together, whatever the
 // liar has changed.

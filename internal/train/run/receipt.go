@@ -321,6 +321,9 @@ func (f *Files) config(ctx context.Context, c *training.Claims, s *training.Setu
 	if rc.Seed != s.Seed {
 		return nil, nil, wrong("the seed is %d, its configuration says %d", s.Seed, rc.Seed)
 	}
+	if rc.Net != "" || isFile(rc.Template) { // nothing of this machine is read for a stranger
+		return nil, nil, wrong("its configuration names a file")
+	}
 	rc.Data, rc.ValidationData, rc.Model, rc.Tokenizer, rc.Labels = f.Data, f.ValidationData, f.Model, f.Tokenizer, f.Labels
 	if n := len(f.Data); n > 0 && (n != from.Data || len(f.ValidationData) != from.Validation || (f.Labels != "") != from.Labels) {
 		return nil, nil, fmt.Errorf("the run read %d files of data, %d of validation data, and labels: %t; %d and %d were given", from.Data, from.Validation, from.Labels, n, len(f.ValidationData))

@@ -260,6 +260,10 @@ func TestRebuildRefuses(t *testing.T) {
 			s := &f.Opening.Setup.Setup
 			s.Learner = bytes.Replace(s.Learner, []byte("learning_rate: 0.002"), []byte("learning_rate: 0.003"), 1)
 		}, true, "not those of the configuration"},
+		{"a file of this machine as the template", func(f *training.File, _ *run.Files) {
+			s := &f.Opening.Setup.Setup
+			s.Learner = bytes.Replace(s.Learner, []byte("kind: lm"), []byte("kind: lm\\ntemplate: receipt_test.go"), 1)
+		}, true, "names a file"},
 		{"no tokenizer", func(_ *training.File, files *run.Files) { files.Tokenizer = "" }, false, "tokenizer's file"},
 		{"another tokenizer", func(_ *training.File, files *run.Files) {
 			files.Tokenizer = small(t).Tokenizer
