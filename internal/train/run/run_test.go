@@ -3,6 +3,7 @@ package run_test
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -199,6 +200,26 @@ func TestInterrupted(t *testing.T) {
 			t.Fatal(err)
 		}
 		same(t, fmt.Sprintf("interrupted after step %d", at), want, tree(t, dir))
+	}
+}
+
+// TestResumedWithoutRecord goes on, with a key to sign with, with a run that
+// began without one.
+func TestResumedWithoutRecord(t *testing.T) {
+	c := small(t)
+	dir := filepath.Join(t.TempDir(), "run")
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := run.Start(ctx, c, dir, run.Options{Events: run.Events{Step: func(run.Progress) { cancel() }}})
+	if !errors.Is(err, run.ErrInterrupted) {
+		t.Fatal(err)
+	}
+	said := ""
+	r, err := run.Resume(t.Context(), run.LM, dir, run.Options{
+		Sign:   &run.Signing{Key: ed25519.NewKeyFromSeed(make([]byte, 32))},
+		Events: run.Events{Note: func(s string) { said += s }},
+	})
+	if err != nil || r.Receipt != "" || !strings.Contains(said, "no receipt") {
+		t.Errorf("%v, receipt %q, said %q", err, r.Receipt, said)
 	}
 }
 
