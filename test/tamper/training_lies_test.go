@@ -28,6 +28,7 @@ func trainingClasses() []trainingClass {
 		{"Other settings, another beginning", settingLies},
 		{"Other checkpoints", checkpointLies},
 		{"Another result", resultLies},
+		{"Another model below an adapter", adapterLies},
 		{"Another receipt", trainingFormLies},
 	}
 }

@@ -262,6 +262,10 @@ type homework struct {
 	examples, validation table
 	files                map[int][]byte
 	given                *training.Given
+	// subject is what an adapter's training was made of, and base the model at
+	// hand; nil: the net of the school.
+	subject func(t testing.TB) *record.Subject
+	base    training.Hash
 	// detail must be in the detail of the check that fails.
 	detail string
 	// alone is the only stretch that is wrong; zero: there may be more.
@@ -342,6 +346,9 @@ func (h *homework) computed(t testing.TB, f *training.File, from, to int) *repla
 	}
 	if h.examples != nil {
 		a.Subject.Data = h.examples
+	}
+	if h.subject != nil {
+		a.Subject, a.Base = h.subject(t), h.base
 	}
 	out, err := a.Check(t.Context(), f, replay.Options{Options: training.Options{Now: now, Expect: h.expect}, From: from, To: to})
 	if err != nil {
