@@ -127,7 +127,8 @@ func (r *runner) record(ctx context.Context) error {
 	}
 	state, err := os.ReadFile(r.path(fileRecord))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %s, without which there is no receipt; go on with --receipt=false", err, r.path(fileRecord))
+		r.opt.Events.note(fmt.Sprintf("there will be no receipt, as the run went on without one so far (there is no %s)", r.path(fileRecord)))
+		return nil
 	}
 	if err == nil {
 		r.recorder, err = record.Resume(state, r.trainer, r.task.data, validation, o)
@@ -320,6 +321,9 @@ func (f *Files) config(ctx context.Context, c *training.Claims, s *training.Setu
 	}
 	if rc.Seed != s.Seed {
 		return nil, nil, wrong("the seed is %d, its configuration says %d", s.Seed, rc.Seed)
+	}
+	if rc.Net != "" || isFile(rc.Template) { // nothing of this machine is read for a stranger
+		return nil, nil, wrong("its configuration names a file")
 	}
 	rc.Data, rc.ValidationData, rc.Model, rc.Tokenizer, rc.Labels = f.Data, f.ValidationData, f.Model, f.Tokenizer, f.Labels
 	if n := len(f.Data); n > 0 && (n != from.Data || len(f.ValidationData) != from.Validation || (f.Labels != "") != from.Labels) {
