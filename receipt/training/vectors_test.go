@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"os/exec"
 	"reflect"
 	"slices"
 	"strconv"
@@ -543,4 +544,18 @@ func givenVectors() []givenVector {
 		{Name: "none", Receipt: signed, File: file(id), Fails: training.CheckData},
 		{Name: "a proof that is cut", Receipt: signed, File: file(id, array(num(2), bstr(leafSalt(2)), bstr(examples[2]), bstr(first[:31]))), Fails: training.CheckData},
 	}
+}
+
+// TestSecond lets the second implementation, written from the text alone,
+// judge the vectors.
+func TestSecond(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("no python3")
+	}
+	out, err := exec.Command(python, "../../spec/second/training_receipt.py", vectorFile).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
 }
