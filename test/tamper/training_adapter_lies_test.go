@@ -118,7 +118,7 @@ func artefactOf(t testing.TB, path string) record.Artefact {
 	return a
 }
 
-var adapterLies = []trainingLie{
+var trainingAdapterLies = []trainingLie{
 	{name: "an adapter trained beside another model", computed: training.CheckSteps, forge: func(t *testing.T, _ *school) *homework {
 		m := honestModel(t)
 		claimed := m.write(t)

@@ -129,7 +129,8 @@ func (r *runner) record(ctx context.Context) error {
 	}
 	state, err := os.ReadFile(r.path(fileRecord))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %s, without which there is no receipt; go on with --receipt=false", err, r.path(fileRecord))
+		r.opt.Events.note(fmt.Sprintf("there will be no receipt, as the run went on without one so far (there is no %s)", r.path(fileRecord)))
+		return nil
 	}
 	if err == nil {
 		r.recorder, err = record.Resume(state, r.trainer, r.task.data, validation, o)

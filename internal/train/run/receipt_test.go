@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -229,8 +228,8 @@ func TestReceiptResumed(t *testing.T) {
 	if err := os.Remove(filepath.Join(copies, "3", "training.state")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := run.Resume(t.Context(), run.LM, filepath.Join(copies, "3"), run.Options{Threads: 1, Sign: signing}); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("resumed without the record: %v", err)
+	if r, err := run.Resume(t.Context(), run.LM, filepath.Join(copies, "3"), run.Options{Threads: 1, Sign: signing}); err != nil || r.Receipt != "" {
+		t.Errorf("resumed without the record: %+v, %v", r, err)
 	}
 	if _, err := run.Resume(t.Context(), run.LM, filepath.Join(copies, "3"), run.Options{Threads: 1}); err != nil {
 		t.Errorf("without a receipt: %v", err)
