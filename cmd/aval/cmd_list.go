@@ -56,7 +56,7 @@ func (a *app) list(asJSON bool) error {
 		return damaged
 	}
 	if len(models) == 0 && damaged == nil {
-		a.note(`no models yet; fetch one with "aval pull hf.co/user/repo:quant"`)
+		a.note(`no models yet; fetch one with "aval pull hf.co/user/repo:quant", or use the built-in one with "aval run"`)
 		return nil
 	}
 	rows := []string{"NAME\tSIZE\tADDED"}

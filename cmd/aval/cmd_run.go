@@ -12,6 +12,7 @@ import (
 
 	"github.com/avalnetwork/aval/internal/chat"
 	"github.com/avalnetwork/aval/internal/engine"
+	"github.com/avalnetwork/aval/models"
 )
 
 type runOptions struct {
@@ -20,7 +21,8 @@ type runOptions struct {
 	samplingOptions
 	receiptOptions
 	raw, json, verbose, noThink, ignoreEOS bool
-	seeded                                 bool // the command line has a --seed
+	seeded                                 bool   // the command line has a --seed
+	opening                                string // the prompt if there is none, not on a terminal
 	system, date                           string
 }
 
@@ -57,11 +59,13 @@ type timingsJSON struct {
 func newRunCommand(a *app) *cobra.Command {
 	var o runOptions
 	c := &cobra.Command{
-		Use:   "run [flags] MODEL [PROMPT...]",
+		Use:   "run [flags] [MODEL [PROMPT...]]",
 		Short: "Answer a prompt, or chat",
 		Long: `Run answers PROMPT, or, on a terminal without one, starts a chat. Without PROMPT
 and without a terminal the prompt is standard input; a PROMPT of "-" stands for
-standard input too, so that both can be joined.
+standard input too, so that both can be joined. Without MODEL it uses the small
+one that is built in, aval-mini, which goes on with what you begin: no download,
+no network.
 
 The prompt is put into the model's own chat template, unless the model has none
 or --raw is given. A prompt that does not fit the context is refused, never cut.
@@ -71,16 +75,20 @@ With --receipt the answer gets a signed receipt, which "aval verify" checks: tha
 the answer was not changed, and, with the model, that this model gave it. The
 file shows prompt and answer unless --privacy says otherwise. See "aval receipt".
 ` + modelHelp + "\n" + loraHelp + "\n" + exitHelp,
-		Example: `  aval run model.gguf                                    # chat
+		Example: `  aval run                                               # the built-in model
+  aval run aval-mini "The prince looked at"
+  aval run model.gguf                                    # chat
   aval run smollm2 "Why is the sky blue?"
   cat report.txt | aval run smollm2 "Summarise this:" -
   aval run --raw --temperature 0 --max-tokens 64 model.gguf "Once upon a time"
   aval run --schema person.json smollm2 "Invent a person"
   aval run --lora poems.gguf --lora brief.gguf=0.5 smollm2 "Tell me of the sea"
   aval run --receipt sky.aval --nonce 00112233445566778899 smollm2 "Why is the sky blue?"`,
-		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			o.seeded = c.Flags().Changed("seed")
+			if len(args) == 0 {
+				args, o.opening = []string{models.MiniName}, "It was"
+			}
 			return a.run(c.Context(), &o, args[0], args[1:])
 		},
 	}
@@ -121,7 +129,14 @@ func (a *app) run(ctx context.Context, o *runOptions, model string, words []stri
 	}
 	text := ""
 	if !interactive {
-		if text, err = a.promptText(ctx, words); err != nil {
+		text, err = a.promptText(ctx, words)
+		if errors.Is(err, engine.ErrEmptyPrompt) && o.opening != "" {
+			text, err = o.opening, nil
+			if !o.json {
+				fmt.Fprint(a.out, text)
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -155,7 +170,11 @@ func (a *app) run(ctx context.Context, o *runOptions, model string, words []stri
 	}
 	if !o.raw && !e.HasTemplate() {
 		o.raw = true
-		a.note("aval: %s has no chat template; the prompt is given to it as it is", where.name)
+		if isBuiltin(where.name) {
+			a.note("aval: %s goes on with what you begin. It has read novels and plays, and knows nothing else", where.name)
+		} else {
+			a.note("aval: %s has no chat template; the prompt is given to it as it is", where.name)
+		}
 	}
 	if interactive {
 		return s.chat(ctx)

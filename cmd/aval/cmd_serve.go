@@ -39,7 +39,8 @@ func newServeCommand(a *app) *cobra.Command {
 		Long: `Serve answers the OpenAI endpoints /v1/chat/completions, /v1/completions,
 /v1/embeddings and /v1/models, and the Ollama endpoints below /api. It offers the
 models of the store and the GGUF files named, each by its name without ".gguf".
-A model is loaded when it is first asked for.
+A model is loaded when it is first asked for. With nothing else to offer it
+offers the built-in one, aval-mini.
 
 Answers do not depend on who else is being served. A prompt that does not fit the
 context is refused with the numbers. Ctrl-C lets running answers finish.

@@ -158,11 +158,11 @@ func (a *app) modelFor(ctx context.Context, named string, root receipt.Hash) (wh
 	if err != nil {
 		return located{}, false, err
 	}
-	models, err := s.List()
-	if err != nil && len(models) == 0 {
+	stored, err := s.List()
+	if err != nil && len(stored) == 0 {
 		return located{}, false, err
 	}
-	for _, m := range models {
+	for _, m := range stored {
 		paths, err := s.Paths(m)
 		if err != nil {
 			continue // one that is damaged is not the one

@@ -72,6 +72,11 @@ func (a *app) newHost(o *serveOptions, files []string) (*host, error) {
 		}
 		_ = f.Close() // only looked at
 	}
+	if stored, err := s.List(); err == nil && len(stored)+len(files) == 0 {
+		if _, err := unpackBuiltin(s); err != nil {
+			return nil, err
+		}
+	}
 	var key ed25519.PrivateKey
 	if !o.noReceipts {
 		path, err := a.keyPath()

@@ -148,7 +148,7 @@ func TestExitCodes(t *testing.T) {
 		{"list", exitOK, "no models yet"},
 		{"list --json", exitOK, ""},
 		{"dance", exitUsage, "aval help"},
-		{"run", exitUsage, "usage: aval run"},
+		{"run --max-tokens 1", exitOK, "aval-mini"},
 		{"run --no-such-flag x", exitUsage, "no-such-flag"},
 		{"run --temperature -1 x y", exitUsage, "temperature"},
 		{"run --seed x x y", exitUsage, "--seed"},

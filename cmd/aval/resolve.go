@@ -66,6 +66,9 @@ func (a *app) locate(model string) (located, error) {
 		return located{}, err
 	}
 	m, err := s.Get(model)
+	if isBuiltin(model) {
+		m, err = unpackBuiltin(s)
+	}
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		hint := `see "aval list", or fetch one with "aval pull hf.co/user/repo:quant"`

@@ -42,6 +42,7 @@ const modelHelp = `
 MODEL is one of
   the path of a GGUF file (of a split one, any part),
   the name of a model in the store (see "aval list"),
+  aval-mini, the small model that is built in,
   hf.co/user/repo[:quant], once "aval pull" has fetched it.`
 
 const environmentHelp = `
@@ -77,7 +78,8 @@ func newRootCommand(a *app) *cobra.Command {
 function of the file, the prompt and the seed: the same bits on every machine,
 with any number of threads, alone or beside other requests.
 ` + modelHelp + "\n" + environmentHelp + "\n" + exitHelp,
-		Example: `  aval run model.gguf "Once upon a time"
+		Example: `  aval run
+  aval run model.gguf "Once upon a time"
   aval pull hf.co/user/repo:Q4_K_M
   aval serve`,
 		SilenceErrors: true,

@@ -111,6 +111,8 @@ func (a *app) verifyTraining(ctx context.Context, o *verifyOptions, expect recei
 			return err
 		case errors.Is(err, run.ErrContradiction):
 			v.checks.Add(receipt.Check{Name: training.CheckSetup, Verdict: receipt.Invalid, Detail: err.Error()})
+		case errors.Is(err, run.ErrOtherData):
+			v.checks.Add(receipt.Check{Name: training.CheckData, Verdict: receipt.Invalid, Detail: err.Error()})
 		default: // what was checked until then is still worth telling
 			a.fail(err)
 			v.trouble = err.Error()

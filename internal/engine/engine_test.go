@@ -183,9 +183,3 @@ func TestOptions(t *testing.T) {
 		}
 	}
 }
-
-func TestDefault(t *testing.T) {
-	if _, err := Default(); !errors.Is(err, ErrNoDefault) {
-		t.Errorf("got %v", err)
-	}
-}

@@ -13,7 +13,7 @@ import (
 // floors is the architecture, lowest floor first. A package may import only
 // packages of a lower floor. ARCHITECTURE.md explains each one.
 var floors = [][]string{
-	{"internal/canon", "internal/chart", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint", "spec/vectors"},
+	{"internal/canon", "internal/chart", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint", "spec/vectors", "models"},
 	{"gguf", "internal/kernel", "receipt", "internal/trace"},
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/tensor", "internal/adapter", "receipt/training"},
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/bpe", "internal/train", "internal/adapter/merge"},

@@ -128,8 +128,8 @@ func (l Loss) Perplexity() float64 {
 // Data is a list of examples that can be read in any order.
 type Data interface {
 	Len() int
-	// Example gives example i of [0, Len). What it holds stays valid until the
-	// next step.
+	// Example gives example i of [0, Len), always the same one. What it holds
+	// stays valid until the batch that it was read for is computed.
 	Example(i int) (Example, error)
 }
 

@@ -4,7 +4,8 @@ text is enough.
     python3 training.py RUN.json
 
 trains a small net and prints the root of the step log, the root of the state
-after the last step, and the SHA-256 of the outputs for all examples. RUN.json
+after the last step, and the SHA-256 of the outputs for all examples, of the net
+and of its int8 copy, whose scales come from the same examples. RUN.json
 has the configuration and the net by the names of their fields, and the
 examples, floats as the integers that their bits are. It is written to be
 compared with the text: work is shared out over outputs by numpy, and every sum
@@ -224,6 +225,12 @@ class Dense(Layer):
         self.bias(units)
         self.shape = (units, 1, 1)
 
+    def forward8(self, x, scale):
+        q, s = quantise_filters(self.w.data)
+        sums = quantise(x.reshape(len(x), -1), scale) @ q.T
+        y = sums.astype(F) * (s * scale)
+        return (y + self.b.data if self.b else y).reshape(len(x), *self.shape)
+
     def forward(self, x, draws):
         self.into, self.x = x.shape, x.reshape(len(x), -1)
         w, x = self.w.data, self.x
@@ -274,13 +281,26 @@ class Conv(Layer):
                     if 0 <= row < self.into[1] and 0 <= column < self.into[2]:
                         yield tap, i * self.shape[2] + j, c, row, column
 
-    def forward(self, x, draws):
+    def unfold(self, x):
         n, windows = len(x), self.shape[1] * self.shape[2]
         g = x.reshape(n, self.groups, self.channels, *self.into[1:])
-        cols = np.zeros((n, self.groups, self.taps, windows), F)
+        cols = np.zeros((n, self.groups, self.taps, windows), x.dtype)
         for tap, window, c, row, column in self.places():
             cols[:, :, tap, window] = g[:, :, c, row, column]
-        self.cols = cols
+        return cols
+
+    def forward8(self, x, scale):
+        q, s = quantise_filters(self.w.data)
+        q = q.reshape(self.groups, self.filters, self.taps)
+        sums = q @ self.unfold(quantise(x, scale))
+        y = sums.reshape(len(x), len(s), -1).astype(F) * (s * scale)[:, None]
+        if self.b:
+            y = y + self.b.data[None, :, None]
+        return y.reshape(len(x), *self.shape)
+
+    def forward(self, x, draws):
+        n, windows = len(x), self.shape[1] * self.shape[2]
+        self.cols = cols = self.unfold(x)
         w = self.w.data.reshape(self.groups, self.filters, self.taps)
         y = np.zeros((n, self.groups, self.filters, windows), F)
         y = blocks(self.taps, y, lambda t: w[None, :, :, t, None] * cols[:, :, None, t, :])
@@ -415,6 +435,22 @@ KINDS = {
 }  # fmt: skip
 
 
+# 3.3. Int8 nets.
+
+
+def quantise(x, scale):
+    if scale == 0:
+        return np.zeros(x.shape, np.int64)
+    return np.clip(np.rint(x / scale), -127, 127).astype(np.int64)
+
+
+def quantise_filters(w):
+    """The codes [filter, tap] and scales of weights."""
+    w = w.reshape(len(w), -1)
+    scales = np.abs(w).max(axis=1) / F(127)
+    return np.array([quantise(x, s) for x, s in zip(w, scales)]), scales
+
+
 class Net:
     def __init__(self, spec, seed):
         self.spec, self.layers = spec, []
@@ -431,6 +467,16 @@ class Net:
         for l in self.layers:
             x = l.forward(x, draws)
         return x.reshape(len(x), -1)
+
+    def forward8(self, examples):
+        x = y = np.array([e["input"] for e in examples], np.uint32).view(F).reshape(-1, *self.input)
+        for l in self.layers:
+            if hasattr(l, "forward8"):
+                y = l.forward8(y, np.abs(x).max() / F(127))
+            else:
+                y = l.forward(y, None)
+            x = l.forward(x, None)
+        return y
 
     def accumulate(self, examples, draws, scale):
         """Adds gradients; gives the sum of losses and how many were right."""
@@ -603,8 +649,8 @@ def main():
     net = Net(given["net"], given["config"].get("seed", 0))
     run = Run(given["config"], net, given["examples"])
     log = [leaf(run.advance()) for _ in range(given["take"])]
-    out = net.forward(given["examples"], None)
-    print(root(log).hex(), run.root().hex(), hashlib.sha256(out.astype("<f4").tobytes()).hexdigest())
+    outputs = net.forward(given["examples"], None), net.forward8(given["examples"])
+    print(root(log).hex(), run.root().hex(), *(hashlib.sha256(y.astype("<f4").tobytes()).hexdigest() for y in outputs))
 
 
 if __name__ == "__main__":

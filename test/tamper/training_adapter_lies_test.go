@@ -81,7 +81,7 @@ func (a adapting) adapted(t testing.TB, claimed string) *homework {
 		t.Fatal(err)
 	}
 	o := record.Options{
-		Kind: training.LoRA, Base: named(t, claimed).Hash, Salt: receipt.Salt{3},
+		Kind: training.LoRA, Base: artefactOf(t, claimed).Hash, Salt: receipt.Salt{3},
 		Setup: training.Setup{Learner: []byte("rank 2, attn_q and attn_v"), Data: []byte("sentences"), Seed: 7},
 	}
 	r, err := record.New(tr, s.Data, nil, o)
@@ -101,7 +101,7 @@ func (a adapting) adapted(t testing.TB, claimed string) *homework {
 	if err := s.Export(path, "lora"); err != nil {
 		t.Fatal(err)
 	}
-	f, err := r.Finish(record.Result{File: named(t, path), Format: "lora"}, liar, now)
+	f, err := r.Finish(record.Result{File: artefactOf(t, path), Format: "lora"}, liar, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func (a adapting) adapted(t testing.TB, claimed string) *homework {
 	return &homework{file: f, subject: honest.subject, base: o.Base}
 }
 
-func named(t testing.TB, path string) record.Artefact {
+func artefactOf(t testing.TB, path string) record.Artefact {
 	t.Helper()
 	a, err := record.FileOf(t.Context(), path)
 	if err != nil {
@@ -118,7 +118,7 @@ func named(t testing.TB, path string) record.Artefact {
 	return a
 }
 
-var adapterLies = []trainingLie{
+var trainingAdapterLies = []trainingLie{
 	{name: "an adapter trained beside another model", computed: training.CheckSteps, forge: func(t *testing.T, _ *school) *homework {
 		m := honestModel(t)
 		claimed := m.write(t)
@@ -133,7 +133,7 @@ var adapterLies = []trainingLie{
 		other := m.clone()
 		oneWeight(-40)(t, other)
 		path := other.write(t)
-		h.subject, h.base = adapting{base: path, lora: adapterOf()}.subject, named(t, path).Hash
+		h.subject, h.base = adapting{base: path, lora: adapterOf()}.subject, artefactOf(t, path).Hash
 		return h.at("the file at hand is ")
 	}},
 	{name: "an adapter of another rank than the setup says", computed: training.CheckStart, forge: func(t *testing.T, _ *school) *homework {

@@ -28,7 +28,7 @@ func trainingClasses() []trainingClass {
 		{"Other settings, another beginning", settingLies},
 		{"Other checkpoints", checkpointLies},
 		{"Another result", resultLies},
-		{"Another model below an adapter", adapterLies},
+		{"Another model below an adapter", trainingAdapterLies},
 		{"Another receipt", trainingFormLies},
 	}
 }

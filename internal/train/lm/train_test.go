@@ -103,6 +103,9 @@ func digest(m *lm.Model) string {
 // loss.
 func TestTraining(t *testing.T) {
 	for _, arch := range model.Architectures() {
+		if testing.Short() && arch != "llama" && arch != "gemma3" {
+			continue
+		}
 		t.Run(arch, func(t *testing.T) {
 			m := small(t, arch, 1, lm.Options{Threads: 2})
 			data := verses(7, 24)

@@ -69,6 +69,16 @@ func benchSteps(b *testing.B, m *tensor.Machine, s net.Spec, c train.Config) {
 	b.ReportMetric(float64(b.N*c.Batch)/time.Since(start).Seconds(), "examples/s")
 }
 
+// BenchmarkDigitsExampleClip trains the same net with the gradient of each
+// example clipped, as differential privacy needs.
+func BenchmarkDigitsExampleClip(b *testing.B) {
+	m := tensor.New(1, nil)
+	defer m.Close()
+	c := digitsConfig(train.SGD)
+	c.ExampleClip = 1
+	benchSteps(b, m, digits, c)
+}
+
 // BenchmarkEEG trains a net in the manner of EEGNet on windows of 14 electrodes
 // and 128 samples.
 func BenchmarkEEG(b *testing.B) {

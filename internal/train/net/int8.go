@@ -168,8 +168,8 @@ func (q *Int8) Forward(out []float32, examples []train.Example) error {
 }
 
 // Evaluate computes the loss as Net.Evaluate does.
-func (q *Int8) Evaluate(examples []train.Example) (Loss, error) {
-	var sum Loss
+func (q *Int8) Evaluate(examples []train.Example) (train.Loss, error) {
+	var sum train.Loss
 	n := q.net
 	for i := range examples {
 		if err := n.load(examples[i:i+1], false, true); err != nil {

@@ -181,9 +181,9 @@ func (n *Net) at(i int) []float32 { return n.acts[i][:n.pass.n*n.shapes[i].Eleme
 
 // losses sets the loss of every example and, unless it is nil, grad to the
 // gradient by the outputs, times scale.
-func (n *Net) losses(grad, out []float32, scale float32) Loss {
+func (n *Net) losses(grad, out []float32, scale float32) train.Loss {
 	rows, dim := n.pass.n, n.Outputs()
-	var sum Loss
+	var sum train.Loss
 	if n.spec.Loss == MSE {
 		n.machine.SquaredError(n.loss, grad, out, n.goal, rows, dim, scale)
 	} else {
@@ -219,13 +219,10 @@ func (n *Net) weigh(grad []float32) {
 	}
 }
 
-// Loss is a sum of losses.
-type Loss = train.Loss
-
 // Accumulate implements train.Learner.
-func (n *Net) Accumulate(examples []train.Example, scale float32) (Loss, error) {
+func (n *Net) Accumulate(examples []train.Example, scale float32) (train.Loss, error) {
 	if err := n.load(examples, true, true); err != nil {
-		return Loss{}, err
+		return train.Loss{}, err
 	}
 	out := n.forward()
 	dy := n.grads[0][:len(out)]
@@ -244,8 +241,8 @@ func (n *Net) Accumulate(examples []train.Example, scale float32) (Loss, error) 
 
 // Evaluate implements train.Learner. The sum of the losses is that of the
 // examples one after the other: it does not depend on how they are cut.
-func (n *Net) Evaluate(examples []train.Example) (Loss, error) {
-	var sum Loss
+func (n *Net) Evaluate(examples []train.Example) (train.Loss, error) {
+	var sum train.Loss
 	for from := 0; from < len(examples); from += chunk {
 		if err := n.load(examples[from:min(from+chunk, len(examples))], false, true); err != nil {
 			return sum, err

@@ -65,7 +65,8 @@ func bitsOf(x []float32) []uint32 {
 }
 
 // TestSecond lets the second implementation, written from the text alone, make
-// the same runs: 20 steps, the roots of log and state, and outputs.
+// the same runs: 20 steps, the roots of log and state, and the outputs of the
+// net and of its int8 copy.
 func TestSecond(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds; not short")
@@ -95,20 +96,34 @@ func TestSecond(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			out := make([]float32, len(ex)*n.Outputs())
-			if err := n.Forward(out, ex); err != nil {
+			q, err := net.Quantize(n, ex)
+			if err != nil {
 				t.Fatal(err)
 			}
-			var b bytes.Buffer
-			if err := binary.Write(&b, binary.LittleEndian, out); err != nil {
-				t.Fatal(err)
-			}
-			want := fmt.Sprintf("%v %v %x", log.Root(), tr.Root(), sha256.Sum256(b.Bytes()))
+			want := fmt.Sprint(log.Root(), " ", tr.Root(), " ", outputsHash(t, n, ex), " ", outputsHash(t, q, ex))
 			if got := secondRun(t, interpreter, &run.net, tr.Config(), ex, take); got != want {
 				t.Errorf("the second implementation gives\n%s, want\n%s", got, want)
 			}
 		})
 	}
+}
+
+// outputsHash is the hash of the outputs for examples, little endian.
+func outputsHash(t *testing.T, n interface {
+	Outputs() int
+	Forward([]float32, []train.Example) error
+}, ex []train.Example,
+) string {
+	t.Helper()
+	out := make([]float32, len(ex)*n.Outputs())
+	if err := n.Forward(out, ex); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := binary.Write(&b, binary.LittleEndian, out); err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%x", sha256.Sum256(b.Bytes()))
 }
 
 // secondRun runs spec/second/training.py.

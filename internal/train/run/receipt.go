@@ -208,8 +208,12 @@ func (r *runner) receipt(ctx context.Context, out *Result, loss train.Loss) erro
 	return r.putPrivate(fileReceipt, b)
 }
 
-// ErrContradiction says that a receipt's setup is not that of its run.
-var ErrContradiction = errors.New("the setup contradicts the receipt")
+var (
+	// ErrContradiction says that a receipt's setup is not that of its run.
+	ErrContradiction = errors.New("the setup contradicts the receipt")
+	// ErrOtherData says that the data given is not that of the run.
+	ErrOtherData = errors.New("the data is not that of the run")
+)
 
 // Files are the files of a run that somebody has who checks its receipt, in the
 // order in which the run was given them. Data may be missing; a model's file may
@@ -271,7 +275,7 @@ func (t *task) fits(ctx context.Context, d *description, c *Config, config train
 	}
 	a, err := record.FileOf(ctx, path)
 	if err == nil && a.Hash != d.Tokenizer {
-		err = fmt.Errorf("%w: the vocabulary that is learned from the data has the fingerprint %v, the setup has %v", ErrContradiction, a.Hash, d.Tokenizer)
+		err = fmt.Errorf("%w: the vocabulary that is learned from it has the fingerprint %v, the setup has %v", ErrOtherData, a.Hash, d.Tokenizer)
 	}
 	return err
 }

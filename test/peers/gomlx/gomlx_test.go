@@ -1,5 +1,3 @@
-//go:build unix
-
 // Package gomlx_test compares training with github.com/gomlx/gomlx and its
 // pure Go backend, a peer that shares no code with this repository: gradients
 // of small nets within rounding, and the time of a training step on one core.
@@ -12,9 +10,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"runtime"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/avalnetwork/aval/internal/tensor"
 	"github.com/avalnetwork/aval/internal/train"
@@ -28,7 +24,11 @@ import (
 
 // fastest is the setting with which the peer's backend takes the least time for
 // the net for digits on one core.
-const fastest = "ops_sequential,dotgeneral_large"
+const fastest = sequential + ",dotgeneral_large"
+
+// sequential computes one operation after the other: in parallel the peer can
+// hang where cores are few.
+const sequential = "ops_sequential"
 
 func backend(t testing.TB, settings string) backends.Backend {
 	t.Helper()
@@ -188,7 +188,7 @@ func TestGradients(t *testing.T) {
 			t.Fatal(err)
 		}
 		x, y := inputs(&s, examples, outputs)
-		b := backend(t, "ops_sequential") // in parallel it can hang where cores are few
+		b := backend(t, sequential)
 		exec := MustNewExec(b, func(in []*Node) []*Node {
 			l := loss(&s, in)
 			return append([]*Node{l}, Gradient(l, in[2:]...)...)
@@ -240,16 +240,6 @@ const digitsBatch = 64
 func oneCore(b *testing.B) {
 	before := runtime.GOMAXPROCS(1)
 	b.Cleanup(func() { runtime.GOMAXPROCS(before) })
-}
-
-// cpu returns the time that this process has spent on processors: others may
-// use the machine, too.
-func cpu(b *testing.B) time.Duration {
-	var r syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 // steps reports examples by second of processor time.
@@ -364,7 +354,7 @@ func TestByHand(t *testing.T) {
 		t.Fatal(err)
 	}
 	x, y := inputs(&digits, examples, 10)
-	exec := MustNewExec(backend(t, ""), func(in []*Node) []*Node {
+	exec := MustNewExec(backend(t, sequential), func(in []*Node) []*Node {
 		l, gradients := byHand(in)
 		return append([]*Node{l}, gradients...)
 	})
