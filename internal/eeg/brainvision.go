@@ -340,8 +340,12 @@ func (f *brainVision) markers() error {
 			return f.errorf("[Marker Infos] "+key, "%d fields; type, description and position are needed", len(fields))
 		}
 		pos, err := strconv.Atoi(strings.TrimSpace(fields[2]))
-		if err != nil || pos < 0 || pos > points+1 {
-			return f.errorf("[Marker Infos] "+key, "position %.20q; the data has points 1 to %d", fields[2], points)
+		if err != nil || pos < 0 {
+			return f.errorf("[Marker Infos] "+key, "the position %.20q is not a number of a point", fields[2])
+		}
+		if pos > points+1 { // the data may be a part of what was recorded
+			f.rec.warnf("marker %s at point %d lies beyond the data, which has %d", key, pos, points)
+			continue
 		}
 		at := max(pos-1, 0) // some programs count from 0
 		size := 0

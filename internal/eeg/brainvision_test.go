@@ -139,7 +139,7 @@ func TestBrainVisionRefuses(t *testing.T) {
 		{"domain", "TIMEDOMAIN", change("NumberOf", "DataType=FREQUENCYDOMAIN\nNumberOf")},
 		{"points", "DataPoints", change("NumberOf", "DataPoints=7\nNumberOf")},
 		{"partial", "cut off", change("=2\n", "=3\n")},
-		{"position", "position", change("S  1,2", "S  1,99")},
+		{"position", "position", change("S  1,2", "S  1,two")},
 		{"folder", "names no file", change("DataFile=x.eeg", "DataFile=a/..")},
 		{"missing", "file does not exist", change("MarkerFile=$b.vmrk", "MarkerFile=../other.mrk")},
 	} {
@@ -149,6 +149,10 @@ func TestBrainVisionRefuses(t *testing.T) {
 				t.Errorf("got error %v, want one with %q", err, c.why)
 			}
 		})
+	}
+	r, err := eeg.OpenFS(change("S  1,2", "S  1,99"), "r/x.vhdr")
+	if err != nil || len(r.Events) != 3 || len(r.Warnings) != 1 {
+		t.Errorf("a marker beyond the data: %v", err)
 	}
 	refuse(t, []byte(bvHead), "open the .vhdr by its name")
 }

@@ -147,7 +147,7 @@ func (f *edfFile) signalHeaders(h []byte, n int) error {
 		if f.size > MaxFileBytes {
 			return f.errorf(where, "a record has more than %d bytes", int64(MaxFileBytes))
 		}
-		s.annotations = f.plus && s.label == f.kind+" Annotations"
+		s.annotations = s.label == "EDF Annotations" || s.label == "BDF Annotations"
 		if !s.annotations {
 			if err := f.calibration(&s, where, column, i); err != nil {
 				return err
@@ -177,11 +177,12 @@ func (f *edfFile) calibration(s *edfSignal, where string, column func(at, width,
 	if s.digMax, err = f.whole(where, "digital maximum", column(128, 8, i), -limit, limit-1); err != nil {
 		return err
 	}
-	if s.digMax <= s.digMin {
+	if s.digMax < s.digMin {
 		return f.errorf(where, "digital maximum %d is not above the minimum %d", s.digMax, s.digMin)
 	}
-	if s.physMax == s.physMin {
-		return f.errorf(where, "physical maximum and minimum are both %v", s.physMax)
+	if s.digMax == s.digMin || s.physMax == s.physMin { // as trigger channels of some programs
+		f.rec.warnf("%s has no physical range: its samples are the stored numbers", where)
+		s.unit, s.physMin, s.physMax, s.digMin, s.digMax = "", 0, 1, 0, 1
 	}
 	return nil
 }

@@ -43,6 +43,16 @@ func TestEDF(t *testing.T) {
 	}
 }
 
+// TestEDFNoRange has a channel of triggers without a physical range.
+func TestEDFNoRange(t *testing.T) {
+	c := cz([]int32{5, -7})
+	c.physMin, c.physMax = "0", "0"
+	r := read(t, buildEDF(edfOptions{records: "1", duration: "1"}, c))
+	if !cmp.Equal(r.Channels[0].Samples, []float32{5, -7}) || r.Channels[0].Unit != "" || len(r.Warnings) != 1 {
+		t.Errorf("%v in %q, warnings %v", r.Channels[0].Samples, r.Channels[0].Unit, r.Warnings)
+	}
+}
+
 func annotations(perRecord int, records ...string) edfFields {
 	return edfFields{label: "EDF Annotations", physMin: "-1", physMax: "1", digMin: "-32768", digMax: "32767", perRecord: perRecord, annotations: records}
 }
@@ -117,7 +127,6 @@ func TestEDFRefuses(t *testing.T) {
 		{"header size", "header", with(184, "768     ")},
 		{"number", "is not a number", with(244, "one     ")},
 		{"digital range", "not above the minimum", with(256+120, "5000    ")},
-		{"physical range", "are both", with(256+104, "100     ")},
 		{"huge record", "0 are whole", with(256+216, "99999999")},
 		{"zero duration", "records last 0 s", with(244, "0       ")},
 		{"copied as text", "U+FFFD", append(good[:512:512], strings.Repeat("\xef\xbf\xbd", 40)...)},

@@ -39,7 +39,7 @@ func columns(line string) (cols []string, sep string) {
 
 // parseMuse reads the CSV files of eeg-notebooks: a time stamp (Unix time in
 // seconds), the electrodes in microvolts, and one or more columns named
-// Marker..., in which 0 (or nothing) is no event.
+// Marker... or stim, in which 0 (or nothing) is no event.
 func parseMuse(data []byte) (*Recording, error) {
 	rec := &Recording{Format: "Muse"}
 	var cols []string
@@ -98,7 +98,11 @@ type mark struct {
 	label string
 }
 
-func isMarker(col string) bool { return strings.HasPrefix(strings.ToLower(col), "marker") }
+// isMarker tells the columns of events, whose names changed over the years.
+func isMarker(col string) bool {
+	col = strings.ToLower(col)
+	return strings.HasPrefix(col, "marker") || col == "stim"
+}
 
 // markerLabel returns the label of a marker's field: a whole number loses the
 // ".0" that some programs add.

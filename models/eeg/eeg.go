@@ -32,9 +32,13 @@ var files embed.FS
 
 // Task is a classifier to train: from which events, cut how, with what.
 type Task struct {
-	Name    string         `json:"name"`
-	Events  [2]string      `json:"events"`  // labels of the events of class 0 and 1
-	Classes [2]string      `json:"classes"` // the same in words
+	Name    string    `json:"name"`
+	Events  [2]string `json:"events"`  // labels of the events of class 0 and 1
+	Classes [2]string `json:"classes"` // the same in words
+	// Turned are persons in whose recordings the two classes look as in
+	// those of others with the labels exchanged. The built-in classifier is trained with
+	// theirs exchanged; within a person that changes nothing.
+	Turned  []string       `json:"turned,omitempty"`
 	Recipe  signal.Recipe  `json:"recipe"`
 	Options decode.Options `json:"options"`
 }

@@ -89,17 +89,13 @@ func (j *join) add(i int, member *net.Net, scale float64) {
 	}
 }
 
-// addLinear fits a linear discriminant to what the linear branch carries to
-// the last layer, and adds it to the outputs: its scores get the standard
-// deviation 1, as the mean of the members would have if they agreed.
-//
-// The branch carries the mean of each window of the pool, at every lag: the
-// epoch at its full rate, smoothed.
+// addLinear fits a linear discriminant to the epochs and adds its score,
+// brought to a standard deviation of 1, to the outputs.
 func (j *join) addLinear(list train.List) error {
 	features := make([][]float64, len(list))
 	labels := make([]int32, len(list))
 	for i, e := range list {
-		features[i], labels[i] = j.linear(e.Input), e.Label
+		features[i], labels[i] = j.features(e.Input), e.Label
 	}
 	lda, err := TrainLDA(features, labels)
 	if err != nil {
@@ -114,22 +110,52 @@ func (j *join) addLinear(list train.List) error {
 	dense, shift := j.params[weight(denseLayer)], j.params[bias(denseLayer)]
 	all := len(dense) / 2
 	constant := float64(half * lda.Bias)
-	at := 0
-	for lag := range j.o.Pool {
-		for c := range j.channels {
-			channel := j.pass(lag, c)
-			for w := range j.pooled {
-				v := float64(float64(half*lda.Weights[at]) / linearScale)
-				dense[channel*j.pooled+w] = float32(-v)
-				dense[all+channel*j.pooled+w] = float32(v)
-				constant -= float64(v * linearShift)
-				at++
-			}
+	for c := range j.channels {
+		for t, v := range j.ofMeans(lda.Weights[c*j.samples : (c+1)*j.samples]) {
+			u := float64(float64(half*v) / linearScale)
+			at := j.pass(t%j.o.Pool, c)*j.pooled + t/j.o.Pool
+			dense[at], dense[all+at] = float32(-u), float32(u)
+			constant -= float64(u * linearShift)
 		}
 	}
 	shift[0] -= float32(constant)
 	shift[1] += float32(constant)
 	return nil
+}
+
+// features returns what the linear discriminant sees of an epoch: its samples,
+// or, smoothed, their means over the pool's windows at every lag, as they come
+// to the last layer: m[t] = (x[t] + ... + x[t+P-1]) / P, zeros beyond the end.
+func (j *join) features(x []float32) []float64 {
+	out := make([]float64, len(x))
+	for i, v := range x {
+		out[i] = float64(v)
+		if !j.o.Smooth {
+			continue
+		}
+		for k := 1; k < j.o.Pool && i%j.samples+k < j.samples; k++ {
+			out[i] += float64(x[i+k])
+		}
+		out[i] = float64(out[i] / float64(j.o.Pool))
+	}
+	return out
+}
+
+// ofMeans turns weights w of one channel's features into weights v of the
+// means m: where the features are the samples x, v[t] = P w[t] - v[t-1] - ... -
+// v[t-P+1], since then the sum of v m is that of w x.
+func (j *join) ofMeans(w []float64) []float64 {
+	if j.o.Smooth {
+		return w
+	}
+	v := make([]float64, len(w))
+	for t := range v {
+		v[t] = float64(float64(j.o.Pool) * w[t])
+		for k := max(0, t-j.o.Pool+1); k < t; k++ {
+			v[t] -= v[k]
+		}
+	}
+	return v
 }
 
 // pass sets the filters that carry one electrode at one lag through to the
@@ -146,25 +172,4 @@ func (j *join) pass(lag, electrode int) int {
 	group := o.Filters * o.Depth
 	j.params[weight(mixLayer)][channel*group+channel%group] = 1
 	return channel
-}
-
-// linear returns what the linear branch carries, without shift and scale: lag
-// by lag, electrode by electrode. Beyond the epoch's end there are zeros.
-func (j *join) linear(x []float32) []float64 {
-	out := make([]float64, 0, j.o.Pool*j.channels*j.pooled)
-	for lag := range j.o.Pool {
-		for c := range j.channels {
-			row := x[c*j.samples : (c+1)*j.samples]
-			for w := range j.pooled {
-				s := 0.0
-				for k := range j.o.Pool {
-					if t := w*j.o.Pool + k + lag; t < len(row) {
-						s += float64(row[t])
-					}
-				}
-				out = append(out, float64(s/float64(j.o.Pool)))
-			}
-		}
-	}
-	return out
 }

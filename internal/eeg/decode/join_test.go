@@ -11,12 +11,18 @@ import (
 
 // TestJoin checks, from inside, that a joined net computes what it is put
 // together from: each member's score over its deviation, and the score of a
-// linear discriminant that sees the smoothed epoch.
+// linear discriminant of the epoch.
 func TestJoin(t *testing.T) {
+	for _, smooth := range []bool{false, true} {
+		testJoin(t, smooth)
+	}
+}
+
+func testJoin(t *testing.T, smooth bool) {
 	m := tensor.New(1, nil)
 	defer m.Close()
-	const channels, samples = 3, 21
-	o := Options{Members: 2, Filters: 3, Depth: 2, Kernel: 8, Pool: 4, Second: 5}.complete()
+	const channels, samples = 3, 24
+	o := Options{Members: 2, Filters: 3, Depth: 2, Kernel: 8, Pool: 4, Second: 5, Smooth: smooth}.complete()
 	var list train.List
 	state := uint32(1)
 	for i := range 60 {
@@ -59,7 +65,20 @@ func TestJoin(t *testing.T) {
 	}
 	features, labels := make([][]float64, len(list)), make([]int32, len(list))
 	for i, e := range list {
-		features[i], labels[i] = j.linear(e.Input), e.Label
+		labels[i] = e.Label
+		for c := range channels {
+			x := e.Input[c*samples : (c+1)*samples]
+			for t, v := range x {
+				f := float64(v)
+				if smooth {
+					f = 0
+					for _, u := range x[t:min(t+o.Pool, samples)] {
+						f += float64(u) / float64(o.Pool)
+					}
+				}
+				features[i] = append(features[i], f)
+			}
+		}
 	}
 	lda, err := TrainLDA(features, labels)
 	if err != nil {

@@ -22,6 +22,11 @@ type Options struct {
 	Pool    int `json:"pool"`    // samples that are averaged after it; 0: 4
 	Second  int `json:"second"`  // length of the second, depthwise filter in pooled samples; 0: 8
 
+	// Smooth fits the linear branch to the epoch smoothed over Pool samples. Not
+	// to do so keeps more of it, but costs int8 nets precision, more so with a
+	// longer pool.
+	Smooth bool `json:"smooth,omitempty"`
+
 	Dropout      float32 `json:"dropout"`       // [0, 0.99]
 	Passes       int     `json:"passes"`        // how often a member sees each epoch; 0: 40
 	Batch        int     `json:"batch"`         // 0: 64
@@ -68,6 +73,9 @@ func (o Options) validate(channels, samples int) error {
 		if f.v < f.lo || f.v > f.hi {
 			return fmt.Errorf("decode: %s is %d for epochs of %d samples, want %d to %d", f.name, f.v, samples, f.lo, f.hi)
 		}
+	}
+	if samples%o.Pool != 0 {
+		return fmt.Errorf("decode: epochs of %d samples are no multiple of the pool, %d", samples, o.Pool)
 	}
 	if channels < 1 || channels > 64 || samples > 4096 {
 		return fmt.Errorf("decode: epochs of %d channels and %d samples; at most 64 and 4096 are trained on", channels, samples)

@@ -20,6 +20,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/avalnetwork/aval/internal/eeg"
@@ -61,6 +62,7 @@ func run(w io.Writer, m *tensor.Machine, t models.Task, data, out string, measur
 	if measure {
 		return report(w, m, t, recs)
 	}
+	turn(t, recs)
 	var sets []*signal.Epochs
 	for _, r := range recs {
 		sets = append(sets, r.Epochs)
@@ -132,6 +134,19 @@ func load(w io.Writer, t models.Task, dir string) ([]decode.Recording, error) {
 	return out, nil
 }
 
+// turn exchanges the labels of the persons that the task names.
+func turn(t models.Task, recs []decode.Recording) {
+	for _, r := range recs {
+		for _, e := range []*signal.Epochs{r.Epochs, r.Microvolts} {
+			for i := range e.Labels {
+				if slices.Contains(t.Turned, r.Person) {
+					e.Labels[i] = 1 - e.Labels[i]
+				}
+			}
+		}
+	}
+}
+
 // digest is a hash of all samples of a recording.
 func digest(rec *eeg.Recording) [sha256.Size]byte {
 	h := sha256.New()
@@ -143,27 +158,36 @@ func digest(rec *eeg.Recording) [sha256.Size]byte {
 
 // report prints a table for each way to split.
 func report(w io.Writer, m *tensor.Machine, t models.Task, recs []decode.Recording) error {
-	for _, s := range []struct {
-		name string
-		f    func(*tensor.Machine, decode.Options, []decode.Recording) ([]decode.Result, error)
-	}{
-		{"leave one recording out, within a person", decode.WithinPersons},
-		{"leave one person out", decode.AcrossPersons},
-	} {
-		results, err := s.f(m, t.Options, recs)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(w, "\n%s, %s (AUC with 95 %% confidence interval):\n\n", t.Name, s.name)
-		fmt.Fprintln(w, "| person | recordings | epochs | LDA on µV | LDA | net | net less LDA | int8 | lost by int8 |")
-		fmt.Fprintln(w, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-		for _, r := range results {
-			fmt.Fprintf(w, "| %s | %d | %d + %d | %s | %s | %s | %s | %.3f | %s |\n", r.Person, r.Recordings, r.Net.Negative, r.Net.Positive,
-				interval(r.Raw), interval(r.LDA), interval(r.Net), difference(r.More), r.Int8.Value, difference(r.Loss))
-		}
+	within, err := decode.WithinPersons(m, t.Options, recs)
+	if err != nil {
+		return err
 	}
-	fmt.Fprintln(w)
+	table(w, t.Name+", leave one recording out, within a person", within)
+	across, err := decode.AcrossPersons(m, t.Options, recs)
+	if err != nil {
+		return err
+	}
+	table(w, t.Name+", leave one person out", across)
+	if len(t.Turned) == 0 {
+		return nil
+	}
+	turn(t, recs)
+	across, err = decode.AcrossPersons(m, t.Options, recs)
+	if err != nil {
+		return err
+	}
+	table(w, t.Name+", leave one person out, the labels exchanged of "+strings.Join(t.Turned, ", "), across)
 	return nil
+}
+
+func table(w io.Writer, title string, results []decode.Result) {
+	fmt.Fprintf(w, "\n%s (AUC with 95 %% confidence interval):\n\n", title)
+	fmt.Fprintln(w, "| person | recordings | epochs | LDA on µV | LDA | net | net less LDA | int8 | lost by int8 |")
+	fmt.Fprintln(w, "| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+	for _, r := range results {
+		fmt.Fprintf(w, "| %s | %d | %d + %d | %s | %s | %s | %s | %.3f | %s |\n", r.Person, r.Recordings, r.Net.Negative, r.Net.Positive,
+			interval(r.Raw), interval(r.LDA), interval(r.Net), difference(r.More), r.Int8.Value, difference(r.Loss))
+	}
 }
 
 func interval(a decode.AUC) string {
