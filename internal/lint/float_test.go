@@ -17,7 +17,7 @@ import (
 
 // deterministic are the packages whose float results are the same bits on
 // every machine.
-var deterministic = []string{"internal/kernel", "internal/model", "internal/operation", "internal/quant", "internal/sample", "internal/tensor", "internal/train", "internal/train/net", "internal/train/lm"}
+var deterministic = []string{"internal/eeg", "internal/eeg/signal", "internal/eeg/decode", "internal/kernel", "internal/model", "internal/operation", "internal/quant", "internal/sample", "internal/tensor", "internal/train", "internal/train/net", "internal/train/lm"}
 
 // exactMath are the functions of package math whose result the Go
 // documentation or IEEE 754 fixes to the bit. The others (Exp, Log, Pow, Sin,

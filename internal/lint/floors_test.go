@@ -14,14 +14,14 @@ import (
 // packages of a lower floor. ARCHITECTURE.md explains each one.
 var floors = [][]string{
 	{"internal/canon", "internal/chart", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint", "spec/vectors", "models"},
-	{"gguf", "internal/kernel", "receipt", "internal/trace"},
-	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/tensor", "internal/adapter", "receipt/training"},
+	{"gguf", "internal/kernel", "receipt", "internal/trace", "internal/eeg"},
+	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/tensor", "internal/adapter", "receipt/training", "internal/eeg/signal"},
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/bpe", "internal/train", "internal/adapter/merge"},
 	{"internal/dataset", "internal/engine", "internal/operation", "internal/train/lm", "internal/train/net", "internal/train/record"},
-	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute"},
-	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun", "internal/audit/replay", "internal/train/run"},
+	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute", "internal/eeg/decode"},
+	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun", "internal/audit/replay", "internal/train/run", "models/eeg"},
 	{"internal/bench", "internal/httpapi/fake", "."}, // . is the package aval
-	{"cmd/aval", "web/verify/build", "web/verify/wasm"},
+	{"cmd/aval", "web/verify/build", "web/verify/wasm", "models/eeg/train"},
 }
 
 // owners names the one package that may import each heavy dependency.

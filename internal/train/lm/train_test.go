@@ -226,7 +226,11 @@ func TestGolden(t *testing.T) {
 				t.Errorf("%s: %d threads give other bits", name, threads)
 			}
 		}
-		for _, k := range kernel.All()[1:] {
+		kernels := kernel.All()[1:]
+		if name == "LoRA" { // the plain one is slow here; builds without assembly run it
+			kernels = kernels[:max(0, len(kernels)-1)]
+		}
+		for _, k := range kernels {
 			if d := run(lm.Options{Threads: 2, Kernel: k.Name()}); d != got {
 				t.Errorf("%s: kernel %s gives other bits", name, k)
 			}
