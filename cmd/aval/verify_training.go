@@ -188,10 +188,14 @@ func (v *trainingCheck) compute(ctx context.Context) error {
 	o := v.file.Opening
 	if v.chance {
 		var list []string
-		for _, s := range replay.Sampled(v.file, v.opt) {
+		known, hidden := replay.Sampled(v.file, v.opt)
+		for _, s := range known {
 			list = append(list, fmt.Sprintf("%d:%d", s.From, s.To))
 		}
-		v.app.note("the random number %x chooses the steps %s", v.opt.Random, strings.Join(list, " "))
+		for _, i := range hidden {
+			list = append(list, fmt.Sprintf("from checkpoint %d to %d", i, i+1))
+		}
+		v.app.note("the random number %x chooses the steps %s", v.opt.Random, strings.Join(list, ", "))
 	}
 	if len(t.data) == 0 && t.examples == "" {
 		return nil // the offline check has said what is missing

@@ -215,6 +215,10 @@ def check_opening(o, c):
             need(range_root(count, start, leaves, proof) == digest, check)
             if key == 8:
                 check_points(shown, steps, check)
+            if key == 8 and every is not None:
+                want = schedule(every, steps, result)
+                need(len(want) == count, check)
+                need([int.from_bytes(b[:8], "little") for b in shown] == want[start : start + len(shown)], check)
             for i, b in enumerate(shown if key == 7 else []):
                 check_record(b, start + i, check)
 

@@ -83,6 +83,23 @@ var checkpointLies = []trainingLie{
 		p.Step = 16
 		return slices.Insert(e, 3, p.Entry())
 	}, "the list has one after step 16 in its place")},
+	{name: "more checkpoints than configured, so that a sample finds less, and a part shown", offline: training.CheckPointRange, forge: func(t *testing.T, s *school) *homework {
+		l := s.teach(t, s.plan())
+		p, err := l.points()[1].Checkpoint()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Step = 8
+		l.opening.Checkpoints.Entries = slices.Insert(l.points(), 2, p.Entry())
+		h := l.sign(t)
+		r, err := l.opening.Checkpoints.Range(4, 6)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.file.Opening = l.opening.Select(training.Whole &^ training.PartCheckpoints)
+		h.file.Opening.PointRanges = []training.Range{r}
+		return h.at("the configuration asks for 6 checkpoints, the receipt has 7")
+	}},
 	{name: "another list of checkpoints shown than was signed", offline: training.CheckCheckpoints, forge: func(t *testing.T, s *school) *homework {
 		l := s.teach(t, s.plan())
 		h := l.sign(t)
