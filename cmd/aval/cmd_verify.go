@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"time"
 
@@ -185,6 +186,11 @@ func (a *app) verify(ctx context.Context, o *verifyOptions, path string) error {
 	opt, err := o.expect()
 	if err != nil {
 		return err
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		if path, err = o.ofRun(path); err != nil {
+			return err
+		}
 	}
 	data, err := a.readInput(ctx, path)
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 
@@ -43,10 +44,13 @@ func (o *loraOptions) wanted() ([]wantedAdapter, error) {
 		w := wantedAdapter{name: s, scale: 1}
 		if i := strings.LastIndexByte(s, '='); i >= 0 {
 			v, err := strconv.ParseFloat(s[i+1:], 32)
-			if err != nil || v-v != 0 || float32(v) == 0 {
+			_, named := os.Stat(s) // a file may have such a name
+			switch {
+			case err == nil && v-v == 0 && float32(v) != 0:
+				w = wantedAdapter{s[:i], float32(v), true}
+			case named != nil:
 				return nil, usageErrorf("--lora %q: want FILE=SCALE with a finite SCALE other than 0, as adapter.gguf=0.5", clip(s))
 			}
-			w = wantedAdapter{s[:i], float32(v), true}
 		}
 		if w.name == "" {
 			return nil, usageErrorf("--lora %q: there is no FILE", clip(s))

@@ -31,7 +31,8 @@ began with. --stretch computes only the steps between two checkpoints around
 those named, --sample some of these stretches, chosen by chance; --checkpoints is
 the folder of the run, or one with the files of its checkpoints, without which the
 steps before a stretch are computed, too. --examples has the examples of some
-steps, where the whole data is not at hand.`
+steps, where the whole data is not at hand. Where FILE is the folder of a run, its
+own receipt, checkpoints and data are taken.`
 
 // verifyTrainingOptions are the flags for receipts of training runs.
 type verifyTrainingOptions struct {
@@ -57,6 +58,30 @@ func (o *verifyTrainingOptions) add(f *pflag.FlagSet) {
 	f.StringVar(&o.random, "random", "", "training: HEX of 32 bytes that makes the choice of --sample, drawn after the receipt was made (default: drawn now)")
 	f.StringVar(&o.examples, "examples", "", "training: the FILE with the examples of some steps")
 	f.StringVar(&o.result, "result", "", "training: the FILE that must be its result")
+}
+
+// ofRun finds the receipt in the folder of a run, and takes from its
+// configuration what the flags do not say.
+func (o *verifyOptions) ofRun(dir string) (string, error) {
+	path, f, err := run.Receipt(dir)
+	if err != nil {
+		return "", err
+	}
+	t := &o.training
+	if t.checkpoints == "" {
+		t.checkpoints = dir
+	}
+	if o.offline || len(t.data) > 0 || t.examples != "" {
+		return path, nil
+	}
+	t.data, t.validation, t.labels = f.Data, f.ValidationData, f.Labels
+	if t.tokenizer == "" {
+		t.tokenizer = f.Tokenizer
+	}
+	if o.model == "" {
+		o.model = f.Model
+	}
+	return path, nil
 }
 
 // trainingJSON is what "aval verify --json" adds for a training receipt.
@@ -111,6 +136,8 @@ func (a *app) verifyTraining(ctx context.Context, o *verifyOptions, expect recei
 			return err
 		case errors.Is(err, run.ErrContradiction):
 			v.checks.Add(receipt.Check{Name: training.CheckSetup, Verdict: receipt.Invalid, Detail: err.Error()})
+		case errors.Is(err, run.ErrOtherData):
+			v.checks.Add(receipt.Check{Name: training.CheckData, Verdict: receipt.Invalid, Detail: err.Error()})
 		default: // what was checked until then is still worth telling
 			a.fail(err)
 			v.trouble = err.Error()
@@ -161,10 +188,14 @@ func (v *trainingCheck) compute(ctx context.Context) error {
 	o := v.file.Opening
 	if v.chance {
 		var list []string
-		for _, s := range replay.Sampled(v.file, v.opt) {
+		known, hidden := replay.Sampled(v.file, v.opt)
+		for _, s := range known {
 			list = append(list, fmt.Sprintf("%d:%d", s.From, s.To))
 		}
-		v.app.note("the random number %x chooses the steps %s", v.opt.Random, strings.Join(list, " "))
+		for _, i := range hidden {
+			list = append(list, fmt.Sprintf("from checkpoint %d to %d", i, i+1))
+		}
+		v.app.note("the random number %x chooses the steps %s", v.opt.Random, strings.Join(list, ", "))
 	}
 	if len(t.data) == 0 && t.examples == "" {
 		return nil // the offline check has said what is missing

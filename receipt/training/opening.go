@@ -159,7 +159,7 @@ func (o *Opening) Check(c *Claims) []receipt.Check {
 	if o.Validation != nil && c.Evaluation == nil {
 		checks = append(checks, failed(CheckValidation, "there is a salt for validation examples, and the receipt has no evaluation"))
 	}
-	return append(checks, o.checkRanges(c)...)
+	return append(checks, o.checkRanges(c, config)...)
 }
 
 func (o *OpenedSetup) check(c *Claims) receipt.Check {
@@ -251,6 +251,28 @@ func unscheduled(steps []int, config *Config, c *Claims) string {
 	return ""
 }
 
+// offSchedule compares the number of checkpoints and the steps of those that are
+// shown with what the configuration asks for: more of them would make a sample
+// of stretches worth less.
+func offSchedule(r *Range, config *Config, c *Claims) string {
+	if config == nil {
+		return ""
+	}
+	if every := config.CheckpointEvery; every > 0 && c.Steps/every > MaxCheckpoints {
+		return "the configuration asks for more checkpoints than a receipt can list"
+	}
+	want := config.Checkpoints(c.Steps, c.Result.Step)
+	if len(want) != c.Checkpoints.Count {
+		return sprintf("the configuration asks for %d checkpoints, the receipt has %d", len(want), c.Checkpoints.Count)
+	}
+	for i, e := range r.Entries {
+		if p, err := e.Checkpoint(); err == nil && r.From+i < len(want) && p.Step != want[r.From+i] {
+			return sprintf("the configuration asks for a checkpoint after step %d, and there is one after step %d in its place", want[r.From+i], p.Step)
+		}
+	}
+	return ""
+}
+
 // checkLog checks the records of all steps.
 func checkLog(l *List, c *Claims) receipt.Check {
 	if n := len(l.Entries); n != c.Steps {
@@ -269,7 +291,7 @@ func checkLog(l *List, c *Claims) receipt.Check {
 	return passed(CheckLog, "%d steps, as the receipt commits to", c.Steps)
 }
 
-func (o *Opening) checkRanges(c *Claims) []receipt.Check {
+func (o *Opening) checkRanges(c *Claims, config *Config) []receipt.Check {
 	if len(o.LogRanges) > MaxRanges {
 		return []receipt.Check{failed(CheckLogRange, "%d ranges, want at most %d", len(o.LogRanges), MaxRanges)}
 	}
@@ -292,6 +314,9 @@ func (o *Opening) checkRanges(c *Claims) []receipt.Check {
 	for i := range o.PointRanges {
 		r := &o.PointRanges[i]
 		check := r.check(CheckPointRange, c.Checkpoints)
+		if bad := offSchedule(r, config, c); check.Passed() && bad != "" {
+			check = failed(CheckPointRange, "%s", bad)
+		}
 		last := -1
 		for _, e := range r.Entries {
 			if p, err := e.Checkpoint(); check.Passed() && (err != nil || p.Step <= last || p.Step > c.Steps) {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"os/exec"
 	"reflect"
 	"slices"
 	"strconv"
@@ -518,6 +519,21 @@ func fileVectors() []fileVector {
 	only("two records with too long a proof", 7, array(rangeOf("log", records, 2, 4, left, left)), bad, training.CheckLogRange)
 	only("two records at another place", 7, array(slices.Concat(good[:1], num(0), good[2:])), bad, training.CheckLogRange)
 	only("the last checkpoint", 8, array(rangeOf("checkpoints", points, 2, 3, treeRoot([][]byte{leafAt("checkpoints", points, 0), leafAt("checkpoints", points, 1)}))), open, "")
+	twoPoints := rangeOf("checkpoints", points, 1, 3, leafAt("checkpoints", points, 0))
+	shown := func(n string, message, value []byte, v receipt.Verdict, fails string) {
+		add(n, file(message, mapping(entry{2, array(bstr(saltOf("config")), bstr(config))}, entry{8, array(value)})), optionsVector{}, v, fails)
+	}
+	shown("two checkpoints and the configuration", signed, twoPoints, open, "")
+	dense := [][]byte{points[0], point(1, 0x11), points[1], point(3, 0x13), points[2]}
+	diluted := base().with(8, array(num(5), bstr(listRoot(saltOf("checkpoints"), dense...)))).signed()
+	var denseLeaves [][]byte
+	for i := range dense {
+		denseLeaves = append(denseLeaves, leafAt("checkpoints", dense, i))
+	}
+	shown("signed: more checkpoints than configured, one stretch shown", diluted, rangeOf("checkpoints", dense, 0, 2, treeRoot(denseLeaves[2:4]), denseLeaves[4]), bad, training.CheckPointRange)
+	shifted := [][]byte{points[0], point(3, 0x13), points[2]}
+	elsewhere := base().with(8, array(num(3), bstr(listRoot(saltOf("checkpoints"), shifted...)))).signed()
+	shown("signed: a checkpoint at another step, one stretch shown", elsewhere, rangeOf("checkpoints", shifted, 0, 2, leafAt("checkpoints", shifted, 2)), bad, training.CheckPointRange)
 	only("checkpoints said to be records", 7, array(rangeOf("checkpoints", points, 0, 1, fill(1), fill(2))), bad, training.CheckLogRange)
 	return out
 }
@@ -543,4 +559,18 @@ func givenVectors() []givenVector {
 		{Name: "none", Receipt: signed, File: file(id), Fails: training.CheckData},
 		{Name: "a proof that is cut", Receipt: signed, File: file(id, array(num(2), bstr(leafSalt(2)), bstr(examples[2]), bstr(first[:31]))), Fails: training.CheckData},
 	}
+}
+
+// TestSecond lets the second implementation, written from the text alone,
+// judge the vectors.
+func TestSecond(t *testing.T) {
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("no python3")
+	}
+	out, err := exec.Command(python, "../../spec/second/training_receipt.py", vectorFile).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
 }

@@ -78,8 +78,9 @@ def u64(n):
 
 
 class Items:
-    def __init__(self, data):
+    def __init__(self, data, wide=False):
         self.data, self.at = data, 0
+        self.wide = wide  # whether there are floats of eight bytes
 
     def take(self, n):
         if n > len(self.data) - self.at:
@@ -127,6 +128,15 @@ class Items:
     def simple(self, info):
         if info in (20, 21):
             return info == 21
+        if info == 27 and self.wide:
+            v = struct.unpack(">d", self.take(8))[0]
+            try:
+                narrow = struct.unpack(">f", struct.pack(">f", v))[0]
+            except OverflowError:
+                return v
+            if v != v or narrow == v:
+                raise ValueError("a float in a longer form")
+            return v
         if info not in (25, 26):  # eight bytes are never the shortest form of a binary32
             raise ValueError("a simple value")
         if info == 25:
@@ -141,8 +151,8 @@ class Items:
         return v
 
 
-def decode(data):
-    items = Items(data)
+def decode(data, wide=False):
+    items = Items(data, wide)
     v = items.item()
     if items.at != len(data):
         raise ValueError("more after the end")
@@ -319,6 +329,12 @@ def parse_claims(payload):
 
 def parse_message(raw):
     """The claims, and what is signed, and the signature."""
+    payload, signed, signature = split_message(raw)
+    return parse_claims(payload), signed, signature
+
+
+def split_message(raw):
+    """The payload, and what is signed, and the signature."""
     need(len(raw) <= 4096 and raw[:2] == b"\xd2\x84", "form")
     items = Items(raw)
     items.at = 2
@@ -343,7 +359,7 @@ def parse_message(raw):
     need(payload is not None, "payload")
     need(len(signature) == 64, "form")
     signed = b"\x84\x6aSignature1" + praw + b"\x40" + head(2, len(payload)) + payload
-    return parse_claims(payload), signed, signature
+    return payload, signed, signature
 
 
 P = 2**255 - 19

@@ -194,13 +194,14 @@ class Model:
         base = self.key("rope.freq_base_swa", 10000.0)
         return [arith.pow64(base, -(2 * j) / self.rotated) for j in range(self.rotated // 2)], None
 
-    def rotate(self, x, frequencies):
-        """x is [t, head, element]; positions start at 0."""
+    def rotate(self, x, frequencies, turn=1):
+        """x is [t, head, element]; positions start at 0. A turn of -1 is back."""
         f, mu = frequencies
         angles = [[arith.sincos(float(p) * g) for g in f] for p in range(len(x))]
         s, c = (np.array([[a[i] for a in row] for row in angles]).astype(F)[:, None, :] for i in (0, 1))
         if mu is not None:
             s, c = s * mu, c * mu
+        s = s * F(turn)
         half = len(f)
         if self.arch in ("llama", "smollm3"):
             first, second = slice(0, 2 * half, 2), slice(1, 2 * half, 2)
@@ -214,19 +215,23 @@ class Model:
 
     # 7. Attention.
 
-    def attention(self, q, k, v, window, cap):
-        """q is [t, head, element], k and v [t, kv head, element]."""
-        t = len(q)
-        group = self.heads // self.kv_heads
-        k, v = (np.repeat(arith.half(a), group, axis=1) for a in (k, v))
+    def scale(self):
+        """That of the scores."""
         n = float(self.head)
         if (self.arch, self.layers) in (("gemma2", 46), ("gemma3", 62)):
             n = float(self.dim // self.heads)
-        scale = F(1 / math.sqrt(n))
-        # z is [position of the query, head, position of the key].
+        return F(1 / math.sqrt(n))
+
+    def kept(self, x):
+        """Keys or values as they are kept, for each query head."""
+        return np.repeat(arith.half(x), self.heads // self.kv_heads, axis=1)
+
+    def scores(self, q, k, window, cap):
+        """The z after the cap, and the e, [position of the query, head, position of the key]."""
+        t = len(q)
         shape = (t, self.heads, t)
         z = blocked_sum(self.head, shape, lambda d: k.transpose(1, 0, 2)[None, :, :, d] * q[:, :, d, None])
-        z = z * scale
+        z = z * self.scale()
         if cap:
             z = arith.softcap(z, cap)
         at, seen = np.arange(t)[:, None, None], np.arange(t)[None, None, :]
@@ -234,7 +239,12 @@ class Model:
         if window:
             visible = visible & (seen >= np.maximum(0, at + 1 - window))
         z = np.where(visible, z, F(-np.inf))
-        e = np.where(visible, arith.exp(z - z.max(axis=2)[:, :, None]), F(0)).astype(F)
+        return z, np.where(visible, arith.exp(z - z.max(axis=2)[:, :, None]), F(0)).astype(F)
+
+    def attention(self, q, k, v, window, cap):
+        """q is [t, head, element], k and v [t, kv head, element]."""
+        t, v = len(q), self.kept(v)
+        _, e = self.scores(q, self.kept(k), window, cap)
         sums = np.zeros((t, self.heads, 16), F)
         for i in range(t):
             sums[:, :, i % 16] += e[:, :, i]

@@ -214,7 +214,7 @@ func (l *lesson) roots(t testing.TB) (state, parameters canon.Hash) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaves[0].Hash = canon.Sum("aval-training-state/1", config, binary.LittleEndian.AppendUint64(nil, uint64(l.trainer.Done())))
+	leaves[0].Hash = canon.Sum("aval training state/1", config, binary.LittleEndian.AppendUint64(nil, uint64(l.trainer.Done())))
 	return record.Roots(leaves)
 }
 
@@ -262,6 +262,10 @@ type homework struct {
 	examples, validation table
 	files                map[int][]byte
 	given                *training.Given
+	// subject is what an adapter's training was made of, and base the model at
+	// hand; nil: the net of the school.
+	subject func(t testing.TB) *record.Subject
+	base    training.Hash
 	// detail must be in the detail of the check that fails.
 	detail string
 	// alone is the only stretch that is wrong; zero: there may be more.
@@ -271,7 +275,10 @@ type homework struct {
 func (h *homework) at(detail string) *homework { h.detail = detail; return h }
 
 // only says that no other stretch shows the lie.
-func (h *homework) only(from, to int) *homework { h.alone = replay.Stretch{From: from, To: to}; return h }
+func (h *homework) only(from, to int) *homework {
+	h.alone = replay.Stretch{From: from, To: to}
+	return h
+}
 
 // sign makes the receipt: commitments and signature fit together, whatever the
 // liar has changed.
@@ -339,6 +346,9 @@ func (h *homework) computed(t testing.TB, f *training.File, from, to int) *repla
 	}
 	if h.examples != nil {
 		a.Subject.Data = h.examples
+	}
+	if h.subject != nil {
+		a.Subject, a.Base = h.subject(t), h.base
 	}
 	out, err := a.Check(t.Context(), f, replay.Options{Options: training.Options{Now: now, Expect: h.expect}, From: from, To: to})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/avalnetwork/aval/internal/train"
 	"github.com/avalnetwork/aval/internal/train/record"
@@ -37,7 +38,8 @@ type Options struct {
 	// From and To limit what is computed to the steps From to To-1, and on to
 	// the checkpoints before and after. To 0: to the end.
 	From, To int
-	// Sample is how many of these stretches chance chooses; 0: all.
+	// Sample is how many of all stretches of the run chance chooses; 0: those
+	// that From and To name, which must then be 0.
 	Sample int
 	// Random makes the choice; whoever made the receipt must not have known it.
 	Random [32]byte
@@ -83,6 +85,7 @@ type run struct {
 	total, steps int
 	known        bool // the trainer's state is one that the receipt commits to
 	result       bool // it was checked
+	part         bool // only some stretches are asked for
 }
 
 // errMissing says that an example is not at hand.
@@ -96,6 +99,7 @@ func (a *Auditor) Check(ctx context.Context, f *training.File, o Options) (*Outc
 	if r.out.Report.Failed() != nil {
 		return &r.out, nil
 	}
+	r.part = o.From != 0 || o.To != 0 || o.Sample != 0
 	list, ok := r.choose(&o)
 	if !ok || !r.prepare() {
 		return &r.out, nil
@@ -115,7 +119,7 @@ func (a *Auditor) Check(ctx context.Context, f *training.File, o Options) (*Outc
 		}
 	}
 	if whole {
-		if err := r.finish(list, o.Sample > 0 && o.From == 0 && o.To == 0); err != nil {
+		if err := r.finish(list, o.Sample > 0); err != nil {
 			return &r.out, err
 		}
 	}
@@ -127,6 +131,13 @@ func (a *Auditor) Check(ctx context.Context, f *training.File, o Options) (*Outc
 func (r *run) open(format string, args ...any) bool {
 	r.out.Report.Add(unverified(training.CheckComputation, "not computed again: "+format, args...))
 	return false
+}
+
+// miss adds a check of the result that cannot be made, if all was asked for.
+func (r *run) miss(name, format string, args ...any) {
+	if !r.part {
+		r.out.Report.Add(unverified(name, format, args...))
+	}
 }
 
 // wrong adds a check that fails.
@@ -148,7 +159,22 @@ func (r *run) choose(o *Options) ([]span, bool) {
 		to = r.claims.Steps
 	}
 	r.out.All = r.claims.Checkpoints.Count - 1
-	list := chosen(r.file, o.From, to, o)
+	var list []span
+	if o.Sample > 0 {
+		var hidden []int
+		if o.From != 0 || o.To != 0 {
+			return nil, r.open("a sample is of the whole run, and steps %d to %d were asked for", o.From, to-1)
+		}
+		if list, hidden = sampled(r.file, o); len(hidden) > 0 {
+			return nil, r.open("chance chose stretch number %d of %d, counted from 0, and the receipt's file does not show the checkpoints around it", hidden[0], r.out.All)
+		}
+	} else {
+		for _, s := range spans(r.file.Opening) {
+			if s.from.Step < to && s.to.Step > o.From {
+				list = append(list, s)
+			}
+		}
+	}
 	if len(list) == 0 {
 		return nil, r.open("the receipt's file does not show two checkpoints around these steps")
 	}
@@ -163,31 +189,33 @@ func (r *run) choose(o *Options) ([]span, bool) {
 	return list, true
 }
 
-// chosen lists the stretches that options are about, among those that are shown.
-func chosen(f *training.File, from, to int, o *Options) []span {
-	var list []span
-	for _, s := range spans(f.Opening) {
-		if s.from.Step < to && s.to.Step > from {
-			list = append(list, s)
+// sampled lists the stretches of a sample. They are drawn from all of the run,
+// whether shown or not: whoever made the file could else choose what is drawn
+// from. hidden are the numbers of those that are not shown.
+func sampled(f *training.File, o *Options) (list []span, hidden []int) {
+	all := spans(f.Opening)
+	for _, i := range Choose(f.Receipt.Hash(), o.Random, f.Receipt.Claims().Checkpoints.Count-1, o.Sample) {
+		if at, ok := slices.BinarySearchFunc(all, i, func(s span, i int) int { return s.index - i }); ok {
+			list = append(list, all[at])
+		} else {
+			hidden = append(hidden, i)
 		}
 	}
-	if o.Sample == 0 {
-		return list
-	}
-	var out []span
-	for _, i := range Choose(f.Receipt.Hash(), o.Random, len(list), o.Sample) {
-		out = append(out, list[i])
-	}
-	return out
+	return list, hidden
 }
 
-// Sampled lists the stretches that the sample of the options is of.
-func Sampled(f *training.File, o Options) []Stretch {
-	var out []Stretch
-	for _, s := range chosen(f, 0, f.Receipt.Claims().Steps, &o) {
-		out = append(out, Stretch{s.from.Step, s.to.Step})
+// Sampled lists the stretches that the sample of the options is of, and the
+// numbers of those among them whose ends the file does not show: stretch i is
+// the one between entries i and i+1 of the list of checkpoints.
+func Sampled(f *training.File, o Options) (list []Stretch, hidden []int) {
+	if f.Opening == nil {
+		return nil, Choose(f.Receipt.Hash(), o.Random, f.Receipt.Claims().Checkpoints.Count-1, o.Sample)
 	}
-	return out
+	known, hidden := sampled(f, &o)
+	for _, s := range known {
+		list = append(list, Stretch{s.from.Step, s.to.Step})
+	}
+	return list, hidden
 }
 
 // prepare makes the trainer of the run and checks what it is made of.
@@ -341,15 +369,15 @@ func (r *run) restore(p training.Checkpoint) (bool, error) {
 		return false, fmt.Errorf("the checkpoint after step %d: %w", p.Step, err)
 	}
 	defer closer()
-	root, err := c.Root()
-	switch {
-	case err == nil && (c.Step != p.Step || root != p.Root):
-		return r.wrong(training.CheckStart, "the file of the checkpoint after step %d is not the one that the receipt commits to: its root is %v, the receipt has %v", p.Step, root, p.Root), nil
-	case err == nil:
-		err = r.trainer.Restore(c)
-	}
-	if err != nil {
+	r.known = false
+	if err := r.trainer.Restore(c); errors.Is(err, train.ErrCheckpoint) {
 		return r.wrong(training.CheckStart, "the checkpoint after step %d: %v", p.Step, err), nil
+	} else if err != nil {
+		return false, err
+	}
+	// What was read counts, not what the file says of itself.
+	if root, _ := record.Roots(r.trainer.Leaves()); root != p.Root {
+		return r.wrong(training.CheckStart, "the file of the checkpoint after step %d is not the one that the receipt commits to: its root is %v, the receipt has %v", p.Step, root, p.Root), nil
 	}
 	r.known = true
 	r.out.Report.Add(valid(training.CheckStart, "the checkpoint after step %d is the one that the receipt commits to", p.Step))

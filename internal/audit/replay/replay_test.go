@@ -105,6 +105,42 @@ func TestStretches(t *testing.T) {
 	verdict(t, out, receipt.Unverified, training.CheckComputation, "steps 0 to 29")
 }
 
+// TestSampleOfAll: who shows only some stretches does not choose what chance
+// draws from.
+func TestSampleOfAll(t *testing.T) {
+	d := trained(t, config(), options(t), 30, 0)
+	part := *d.file.Opening
+	points, err := d.file.Opening.Checkpoints.Range(2, 4) // stretch number 2
+	if err != nil {
+		t.Fatal(err)
+	}
+	part.Checkpoints, part.PointRanges = nil, []training.Range{points}
+	f := &training.File{Receipt: d.file.Receipt, Opening: &part}
+	right, hidden := 0, 0
+	for i := range byte(30) {
+		o := replay.Options{Sample: 1, Random: [32]byte{i}}
+		out := check(t, d.auditor(t), f, o)
+		if list, missing := replay.Sampled(f, o); len(list) == 1 && list[0] == (replay.Stretch{From: 14, To: 21}) {
+			right++
+			verdict(t, out, receipt.Valid, training.CheckComputation, "found with probability 0.2000")
+		} else if len(missing) == 1 && missing[0] != 2 {
+			hidden++
+			verdict(t, out, receipt.Unverified, training.CheckComputation, "chance chose stretch number ")
+		} else {
+			t.Errorf("%v, %v", list, missing)
+		}
+	}
+	if right == 0 || hidden < right {
+		t.Errorf("%d times the stretch that is shown, %d times another one", right, hidden)
+	}
+	out := check(t, d.auditor(t), d.file, replay.Options{Sample: 1, From: 7})
+	verdict(t, out, receipt.Unverified, training.CheckComputation, "a sample is of the whole run")
+	f.Opening = nil
+	if list, missing := replay.Sampled(f, replay.Options{Sample: 2}); len(list) != 0 || len(missing) != 2 {
+		t.Errorf("%v, %v", list, missing)
+	}
+}
+
 // TestGiven computes a stretch with nothing but its examples.
 func TestGiven(t *testing.T) {
 	d := trained(t, config(), options(t), 30, 0)

@@ -36,7 +36,7 @@ func (r *run) evaluate() error {
 	}
 	salt := r.file.Opening.Validation
 	if v == nil || salt == nil {
-		r.out.Report.Add(unverified(training.CheckEvaluation, "the validation examples, or their salt, are not at hand"))
+		r.miss(training.CheckEvaluation, "the validation examples, or their salt, are not at hand")
 		return nil
 	}
 	got, err := record.Commit(*salt, v)
@@ -62,7 +62,7 @@ func (r *run) evaluate() error {
 func (r *run) export() error {
 	want := r.claims.Result
 	if r.Folder == "" || r.Subject.Export == nil {
-		r.out.Report.Add(unverified(training.CheckResult, "the parameters are those of the receipt; the file was not made again"))
+		r.miss(training.CheckResult, "the parameters are those of the receipt; the file was not made again")
 		return nil
 	}
 	path := filepath.Join(r.Folder, "result")

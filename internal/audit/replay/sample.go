@@ -17,19 +17,34 @@ type Stretch struct {
 	To   int `json:"to"`
 }
 
-// span is a stretch with the states at its ends.
-type span struct{ from, to training.Checkpoint }
+// span is a stretch with the states at its ends, and its number: it is the one
+// between entries index and index+1 of the list of checkpoints.
+type span struct {
+	index    int
+	from, to training.Checkpoint
+}
 
-// spans lists the stretches between the checkpoints that are shown.
+// spans lists the stretches whose ends are shown, in ascending order.
 func spans(o *training.Opening) []span {
 	var out []span
-	for _, run := range o.Points() {
-		for i := 1; i < len(run); i++ {
-			out = append(out, span{run[i-1], run[i]})
+	add := func(first int, entries []training.Entry) {
+		for i := 1; i < len(entries); i++ {
+			from, err1 := entries[i-1].Checkpoint()
+			to, err2 := entries[i].Checkpoint()
+			if err1 == nil && err2 == nil { // they were checked
+				out = append(out, span{first + i - 1, from, to})
+			}
 		}
 	}
-	slices.SortFunc(out, func(a, b span) int { return a.from.Step - b.from.Step })
-	return slices.CompactFunc(out, func(a, b span) bool { return a.from.Step == b.from.Step })
+	if o.Checkpoints != nil {
+		add(0, o.Checkpoints.Entries)
+	} else {
+		for i := range o.PointRanges {
+			add(o.PointRanges[i].From, o.PointRanges[i].Entries)
+		}
+	}
+	slices.SortFunc(out, func(a, b span) int { return a.index - b.index })
+	return slices.CompactFunc(out, func(a, b span) bool { return a.index == b.index })
 }
 
 // Choose draws n of all stretches without replacement (Floyd's algorithm;

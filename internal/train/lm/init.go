@@ -60,8 +60,13 @@ func (a Architecture) Complete() Architecture {
 	return a
 }
 
-// maxInit bounds the numbers of an [Architecture] that its metadata holds.
-const maxInit = 1 << 24
+const (
+	// maxInit bounds the numbers of an [Architecture] that its metadata holds.
+	maxInit = 1 << 24
+	// maxNumbers bounds the parameters of a new model: 16 GiB, and four times
+	// as much while AdamW trains it.
+	maxNumbers = 1 << 32
+)
 
 func (a Architecture) validate() error {
 	for _, f := range []struct {
@@ -110,8 +115,13 @@ func Init(a Architecture, tokenizer Vocabulary, seed uint64, o Options) (*Model,
 	if err != nil {
 		return nil, err
 	}
-	m := &Model{desc: d, options: o, header: h}
-	return m, m.build(randomWeights{a, seed})
+	var total int64
+	for _, t := range h.tensors {
+		if total += t.Size / 4; total > maxNumbers {
+			return nil, fmt.Errorf("architecture: more than %d parameters; make dim, layers, ffn or the vocabulary smaller", int64(maxNumbers))
+		}
+	}
+	return newModel(&Model{desc: d, options: o, header: h}, randomWeights{a, seed})
 }
 
 // randomWeights makes the numbers of a new model.

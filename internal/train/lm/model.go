@@ -97,8 +97,7 @@ func Open(f *gguf.File, o Options) (*Model, error) {
 			return nil, err
 		}
 	}
-	m := &Model{desc: d, options: o, file: f}
-	return m, m.build(fileWeights{d, f, threads(o.Threads)})
+	return newModel(&Model{desc: d, options: o, file: f}, fileWeights{d, f, threads(o.Threads)})
 }
 
 // weights is where a model's numbers come from.
@@ -121,19 +120,21 @@ func (w fileWeights) matrix(p model.Part) (*kernel.Matrix, error) {
 	return w.d.Matrix(w.f, p, w.threads)
 }
 
-// build makes the layers and starts the threads.
-func (m *Model) build(w weights) error {
-	b := &builder{m: m, from: w}
+// newModel gives m its layers and starts the threads.
+func newModel(m *Model, w weights) (*Model, error) {
 	m.byName = map[string]*train.Param{}
+	b := &builder{m: m, from: w}
 	if err := b.all(); err != nil {
-		return err
+		return nil, err
 	}
 	if len(m.params) == 0 {
-		return fmt.Errorf("training: no matrix of the model is among the targets %q", strings.Join(m.options.LoRA.Targets, " "))
+		return nil, fmt.Errorf("training: the model has none of the matrices %q that would be trained; name others", strings.Join(DefaultTargets, " "))
 	}
 	var err error
-	m.machine, err = m.options.newMachine()
-	return err
+	if m.machine, err = m.options.newMachine(); err != nil {
+		return nil, err
+	}
+	return m, nil
 }
 
 // builder makes a model's parts and keeps the first error.

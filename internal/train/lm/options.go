@@ -43,7 +43,9 @@ type LoRA struct {
 	// Targets are the matrices that get an update, by the middle of their
 	// names: "attn_q" stands for blk.0.attn_q.weight and so on, "all" for every
 	// matrix of the layers, "output" for that of the logits, where the model
-	// has one of its own. Empty means [DefaultTargets].
+	// has one of its own. In phi3, which has queries, keys and values in one,
+	// attn_q, attn_k and attn_v each stand for attn_qkv. Empty means
+	// [DefaultTargets].
 	Targets []string
 	// Seed is that of the random numbers in A; B begins with zeros, so that
 	// the model is unchanged at first.
@@ -97,7 +99,10 @@ func (l *LoRA) wants(tensor string) bool {
 	if inLayer {
 		_, name, _ = strings.Cut(rest, ".")
 	}
-	return slices.Contains(targets, name) || inLayer && slices.Contains(targets, "all")
+	return slices.ContainsFunc(targets, func(t string) bool {
+		whole := name == "attn_qkv" && (t == "attn_q" || t == "attn_k" || t == "attn_v")
+		return t == name || whole || t == "all" && inLayer
+	})
 }
 
 // newMachine makes the threads that the options ask for.

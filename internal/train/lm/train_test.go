@@ -103,6 +103,9 @@ func digest(m *lm.Model) string {
 // loss.
 func TestTraining(t *testing.T) {
 	for _, arch := range model.Architectures() {
+		if testing.Short() && arch != "llama" && arch != "gemma3" {
+			continue
+		}
 		t.Run(arch, func(t *testing.T) {
 			m := small(t, arch, 1, lm.Options{Threads: 2})
 			data := verses(7, 24)
@@ -223,7 +226,11 @@ func TestGolden(t *testing.T) {
 				t.Errorf("%s: %d threads give other bits", name, threads)
 			}
 		}
-		for _, k := range kernel.All()[1:] {
+		kernels := kernel.All()[1:]
+		if name == "LoRA" { // the plain one is slow here; builds without assembly run it
+			kernels = kernels[:max(0, len(kernels)-1)]
+		}
+		for _, k := range kernels {
 			if d := run(lm.Options{Threads: 2, Kernel: k.Name()}); d != got {
 				t.Errorf("%s: kernel %s gives other bits", name, k)
 			}
@@ -275,14 +282,33 @@ func TestAdapter(t *testing.T) {
 	}
 }
 
+// TestTargets counts the matrices that get an update.
+func TestTargets(t *testing.T) {
+	for _, c := range []struct {
+		model   string
+		targets []string
+		want    int
+	}{
+		{"qwen2", nil, 2 * 3},
+		{"qwen2", []string{"attn_k"}, 3},
+		{"qwen2", []string{"all"}, 7 * 3},
+		{"qwen2-yarn", []string{"all", "output"}, 7*2 + 1},
+		{"phi3-long", nil, 2},
+		{"phi3-long", []string{"attn_k", "ffn_up"}, 2 * 2},
+		{"phi3-long", []string{"all"}, 4 * 2},
+	} {
+		m := openModel(t, openFile(t, named(t, c.model), false), lm.Options{Threads: 1, LoRA: &lm.LoRA{Rank: 1, Targets: c.targets}})
+		if got := len(m.Adapter().Updates); got != c.want {
+			t.Errorf("%s, targets %q: %d updates, want %d", c.model, c.targets, got, c.want)
+		}
+	}
+}
+
 // TestAdapterLearns trains an adapter beside a quantised model, until the loss
 // is a fraction of what it was.
 func TestAdapterLearns(t *testing.T) {
 	f := openFile(t, named(t, "gemma3-default"), false)
 	m := openModel(t, f, lm.Options{Threads: 2, LoRA: &lm.LoRA{Rank: 4, Seed: 2, Targets: []string{"all"}}})
-	if got, want := len(m.Params()), 2*7*7; got != want {
-		t.Fatalf("%d parameters, want A and B of 7 matrices in 7 layers: %d", got, want)
-	}
 	data := verses(4, 24)
 	before, err := train.Evaluate(m, data, 2)
 	if err != nil {
@@ -331,11 +357,12 @@ func TestRefused(t *testing.T) {
 	}
 	tok := openFile(t, named(t, "llama-linear"), true)
 	for want, a := range map[string]lm.Architecture{
-		"dim is 0":          {Layers: 1},
-		"layers is -1":      {Dim: 32, Layers: -1},
-		"does not divide":   {Dim: 32, Layers: 1, Heads: 4, KVHeads: 3},
-		`architecture "gpt`: {Dim: 32, Layers: 1, Arch: "gpt"},
-		"deviation is 2":    {Dim: 32, Layers: 1, Deviation: 2},
+		"dim is 0":           {Layers: 1},
+		"layers is -1":       {Dim: 32, Layers: -1},
+		"does not divide":    {Dim: 32, Layers: 1, Heads: 4, KVHeads: 3},
+		`architecture "gpt`:  {Dim: 32, Layers: 1, Arch: "gpt"},
+		"deviation is 2":     {Dim: 32, Layers: 1, Deviation: 2},
+		"more than 42949672": {Dim: 1 << 16, Layers: 100},
 	} {
 		if _, err := lm.Init(a, tok, 1, lm.Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want one with %q", err, want)

@@ -30,16 +30,15 @@ type Events struct {
 
 // Facts describe a run.
 type Facts struct {
-	Kind                      Kind
-	Folder                    string
-	Parameters                int // that are trained
-	Examples, Validation      int
-	Targets                   int // tokens to be learned in an epoch; 0 for nets
-	Steps, Done, Batch        int
-	Threads                   int
-	Kernel                    string
-	Unit                      string
-	ContextTokens, VocabBytes int
+	Kind                 Kind
+	Folder               string
+	Parameters           int // that are trained
+	Examples, Validation int
+	Targets              int // tokens to be learned in an epoch; 0 for nets
+	Steps, Done, Batch   int
+	Threads              int
+	Kernel               string
+	Unit                 string // of the loss
 }
 
 // Progress is where a run stands after a step.

@@ -12,6 +12,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"go.yaml.in/yaml/v3"
+
 	"github.com/avalnetwork/aval/internal/dataset"
 	"github.com/avalnetwork/aval/internal/kernel"
 	"github.com/avalnetwork/aval/internal/store"
@@ -127,7 +129,8 @@ func (r *runner) record(ctx context.Context) error {
 	}
 	state, err := os.ReadFile(r.path(fileRecord))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: %s, without which there is no receipt; go on with --receipt=false", err, r.path(fileRecord))
+		r.opt.Events.note(fmt.Sprintf("there will be no receipt, as the run went on without one so far (there is no %s)", r.path(fileRecord)))
+		return nil
 	}
 	if err == nil {
 		r.recorder, err = record.Resume(state, r.trainer, r.task.data, validation, o)
@@ -207,8 +210,12 @@ func (r *runner) receipt(ctx context.Context, out *Result, loss train.Loss) erro
 	return r.putPrivate(fileReceipt, b)
 }
 
-// ErrContradiction says that a receipt's setup is not that of its run.
-var ErrContradiction = errors.New("the setup contradicts the receipt")
+var (
+	// ErrContradiction says that a receipt's setup is not that of its run.
+	ErrContradiction = errors.New("the setup contradicts the receipt")
+	// ErrOtherData says that the data given is not that of the run.
+	ErrOtherData = errors.New("the data is not that of the run")
+)
 
 // Files are the files of a run that somebody has who checks its receipt, in the
 // order in which the run was given them. Data may be missing; a model's file may
@@ -270,7 +277,7 @@ func (t *task) fits(ctx context.Context, d *description, c *Config, config train
 	}
 	a, err := record.FileOf(ctx, path)
 	if err == nil && a.Hash != d.Tokenizer {
-		err = fmt.Errorf("%w: the vocabulary that is learned from the data has the fingerprint %v, the setup has %v", ErrContradiction, a.Hash, d.Tokenizer)
+		err = fmt.Errorf("%w: the vocabulary that is learned from it has the fingerprint %v, the setup has %v", ErrOtherData, a.Hash, d.Tokenizer)
 	}
 	return err
 }
@@ -321,6 +328,9 @@ func (f *Files) config(ctx context.Context, c *training.Claims, s *training.Setu
 	if rc.Seed != s.Seed {
 		return nil, nil, wrong("the seed is %d, its configuration says %d", s.Seed, rc.Seed)
 	}
+	if rc.Net != "" || isFile(rc.Template) { // nothing of this machine is read for a stranger
+		return nil, nil, wrong("its configuration names a file")
+	}
 	rc.Data, rc.ValidationData, rc.Model, rc.Tokenizer, rc.Labels = f.Data, f.ValidationData, f.Model, f.Tokenizer, f.Labels
 	if n := len(f.Data); n > 0 && (n != from.Data || len(f.ValidationData) != from.Validation || (f.Labels != "") != from.Labels) {
 		return nil, nil, fmt.Errorf("the run read %d files of data, %d of validation data, and labels: %t; %d and %d were given", from.Data, from.Validation, from.Labels, n, len(f.ValidationData))
@@ -362,4 +372,28 @@ func (f *Files) checkTokenizer(ctx context.Context, d *description, c *Config) e
 		err = fmt.Errorf("%s is not the tokenizer of the run: its fingerprint is %v, the setup has %v", f.Tokenizer, a.Hash, d.Tokenizer)
 	}
 	return err
+}
+
+// Receipt finds the receipt of the run in a folder, and the files that its
+// configuration names, as they were given to it.
+func Receipt(dir string) (path string, f Files, err error) {
+	path = filepath.Join(dir, fileReceipt)
+	data, err := os.ReadFile(filepath.Join(dir, fileConfig))
+	if errors.Is(err, fs.ErrNotExist) {
+		return path, f, fmt.Errorf("%w in %s (%w)", ErrNoRun, dir, err)
+	}
+	if err != nil {
+		return path, f, err
+	}
+	var head struct {
+		Kind Kind `yaml:"kind"`
+	}
+	if err := yaml.Unmarshal(data, &head); err != nil {
+		return path, f, fmt.Errorf("%w: %s: %w", ErrConfig, filepath.Join(dir, fileConfig), err)
+	}
+	c := Config{Kind: head.Kind}
+	if err := c.Parse(data); err != nil {
+		return path, f, fmt.Errorf("%w: %s: %w", ErrConfig, filepath.Join(dir, fileConfig), err)
+	}
+	return path, Files{Data: c.Data, ValidationData: c.ValidationData, Model: c.Model, Tokenizer: c.Tokenizer, Labels: c.Labels}, nil
 }

@@ -40,8 +40,7 @@ type task struct {
 	notes            []string
 	export           func(path string) error
 	sample           func(prompt string, tokens int) (string, error) // nil: none
-	classes          []string
-	vocabulary       *bpe.Vocabulary // that was learned for the run; nil: none
+	vocabulary       *bpe.Vocabulary                                 // that was learned for the run; nil: none
 	close            func()
 }
 
