@@ -307,13 +307,11 @@ func (f *Files) config(ctx context.Context, c *training.Claims, s *training.Setu
 		return fmt.Errorf("%w: "+format, append([]any{ErrContradiction}, args...)...)
 	}
 	d := new(description)
-	dec := json.NewDecoder(bytes.NewReader(s.Learner))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(d); err != nil {
+	if err := decodeWhole(s.Learner, d); err != nil {
 		return nil, nil, wrong("its learner cannot be read: %w", err)
 	}
 	var from sources
-	if err := json.Unmarshal(s.Data, &from); err != nil {
+	if err := decodeWhole(s.Data, &from); err != nil {
 		return nil, nil, wrong("its data cannot be read: %w", err)
 	}
 	rc := Config{}
@@ -356,6 +354,20 @@ func (f *Files) config(ctx context.Context, c *training.Claims, s *training.Setu
 		}
 	}
 	return d, &rc, nil
+}
+
+// decodeWhole reads one JSON value and refuses what it would leave unread: a
+// setup must not say what nobody checks.
+func decodeWhole(data []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows its end")
+	}
+	return nil
 }
 
 // checkTokenizer checks the file of a new model's vocabulary. One that was
