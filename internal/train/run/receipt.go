@@ -213,6 +213,7 @@ func (r *runner) receipt(ctx context.Context, out *Result, loss train.Loss) erro
 var (
 	// ErrContradiction says that a receipt's setup is not that of its run.
 	ErrContradiction = errors.New("the setup contradicts the receipt")
+	errSettings      = fmt.Errorf("%w: its settings are not those of the configuration", ErrContradiction)
 	// ErrOtherData says that the data given is not that of the run.
 	ErrOtherData = errors.New("the data is not that of the run")
 )
@@ -234,6 +235,9 @@ func Rebuild(ctx context.Context, c *training.Claims, s *training.Setup, config 
 		return nil, err
 	}
 	if len(rc.Data) == 0 && rc.Kind == Classifier {
+		if rc.training(rc.Steps) != config {
+			return nil, errSettings
+		}
 		return rebuildNet(d, s.Seed, o)
 	}
 	t, err := newTask(ctx, rc, o)
@@ -266,7 +270,7 @@ func Rebuild(ctx context.Context, c *training.Claims, s *training.Setup, config 
 // fits reports whether what was made is what the setup describes.
 func (t *task) fits(ctx context.Context, d *description, c *Config, config train.Config, folder string) error {
 	if c.training(c.Steps) != config {
-		return fmt.Errorf("%w: its settings are not those of the configuration", ErrContradiction)
+		return errSettings
 	}
 	if t.vocabulary == nil {
 		return nil
@@ -328,6 +332,9 @@ func (f *Files) config(ctx context.Context, c *training.Claims, s *training.Setu
 	}
 	if rc.Net != "" || isFile(rc.Template) { // nothing of this machine is read for a stranger
 		return nil, nil, wrong("its configuration names a file")
+	}
+	if rc.Kind == Classifier && !c.Base.IsZero() {
+		return nil, nil, wrong("a net begins with random numbers, and the receipt names the model %v", c.Base)
 	}
 	rc.Data, rc.ValidationData, rc.Model, rc.Tokenizer, rc.Labels = f.Data, f.ValidationData, f.Model, f.Tokenizer, f.Labels
 	if n := len(f.Data); n > 0 && (n != from.Data || len(f.ValidationData) != from.Validation || (f.Labels != "") != from.Labels) {
