@@ -2,6 +2,7 @@ package operation
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
@@ -51,9 +52,15 @@ func (b *builder) pairs(t *gguf.Tensor) []change {
 			b.fail(fmt.Errorf("adapter %d: %w", i, err))
 			return nil
 		}
-		if p != nil {
-			list = append(list, change{p, i, p.Scale(a.Scale)})
+		if p == nil {
+			continue
 		}
+		s := p.Scale(a.Scale)
+		if v := float64(s); math.IsNaN(v) || math.IsInf(v, 0) {
+			b.fail(fmt.Errorf("adapter %d: with the scale %v its update of %s is multiplied by %v, want a finite number", i, a.Scale, t.Name, s))
+			return nil
+		}
+		list = append(list, change{p, i, s})
 	}
 	return list
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -169,6 +170,23 @@ func TestAdapterNames(t *testing.T) {
 	for _, name := range []string{"blk.0.attn_q.weight", "@/x", "@x/y", "@1", "", "@-1/x"} {
 		if _, _, ok := operation.OfAdapter(name); ok {
 			t.Errorf("%q is a tensor of an adapter", name)
+		}
+	}
+}
+
+// TestAdapterScale: what an update is multiplied by must be finite, for a
+// referee, too, who loads no model.
+func TestAdapterScale(t *testing.T) {
+	r := adapted(t, &testmodel.Models[0])
+	cell := operation.LayerCell{Layer: 0, Position: 1, Token: 3}
+	if _, err := operation.PlanLayer(r.file, 0, cell, r.adapters...); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []float32{math.MaxFloat32, -math.MaxFloat32, float32(math.NaN()), float32(math.Inf(1))} {
+		list := slices.Clone(r.adapters)
+		list[0].Scale = s // times an alpha of 3
+		if _, err := operation.PlanLayer(r.file, 0, cell, list...); err == nil || !strings.Contains(err.Error(), "want a finite number") {
+			t.Errorf("a scale of %v: %v", s, err)
 		}
 	}
 }

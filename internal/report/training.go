@@ -73,18 +73,30 @@ func (r *Report) judgeTraining(in *TrainingInput, c *training.Claims) {
 		r.Summary = "What was computed again fits. But something that was to be compared is not shown in this file, or could not be looked at: see what was not checked."
 	case r.Computed && in.Stretches < in.All && in.Chance > 0:
 		r.Status, r.Title = Valid, "Valid, by a sample"
-		r.Summary = fmt.Sprintf("%s, in %d of %d parts of the training chosen by chance, and every number fits. Had one part been wrong, this would have shown it with a probability of %s %%.",
-			again(in.Steps), in.Stretches, in.All, percent(in.Chance))
+		r.Summary = fmt.Sprintf("%s, in %d of %d parts of the training chosen by chance, and every number fits. Had one part been wrong, this would have shown it with a probability of %s %%.%s",
+			again(in.Steps), in.Stretches, in.All, percent(in.Chance), withoutResult(&in.Checks))
 	case r.Computed && in.Stretches < in.All:
 		r.Status, r.Title = Valid, "Valid, as far as it was computed again"
-		r.Summary = fmt.Sprintf("%s, in %d of %d parts of the training, and every number fits. The other parts were not looked at.", again(in.Steps), in.Stretches, in.All)
+		r.Summary = fmt.Sprintf("%s, in %d of %d parts of the training, and every number fits. The other parts were not looked at.%s", again(in.Steps), in.Stretches, in.All, withoutResult(&in.Checks))
 	case r.Computed:
 		r.Status, r.Title = Valid, "Valid: computed again, and equal"
 		r.Summary = fmt.Sprintf("This start, with these examples and these settings, leads exactly to this result. %s, all that there were.", again(in.Steps))
+	case in.Steps > 0:
+		r.Status, r.Title = Partly, "Computed again in part, not as far as was asked for"
+		r.Summary = fmt.Sprintf("%s, and every number fits. But not all that was to be computed again could be: see what was not checked.", again(in.Steps))
 	default:
 		r.Status, r.Title = Partly, "Signed and unchanged, but not computed again"
 		r.Summary = "The receipt of a training is signed, and what is shown here fits it. Whether the training really led to this result was not checked."
 	}
+}
+
+// withoutResult says so if the file of the result was not made again: the
+// computation of a part leads there only if the part is the last one.
+func withoutResult(r *receipt.Report) string {
+	if verdictOf(r, training.CheckResult) == receipt.Valid {
+		return ""
+	}
+	return " The file of the result was not compared."
 }
 
 func again(steps int) string {

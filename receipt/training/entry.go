@@ -191,6 +191,9 @@ func (r *Range) UnmarshalCBOR(data []byte) (err error) {
 	if len(w.Salts)%saltSize != 0 {
 		return errors.New("salts that are cut")
 	}
+	if w.From > MaxSteps { // a 32-bit int would be negative
+		return errors.New("a range beyond the longest run")
+	}
 	r.From = int(w.From)
 	if r.Entries, err = unpack(w.Entries); err != nil {
 		return err

@@ -252,3 +252,14 @@ func FuzzGiven(f *testing.F) {
 		}
 	})
 }
+
+// TestRangeBeyond: a range that no run has is refused as it is read, also where
+// its beginning would be a negative number of 32 bits.
+func TestRangeBeyond(t *testing.T) {
+	for _, head := range [][]byte{{0x1a, 0xff, 0xff, 0xff, 0xff}, {0x1a, 0x80, 0, 0, 0}, {0x1a, 0x40, 0, 0, 1}} {
+		var r training.Range
+		if err := r.UnmarshalCBOR(slices.Concat([]byte{0x84}, head, []byte{0x40, 0x40, 0x40})); err == nil {
+			t.Errorf("%x: a range from %d on", head, r.From)
+		}
+	}
+}

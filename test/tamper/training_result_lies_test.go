@@ -47,6 +47,9 @@ var resultLies = []trainingLie{
 		l.claims.Result.Parameters, l.claims.Result.File = early.claims.Result.Parameters, early.claims.Result.File
 		return l.sign(t).at("the root of the parameters after step 30 is ")
 	}},
+	{name: "the start as the result, and another file", computed: training.CheckResult, forge: startAsResult(func(c *training.Claims) { c.Result.File[5] ^= 1 }, "give the file ")},
+	{name: "the start as the result, and other parameters", computed: training.CheckResult, forge: startAsResult(func(c *training.Claims) { c.Result.Parameters[5] ^= 1 }, "the root of the parameters after step 0 is ")},
+	{name: "the start as the result, and a better loss", computed: training.CheckEvaluation, forge: startAsResult(func(c *training.Claims) { c.Evaluation.Loss *= 0.5 }, "the loss on the validation examples is ")},
 	{name: "a result from between two checkpoints", offline: training.CheckCheckpoints, forge: resulted(func(c *training.Claims) { c.Result.Step = 17 }, "there is none after step 17")},
 	{name: "a file that is named in another way", computed: training.CheckResult, forge: resulted(func(c *training.Claims) { c.Result.Identity = training.Bytes }, "give the file ")},
 	{name: "another file than the one at hand", offline: training.CheckResult, forge: func(t *testing.T, s *school) *homework {
@@ -169,4 +172,29 @@ var trainingFormLies = []trainingLie{
 		l.claims.Time = now.Unix() + 3600
 		return l.sign(t).at("in the future")
 	}},
+}
+
+// startAsResult says that the result is the state before the first step, which
+// no stretch leads to, and changes the claims. The start's file is not shown.
+func startAsResult(change func(c *training.Claims), detail string) func(t *testing.T, s *school) *homework {
+	return func(t *testing.T, s *school) *homework {
+		p := s.plan()
+		var start training.Claims
+		p.before = func(step int, l *lesson) {
+			if step == 0 {
+				l.claims.Result.Step = 0
+				l.checkpoint(t)
+				l.opening.Checkpoints.Entries = nil // it is noted again
+				start = l.claims
+				e := *l.claims.Evaluation
+				start.Evaluation = &e
+			}
+		}
+		l := s.teach(t, p)
+		l.claims.Result, l.claims.Evaluation = start.Result, start.Evaluation
+		change(&l.claims)
+		h := l.sign(t)
+		delete(h.files, 0)
+		return h.at(detail)
+	}
 }

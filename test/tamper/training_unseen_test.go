@@ -83,6 +83,29 @@ var trainingUnseens = []trainingUnseen{
 			return h
 		},
 	},
+	{
+		name: "a poisoned step, where only the checkpoints around other steps are shown", full: receipt.Unverified, check: training.CheckComputation, says: receipt.Unverified, said: "steps 14 to 20 were asked for, too",
+		helps: "Ask for the whole list, or draw a sample: it is drawn from all of the run.",
+		forge: func(t *testing.T, s *school) *homework {
+			p := s.plan()
+			p.after = func(step int, l *lesson) {
+				if step == 16 {
+					l.net.Params()[0].Data[0] += 0.25
+				}
+			}
+			l := s.teach(t, p)
+			h := l.sign(t)
+			h.file.Opening = l.opening.Select(training.Whole &^ training.PartCheckpoints)
+			for _, r := range [][2]int{{0, 3}, {3, 6}} {
+				part, err := l.opening.Checkpoints.Range(r[0], r[1])
+				if err != nil {
+					t.Fatal(err)
+				}
+				h.file.Opening.PointRanges = append(h.file.Opening.PointRanges, part)
+			}
+			return h
+		},
+	},
 }
 
 // TestTrainingUnseen holds what passes, and what the report says of it.

@@ -86,6 +86,10 @@ type run struct {
 	known        bool // the trainer's state is one that the receipt commits to
 	result       bool // it was checked
 	part         bool // only some stretches are asked for
+	// gap says which steps were asked for that the file hides; missed what of
+	// the result was not compared, where only a part was asked for.
+	gap    string
+	missed []string
 }
 
 // errMissing says that an example is not at hand.
@@ -103,6 +107,11 @@ func (a *Auditor) Check(ctx context.Context, f *training.File, o Options) (*Outc
 	list, ok := r.choose(&o)
 	if !ok || !r.prepare() {
 		return &r.out, nil
+	}
+	r.part = r.part && len(list) < r.out.All // all of it, in other words
+	// No stretch leads to the start, which can be the result.
+	if err := r.results(); err != nil || r.out.Report.Failed() != nil {
+		return &r.out, err
 	}
 	for _, s := range list {
 		r.total += s.to.Step - s.from.Step
@@ -134,9 +143,12 @@ func (r *run) open(format string, args ...any) bool {
 }
 
 // miss adds a check of the result that cannot be made, if all was asked for.
-func (r *run) miss(name, format string, args ...any) {
-	if !r.part {
-		r.out.Report.Add(unverified(name, format, args...))
+// Else what it says goes into the check of the computation.
+func (r *run) miss(name, detail string) {
+	if r.part {
+		r.missed = append(r.missed, detail)
+	} else {
+		r.out.Report.Add(unverified(name, "%s", detail))
 	}
 }
 
@@ -174,6 +186,7 @@ func (r *run) choose(o *Options) ([]span, bool) {
 				list = append(list, s)
 			}
 		}
+		r.gap = gap(list, o.From, to)
 	}
 	if len(list) == 0 {
 		return nil, r.open("the receipt's file does not show two checkpoints around these steps")
@@ -187,6 +200,22 @@ func (r *run) choose(o *Options) ([]span, bool) {
 		}
 	}
 	return list, true
+}
+
+// gap names the first steps among those asked for that no stretch has: whoever
+// made the file would else choose what is looked at.
+func gap(list []span, from, to int) string {
+	for _, s := range list {
+		if s.from.Step > from {
+			to = min(to, s.from.Step)
+			break
+		}
+		from = max(from, s.to.Step)
+	}
+	if from >= to {
+		return ""
+	}
+	return fmt.Sprintf("steps %d to %d were asked for, too, and the receipt's file does not show the checkpoints around them", from, to-1)
 }
 
 // sampled lists the stretches of a sample. They are drawn from all of the run,
@@ -230,6 +259,9 @@ func (r *run) prepare() bool {
 	}
 	if want := r.claims.Base; r.Base != want && !r.Base.IsZero() {
 		return r.wrong(training.CheckBase, "the receipt is for %v, the file at hand is %v", want, r.Base)
+	}
+	if r.Base.IsZero() && !r.claims.Base.IsZero() {
+		return r.open("the run began with the model %v, which is not at hand", r.claims.Base)
 	}
 	if !r.data() {
 		return false

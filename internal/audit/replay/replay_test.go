@@ -81,11 +81,21 @@ func TestStretches(t *testing.T) {
 	if diff := cmp.Diff([]replay.Stretch{{From: 7, To: 14}}, out.Stretches); diff != "" || out.All != 5 {
 		t.Errorf("%s of %d", diff, out.All)
 	}
+	// All steps by their numbers are all steps: the result must be compared.
+	b := d.auditor(t)
+	b.Folder = ""
+	out = check(t, b, d.file, replay.Options{From: 0, To: 30})
+	verdict(t, out, receipt.Unverified, training.CheckResult, "the file was not made again")
+	b = d.auditor(t)
+	b.Folder = ""
+	out = check(t, b, d.file, replay.Options{From: 28, To: 30})
+	verdict(t, out, receipt.Valid, training.CheckComputation, "the others were not looked at; the parameters are those of the receipt; the file was not made again")
 	// Without its file, from the start.
 	a := d.auditor(t)
 	a.Checkpoint = nil
 	out = check(t, a, d.file, replay.Options{From: 15, To: 16})
 	verdict(t, out, receipt.Valid, training.CheckComputation, "21 steps were computed again")
+	verdict(t, out, receipt.Valid, training.CheckComputation, "the result, from the state after step 30, was not looked at")
 	// By chance.
 	chosen := map[int]bool{}
 	for i := range byte(20) {
@@ -191,7 +201,7 @@ func TestGiven(t *testing.T) {
 	out := check(t, a, file, replay.Options{From: 14, To: 21})
 	verdict(t, out, receipt.Valid, training.CheckComputation, "7 steps")
 	out = check(t, a, file, replay.Options{From: 7, To: 21})
-	verdict(t, out, receipt.Valid, training.CheckComputation, "7 steps") // that is all the file shows
+	verdict(t, out, receipt.Unverified, training.CheckComputation, "steps 7 to 13 were asked for, too") // 14 to 20 are all the file shows
 
 	a.Given = give(indices[1:])
 	out = check(t, a, file, replay.Options{From: 14, To: 21})
@@ -472,4 +482,15 @@ func TestNonce(t *testing.T) {
 	if bad := report.Failed(); bad == nil || bad.Name != training.CheckNonce {
 		t.Error(&report)
 	}
+}
+
+// TestBaseAtHand: a run that began with a model cannot be checked without it.
+func TestBaseAtHand(t *testing.T) {
+	o := options(t)
+	o.Base = training.Hash{5}
+	d := trained(t, config(), o, 30, 0)
+	a := d.auditor(t)
+	a.Base = training.Hash{}
+	out := check(t, a, d.file, replay.Options{})
+	verdict(t, out, receipt.Unverified, training.CheckComputation, "which is not at hand")
 }

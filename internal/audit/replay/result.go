@@ -2,8 +2,10 @@ package replay
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/avalnetwork/aval/internal/train"
 	"github.com/avalnetwork/aval/internal/train/record"
@@ -49,7 +51,7 @@ func (r *run) evaluate() error {
 	if err != nil {
 		return err
 	}
-	if want := (train.Loss{Sum: e.Loss, Count: e.Count, Correct: e.Correct}); loss != want {
+	if want := (train.Loss{Sum: e.Loss, Count: e.Count, Correct: e.Correct}); loss != want || math.Signbit(loss.Sum) != math.Signbit(want.Sum) {
 		r.wrong(training.CheckEvaluation, "the loss on the validation examples is %v over %d predictions, %d right; the receipt has %v over %d, %d right",
 			loss.Sum, loss.Count, loss.Correct, want.Sum, want.Count, want.Correct)
 		return nil
@@ -102,6 +104,14 @@ func (r *run) finish(list []span, byChance bool) error {
 	if r.out.Report.Failed() != nil {
 		return nil
 	}
-	r.out.Report.Add(valid(training.CheckComputation, "%s", claim(r.steps, len(list), r.out.All, byChance)))
+	if !r.result {
+		r.miss(training.CheckResult, fmt.Sprintf("the result, from the state after step %d, was not looked at", r.claims.Result.Step))
+	}
+	text := strings.Join(append([]string{claim(r.steps, len(list), r.out.All, byChance)}, r.missed...), "; ")
+	if r.gap != "" {
+		r.out.Report.Add(unverified(training.CheckComputation, "%s; %s", text, r.gap))
+		return nil
+	}
+	r.out.Report.Add(valid(training.CheckComputation, "%s", text))
 	return nil
 }

@@ -123,6 +123,9 @@ func (c *Config) Parse(data []byte) error {
 		}
 		f.value.Set(into.Elem())
 	}
+	if c.Kind != kind { // by an alias, whose text is not its value
+		return fmt.Errorf("kind is %q, want %q", c.Kind, kind)
+	}
 	return nil
 }
 

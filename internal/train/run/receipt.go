@@ -213,6 +213,7 @@ func (r *runner) receipt(ctx context.Context, out *Result, loss train.Loss) erro
 var (
 	// ErrContradiction says that a receipt's setup is not that of its run.
 	ErrContradiction = errors.New("the setup contradicts the receipt")
+	errSettings      = fmt.Errorf("%w: its settings are not those of the configuration", ErrContradiction)
 	// ErrOtherData says that the data given is not that of the run.
 	ErrOtherData = errors.New("the data is not that of the run")
 )
@@ -234,6 +235,9 @@ func Rebuild(ctx context.Context, c *training.Claims, s *training.Setup, config 
 		return nil, err
 	}
 	if len(rc.Data) == 0 && rc.Kind == Classifier {
+		if rc.training(rc.Steps) != config {
+			return nil, errSettings
+		}
 		return rebuildNet(d, s.Seed, o)
 	}
 	t, err := newTask(ctx, rc, o)
@@ -266,7 +270,7 @@ func Rebuild(ctx context.Context, c *training.Claims, s *training.Setup, config 
 // fits reports whether what was made is what the setup describes.
 func (t *task) fits(ctx context.Context, d *description, c *Config, config train.Config, folder string) error {
 	if c.training(c.Steps) != config {
-		return fmt.Errorf("%w: its settings are not those of the configuration", ErrContradiction)
+		return errSettings
 	}
 	if t.vocabulary == nil {
 		return nil
@@ -307,13 +311,11 @@ func (f *Files) config(ctx context.Context, c *training.Claims, s *training.Setu
 		return fmt.Errorf("%w: "+format, append([]any{ErrContradiction}, args...)...)
 	}
 	d := new(description)
-	dec := json.NewDecoder(bytes.NewReader(s.Learner))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(d); err != nil {
+	if err := decodeWhole(s.Learner, d); err != nil {
 		return nil, nil, wrong("its learner cannot be read: %w", err)
 	}
 	var from sources
-	if err := json.Unmarshal(s.Data, &from); err != nil {
+	if err := decodeWhole(s.Data, &from); err != nil {
 		return nil, nil, wrong("its data cannot be read: %w", err)
 	}
 	rc := Config{}
@@ -330,6 +332,9 @@ func (f *Files) config(ctx context.Context, c *training.Claims, s *training.Setu
 	}
 	if rc.Net != "" || isFile(rc.Template) { // nothing of this machine is read for a stranger
 		return nil, nil, wrong("its configuration names a file")
+	}
+	if rc.Kind == Classifier && !c.Base.IsZero() {
+		return nil, nil, wrong("a net begins with random numbers, and the receipt names the model %v", c.Base)
 	}
 	rc.Data, rc.ValidationData, rc.Model, rc.Tokenizer, rc.Labels = f.Data, f.ValidationData, f.Model, f.Tokenizer, f.Labels
 	if n := len(f.Data); n > 0 && (n != from.Data || len(f.ValidationData) != from.Validation || (f.Labels != "") != from.Labels) {
@@ -356,6 +361,20 @@ func (f *Files) config(ctx context.Context, c *training.Claims, s *training.Setu
 		}
 	}
 	return d, &rc, nil
+}
+
+// decodeWhole reads one JSON value and refuses what it would leave unread: a
+// setup must not say what nobody checks.
+func decodeWhole(data []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(data))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(v); err != nil {
+		return err
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows its end")
+	}
+	return nil
 }
 
 // checkTokenizer checks the file of a new model's vocabulary. One that was

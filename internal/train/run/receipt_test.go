@@ -281,3 +281,38 @@ func TestRebuildRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestRebuildRefusesNet: a net has no base, and what its setup says of its
+// settings counts without the data, too.
+func TestRebuildRefusesNet(t *testing.T) {
+	c := run.Defaults(run.Classifier)
+	c.Data, c.Steps = []string{filepath.Join(t.TempDir(), "flowers.csv")}, 5
+	if err := os.WriteFile(c.Data[0], []byte(flowers()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "run")
+	if _, err := run.Start(t.Context(), c, dir, run.Options{Threads: 1, Sign: signing}); err != nil {
+		t.Fatal(err)
+	}
+	base := training.Hash{7}
+	for _, files := range []run.Files{{Data: c.Data}, {}} {
+		f := receiptOf(t, dir)
+		claims := f.Receipt.Claims()
+		claims.Base = base
+		config, err := train.ParseConfig(f.Opening.Config.Config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files.Model = "a.gguf"
+		_, err = run.Rebuild(t.Context(), &claims, &f.Opening.Setup.Setup, config, files, t.TempDir(), run.Options{Threads: 1})
+		if !errors.Is(err, run.ErrContradiction) || !strings.Contains(err.Error(), "names the model") {
+			t.Errorf("a net that says it began with a model: %v", err)
+		}
+		files.Model = ""
+		s := &f.Opening.Setup.Setup
+		s.Learner = bytes.Replace(s.Learner, []byte("learning_rate: 0.001"), []byte("learning_rate: 0.003"), 1)
+		if _, _, err := rebuild(t, f, files); !errors.Is(err, run.ErrContradiction) || !strings.Contains(err.Error(), "not those of the configuration") {
+			t.Errorf("another learning rate in the setup, %d files of data: %v", len(files.Data), err)
+		}
+	}
+}

@@ -513,6 +513,7 @@ func TestParse(t *testing.T) {
 		{"dim: 3\ndim: 4\n", "dim"},
 		{"dim: x\n", "dim"},
 		{"kind: lora\n", `kind is "lora", want "lm"`},
+		{"name: &lm lora\nkind: *lm\n", `kind is "lora", want "lm"`},
 		{"- a\n", "key: value"},
 		{"", "empty"},
 		{"a: [\n", "yaml"},
