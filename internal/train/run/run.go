@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"time"
 
@@ -155,8 +156,12 @@ func Resume(ctx context.Context, k Kind, dir string, o Options) (*Result, error)
 	return r.run(ctx)
 }
 
-// vacant reports whether a run can begin in a folder: one that does not exist
-// or is empty.
+// beginnings are what a start that was killed may leave before the folder has a
+// configuration, and so a run.
+var beginnings = []string{fileLock, fileInputs, fileInputs + ".tmp", fileConfig + ".tmp"}
+
+// vacant reports whether a run can begin in a folder: one that does not exist,
+// is empty, or has only the beginnings of a run that has not begun.
 func vacant(dir string) error {
 	list, err := os.ReadDir(dir)
 	switch {
@@ -164,7 +169,7 @@ func vacant(dir string) error {
 		return nil
 	case err != nil:
 		return err
-	case len(list) == 0 || len(list) == 1 && list[0].Name() == fileLock:
+	case !slices.ContainsFunc(list, func(e fs.DirEntry) bool { return !slices.Contains(beginnings, e.Name()) }):
 		return nil
 	}
 	if _, err := os.Stat(filepath.Join(dir, fileConfig)); err == nil {

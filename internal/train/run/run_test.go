@@ -269,6 +269,31 @@ func TestKilled(t *testing.T) {
 	}
 }
 
+// TestKilledAtTheStart begins a run where one was killed before its folder had a
+// configuration: there is nothing to resume, and nothing in the way.
+func TestKilledAtTheStart(t *testing.T) {
+	c := small(t)
+	c.Steps = 3
+	whole, _ := start(t, c, 1)
+	want := tree(t, whole)
+	for _, left := range [][]string{{"lock"}, {"lock", "inputs.json.tmp"}, {"lock", "inputs.json"}, {"lock", "inputs.json", "config.yaml.tmp"}} {
+		dir := t.TempDir()
+		for _, name := range left {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte("ha"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := run.Resume(t.Context(), run.LM, dir, run.Options{}); !errors.Is(err, run.ErrNoRun) {
+			t.Errorf("%v: resumed: %v", left, err)
+		}
+		if _, err := run.Start(t.Context(), c, dir, run.Options{}); err != nil {
+			t.Errorf("%v: %v", left, err)
+			continue
+		}
+		same(t, fmt.Sprint(left), want, tree(t, dir))
+	}
+}
+
 func TestEarlyStop(t *testing.T) {
 	c := small(t)
 	c.Steps, c.LearningRate, c.EvaluateEvery, c.Patience = 200, 0.2, 2, 3 // far too fast
