@@ -27,12 +27,12 @@ const verifyTrainingHelp = `
 The receipt of a training (training.aval) is recognised by itself. Its steps are
 computed again with the files that the run was given: --data and, if there were
 such, --validation-data, --labels, --tokenizer; --model for the model that it
-began with. --stretch computes only the steps between two checkpoints around
+began with. --result is the file that must be what came of it. --stretch computes only the steps between two checkpoints around
 those named, --sample some of these stretches, chosen by chance; --checkpoints is
 the folder of the run, or one with the files of its checkpoints, without which the
 steps before a stretch are computed, too. --examples has the examples of some
 steps, where the whole data is not at hand. Where FILE is the folder of a run, its
-own receipt, checkpoints and data are taken.`
+own receipt, checkpoints, data and result are taken.`
 
 // verifyTrainingOptions are the flags for receipts of training runs.
 type verifyTrainingOptions struct {
@@ -63,11 +63,14 @@ func (o *verifyTrainingOptions) add(f *pflag.FlagSet) {
 // ofRun finds the receipt in the folder of a run, and takes from its
 // configuration what the flags do not say.
 func (o *verifyOptions) ofRun(dir string) (string, error) {
-	path, f, err := run.Receipt(dir)
+	path, result, f, err := run.Receipt(dir)
 	if err != nil {
 		return "", err
 	}
 	t := &o.training
+	if _, err := os.Stat(result); err == nil && t.result == "" {
+		t.result = result
+	}
 	if t.checkpoints == "" {
 		t.checkpoints = dir
 	}
@@ -103,6 +106,7 @@ type trainingCheck struct {
 	file    *training.File // nil if it cannot be read
 	checks  receipt.Report
 	opt     replay.Options
+	atHand  *receipt.Check  // of the result's file; nil: there is none
 	outcome *replay.Outcome // nil: nothing was computed
 	chance  bool            // chose the stretches
 	trouble string
@@ -112,13 +116,6 @@ type trainingCheck struct {
 func (a *app) verifyTraining(ctx context.Context, o *verifyOptions, expect receipt.Options, data []byte) error {
 	v := &trainingCheck{app: a, o: o}
 	v.opt.Options = training.Options{Now: expect.Now, MaxAge: expect.MaxAge, Expect: training.Expect{Key: expect.Expect.Key, Nonce: expect.Expect.Nonce}}
-	if o.training.result != "" {
-		f, err := record.FileOf(ctx, o.training.result)
-		if err != nil {
-			return err
-		}
-		v.opt.Expect.Result = f.Hash
-	}
 	var err error
 	if v.file, err = training.ParseFile(data); err != nil {
 		v.checks = training.Offline(data, v.opt.Options)
@@ -127,7 +124,10 @@ func (a *app) verifyTraining(ctx context.Context, o *verifyOptions, expect recei
 	if err := v.choose(); err != nil {
 		return err
 	}
-	v.checks = replay.Offline(v.file, v.opt.Options)
+	if err := v.compareResult(ctx); err != nil {
+		return err
+	}
+	v.setChecks(replay.Offline(v.file, v.opt.Options))
 	if v.checks.Failed() == nil && !o.offline {
 		var usage usageError
 		switch err := v.compute(ctx); {
@@ -242,9 +242,36 @@ func (v *trainingCheck) compute(ctx context.Context) error {
 	v.outcome, err = auditor.Check(ctx, v.file, v.opt)
 	end()
 	if err == nil {
-		v.checks = v.outcome.Report
+		v.setChecks(v.outcome.Report)
 	}
 	return err
+}
+
+// compareResult holds the file of the result that is at hand, if there is one,
+// against the receipt.
+func (v *trainingCheck) compareResult(ctx context.Context) error {
+	path := v.o.training.result
+	if path == "" {
+		return nil
+	}
+	f, err := record.FileOf(ctx, path)
+	if err != nil {
+		return err
+	}
+	v.atHand = &receipt.Check{Name: report.CheckAtHand, Verdict: receipt.Valid, Detail: path}
+	if want := v.file.Receipt.Claims().Result.File; f.Hash != want {
+		v.atHand.Verdict = receipt.Invalid
+		v.atHand.Detail = fmt.Sprintf("%s is %v, the receipt is for %v", path, f.Hash, want)
+	}
+	return nil
+}
+
+// setChecks takes the checks of the receipt, and adds that of the file at hand.
+func (v *trainingCheck) setChecks(r receipt.Report) {
+	v.checks = r
+	if v.atHand != nil {
+		v.checks.Add(*v.atHand)
+	}
 }
 
 // base finds the model that the run began with.

@@ -7,6 +7,11 @@ import (
 
 const settings = "What was trained, and how, is what was signed."
 
+// CheckAtHand is the name of the check that compares the file of a result that
+// somebody has with the one that a training receipt names. It is made by who has
+// the file.
+const CheckAtHand = "file at hand"
+
 // trainingWording has the checks of package receipt/training and of
 // internal/audit/replay; those of the signed form are in wording.
 var trainingWording = map[string]words{
@@ -24,6 +29,11 @@ var trainingWording = map[string]words{
 		passed: "The file that the receipt names is what the training led to.",
 		failed: "The file that the receipt names is not what the training led to.",
 		open:   "Whether the training led to the file that the receipt names.",
+	},
+	CheckAtHand: {
+		passed: "The file of the result at hand is the one that the receipt names.",
+		failed: "The file of the result at hand is not the one that the receipt names. It was changed, or is that of another training.",
+		open:   "Whether the file of the result at hand is the one that the receipt names.",
 	},
 	training.CheckNonce: {
 		passed: "The training was made for your order: its random numbers come from your value.",

@@ -24,6 +24,17 @@ const (
 // Kinds lists them.
 func Kinds() []Kind { return []Kind{LM, LoRA, Classifier} }
 
+// result is the name of the file that comes of a run.
+func (k Kind) result() string {
+	switch k {
+	case LM:
+		return "model.gguf"
+	case LoRA:
+		return "adapter.gguf"
+	}
+	return "net.gguf"
+}
+
 // ErrConfig says that a configuration cannot be run.
 var ErrConfig = errors.New("wrong configuration")
 

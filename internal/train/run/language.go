@@ -54,7 +54,7 @@ func newLanguage(ctx context.Context, c *Config, o Options) (_ *task, err error)
 		t.parameters += len(p.Data)
 	}
 	if c.Kind == LoRA {
-		t.result = "adapter.gguf"
+		t.result = LoRA.result()
 		t.export = func(path string) error {
 			a := m.Adapter()
 			a.Name = c.Name
@@ -62,7 +62,7 @@ func newLanguage(ctx context.Context, c *Config, o Options) (_ *task, err error)
 		}
 		return t, nil
 	}
-	t.result = "model.gguf"
+	t.result = LM.result()
 	t.export = func(path string) error {
 		r, err := quant.ParseRecipe(c.Export)
 		if err != nil {

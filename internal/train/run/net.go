@@ -45,7 +45,7 @@ func newNet(ctx context.Context, c *Config, o Options) (*task, error) {
 			return nil, fmt.Errorf("%w: the validation data has inputs of shape %v, the data %v", dataset.ErrData, other.Shape, all.Shape)
 		}
 	}
-	t := &task{unit: "nats per example", result: "net.gguf"}
+	t := &task{unit: "nats per example", result: Classifier.result()}
 	if c.Regression {
 		t.unit = "mean square"
 	}

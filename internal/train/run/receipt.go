@@ -393,26 +393,27 @@ func (f *Files) checkTokenizer(ctx context.Context, d *description, c *Config) e
 	return err
 }
 
-// Receipt finds the receipt of the run in a folder, and the files that its
-// configuration names, as they were given to it.
-func Receipt(dir string) (path string, f Files, err error) {
+// Receipt finds the receipt of the run in a folder, the file of its result, which
+// may not be there any more, and the files that its configuration names, as they
+// were given to it.
+func Receipt(dir string) (path, result string, f Files, err error) {
 	path = filepath.Join(dir, fileReceipt)
 	data, err := os.ReadFile(filepath.Join(dir, fileConfig))
 	if errors.Is(err, fs.ErrNotExist) {
-		return path, f, fmt.Errorf("%w in %s (%w)", ErrNoRun, dir, err)
+		return path, "", f, fmt.Errorf("%w in %s (%w)", ErrNoRun, dir, err)
 	}
 	if err != nil {
-		return path, f, err
+		return path, "", f, err
 	}
 	var head struct {
 		Kind Kind `yaml:"kind"`
 	}
 	if err := yaml.Unmarshal(data, &head); err != nil {
-		return path, f, fmt.Errorf("%w: %s: %w", ErrConfig, filepath.Join(dir, fileConfig), err)
+		return path, "", f, fmt.Errorf("%w: %s: %w", ErrConfig, filepath.Join(dir, fileConfig), err)
 	}
 	c := Config{Kind: head.Kind}
 	if err := c.Parse(data); err != nil {
-		return path, f, fmt.Errorf("%w: %s: %w", ErrConfig, filepath.Join(dir, fileConfig), err)
+		return path, "", f, fmt.Errorf("%w: %s: %w", ErrConfig, filepath.Join(dir, fileConfig), err)
 	}
-	return path, Files{Data: c.Data, ValidationData: c.ValidationData, Model: c.Model, Tokenizer: c.Tokenizer, Labels: c.Labels}, nil
+	return path, filepath.Join(dir, c.Kind.result()), Files{Data: c.Data, ValidationData: c.ValidationData, Model: c.Model, Tokenizer: c.Tokenizer, Labels: c.Labels}, nil
 }
