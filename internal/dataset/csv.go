@@ -27,7 +27,8 @@ type CSVOptions struct {
 	// of a class.
 	Numeric bool
 	// Inputs, if not nil, names the inputs in their order; a file without a
-	// header must have so many columns, or one more for the label.
+	// header, and any if they have no names (""), must have so many columns, or
+	// one more for the label.
 	Inputs []string
 	// Unlabelled reads inputs only.
 	Unlabelled bool
@@ -131,6 +132,9 @@ func (r *csvReader) read(ctx context.Context, path string) error {
 		return err
 	}
 	defer f.Close()
+	if err := skipMark(f); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
 	in := &lineGuard{from: io.LimitReader(f, MaxFile+1)}
 	c := csv.NewReader(in)
 	c.ReuseRecord, c.FieldsPerRecord, c.TrimLeadingSpace = true, -1, true
@@ -162,6 +166,23 @@ func (r *csvReader) read(ctx context.Context, path string) error {
 			return &FileError{path, line, err}
 		}
 	}
+}
+
+// byteOrderMark is what some programs write in front of UTF-8.
+const byteOrderMark = "\ufeff"
+
+// skipMark goes past a byte order mark at the beginning of a file.
+func skipMark(f *os.File) error {
+	buf := make([]byte, len(byteOrderMark))
+	n, err := f.ReadAt(buf, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if string(buf[:n]) == byteOrderMark {
+		_, err = f.Seek(int64(n), io.SeekStart)
+		return err
+	}
+	return nil
 }
 
 func csvError(path string, err error) error {
@@ -234,7 +255,7 @@ func (r *csvReader) begin(fields []string) (header bool, err error) {
 	if header {
 		r.header = slices.Clone(fields)
 		for i := range r.header {
-			r.header[i] = strings.TrimPrefix(strings.TrimSpace(r.header[i]), "\ufeff")
+			r.header[i] = strings.TrimSpace(r.header[i])
 		}
 	}
 	if r.label, err = r.findLabel(); err != nil {
@@ -245,7 +266,7 @@ func (r *csvReader) begin(fields []string) (header bool, err error) {
 			return header, fmt.Errorf("there is no column %q to ignore; the columns are %q", name, r.header)
 		}
 	}
-	if r.opt.Inputs != nil && r.header != nil {
+	if r.opt.Inputs != nil && r.header != nil && !slices.Contains(r.opt.Inputs, "") {
 		for _, name := range r.opt.Inputs {
 			i := slices.Index(r.header, name)
 			if i < 0 {

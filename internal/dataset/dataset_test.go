@@ -222,6 +222,20 @@ func TestJSONL(t *testing.T) {
 	}
 }
 
+// TestJSONLByteOrderMark reads a file as Windows programs write it.
+func TestJSONLByteOrderMark(t *testing.T) {
+	o := dataset.JSONLOptions{TextOptions: dataset.TextOptions{Tokenizer: tokenizer(t, "<s>"), Context: 40}}
+	lines := "{\"text\": \"The cat\"}\n{\"text\": \"The dog\"}\n"
+	want, err := dataset.ReadJSONL(t.Context(), []string{file(t, "x.jsonl", lines)}, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := dataset.ReadJSONL(t.Context(), []string{file(t, "y.jsonl", "\ufeff"+strings.ReplaceAll(lines, "\n", "\r\n"))}, o)
+	if diff := cmp.Diff(want, got); err != nil || diff != "" {
+		t.Errorf("%v %s", err, diff)
+	}
+}
+
 func TestJSONLRefuses(t *testing.T) {
 	tok := tokenizer(t, "<s>")
 	for _, c := range []struct{ line, says string }{
@@ -229,7 +243,7 @@ func TestJSONLRefuses(t *testing.T) {
 		{`{"text": null}`, "null"},
 		{`[1]`, "not a JSON object"},
 		{`{"a": 1, "b": 2}`, `the keys are ["a" "b"]`},
-		{`{"prompt": "x"}`, "only one of these forms"},
+		{`{"prompt": "x", "respnse": "y"}`, `only one of these forms; there is ["prompt"] among the keys ["prompt" "respnse"]`},
 		{`{"text": "x", "messages": []}`, "0 messages"},
 		{`{"messages": [{"role": "user", "content": "x"}]}`, "nothing to learn"},
 		{`{"messages": [{"content": "x"}]}`, "no role"},

@@ -84,7 +84,11 @@ func eachLine(ctx context.Context, path string, do func(no int, line []byte) err
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := do(no, lines.Bytes()); err != nil {
+		line := lines.Bytes()
+		if no == 1 {
+			line = bytes.TrimPrefix(line, []byte(byteOrderMark))
+		}
+		if err := do(no, line); err != nil {
 			return err
 		}
 	}
@@ -162,7 +166,7 @@ func parseRow(line []byte) (row, error) {
 	case "":
 		return r, fmt.Errorf(`want "text", or "prompt" and "response", or "messages"; the keys are %q`, slices.Sorted(maps.Keys(fields)))
 	default:
-		return r, fmt.Errorf(`want "text", or "prompt" and "response", or "messages", and only one of these forms; there is %q`, forms)
+		return r, fmt.Errorf(`want "text", or "prompt" and "response", or "messages", and only one of these forms; there is %q among the keys %q`, forms, slices.Sorted(maps.Keys(fields)))
 	}
 }
 

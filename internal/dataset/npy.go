@@ -208,8 +208,8 @@ func (a *Array) read(r io.Reader, n int, kind numberType, order binary.ByteOrder
 	buf := make([]byte, min(n, 1<<15)*kind.size)
 	for left := n; left > 0; {
 		part := buf[:min(left*kind.size, len(buf))]
-		if _, err := io.ReadFull(r, part); err != nil {
-			return fmt.Errorf("the file ends after %d of %d numbers", len(a.Data), n)
+		if got, err := io.ReadFull(r, part); err != nil {
+			return fmt.Errorf("the file ends after %d of %d numbers", len(a.Data)+got/kind.size, n)
 		}
 		for i := 0; i < len(part); i += kind.size {
 			v := kind.get(part[i:], order)

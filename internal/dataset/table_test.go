@@ -75,6 +75,36 @@ func TestCSV(t *testing.T) {
 	}
 }
 
+// TestByteOrderMark reads files as Windows programs write them: a mark in front,
+// whether the first line is quoted, names columns or not.
+func TestByteOrderMark(t *testing.T) {
+	for _, text := range []string{"a,b\n1,x\n2,y\n", "\"a\",\"b\"\n1,x\n2,y\n", "1,x\n2,y\n"} {
+		want, err := dataset.ReadCSV(t.Context(), []string{file(t, "x.csv", text)}, dataset.CSVOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		marked := file(t, "marked.csv", "\ufeff"+strings.ReplaceAll(text, "\n", "\r\n"))
+		got, err := dataset.ReadCSV(t.Context(), []string{marked}, dataset.CSVOptions{})
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("%q: %v %s", text, err, diff)
+		}
+		if _, err := dataset.ReadCSV(t.Context(), []string{file(t, "x.csv", text), marked}, dataset.CSVOptions{}); err != nil {
+			t.Errorf("%q: as a further file: %v", text, err)
+		}
+	}
+}
+
+// TestInputsWithoutNames takes columns in their order for a net that knows no
+// names, whatever the file calls them.
+func TestInputsWithoutNames(t *testing.T) {
+	for _, text := range []string{"a,b\n1,2\n", "1,2\n", "a,b,kind\n1,2,x\n"} {
+		s, err := dataset.ReadCSV(t.Context(), []string{file(t, "x.csv", text)}, dataset.CSVOptions{Inputs: make([]string, 2), Unlabelled: true})
+		if err != nil || s.Len() != 1 || !cmp.Equal(s.Examples[0].Input, []float32{1, 2}) {
+			t.Errorf("%q: %+v, %v", text, s, err)
+		}
+	}
+}
+
 func TestCSVRefuses(t *testing.T) {
 	for _, c := range []struct {
 		text, says string
@@ -157,7 +187,7 @@ func TestParseNPY(t *testing.T) {
 		{npy(4, "<f4", "1,", "False", []float32{1}, le), "version 4"},
 		{npy(1, "<f4", "2, 3", "True", []float32{1, 2, 3, 4, 5, 6}, le), "Fortran"},
 		{npy(1, "<c8", "1,", "False", []float32{1, 2}, le), "type c8"},
-		{npy(1, "<f4", "7,", "False", []float32{1, 2}, le), "ends after 0 of 7"},
+		{npy(1, "<f4", "7,", "False", []float32{1, 2}, le), "ends after 2 of 7"},
 		{npy(1, "<f4", "1,", "False", []float32{float32(math.NaN())}, le), "finite"},
 		{npy(1, "<f4", "99999, 99999", "False", []float32{1}, le), "train on a part"},
 		{npy(1, "<f4", "1,", "Maybe", []float32{1}, le), "cannot read the header"},
