@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/avalnetwork/aval/internal/dataset"
 	"github.com/avalnetwork/aval/internal/train/net"
 	"github.com/avalnetwork/aval/internal/train/run"
 )
@@ -48,6 +49,9 @@ func (a *app) classify(ctx context.Context, o *classifyOptions, path, data strin
 	if err := (&modelOptions{threads: o.threads}).check(); err != nil {
 		return err
 	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return usageErrorf("%s is a folder; name the net in it: %s", path, filepath.Join(path, "net.gguf"))
+	}
 	p, err := run.OpenPredictor(path, run.Options{Threads: o.threads, Kernel: a.getenv("AVAL_KERNEL")})
 	if errors.Is(err, net.ErrFile) {
 		return fmt.Errorf("%w: %w", errBadModel, err)
@@ -57,9 +61,6 @@ func (a *app) classify(ctx context.Context, o *classifyOptions, path, data strin
 	}
 	defer p.Close()
 	list, err := p.Predict(ctx, data)
-	if errors.Is(err, dataset.ErrData) {
-		return fmt.Errorf("%w: %w", errBadData, err)
-	}
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/avalnetwork/aval/internal/dataset"
 	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/internal/train/run"
 	"github.com/avalnetwork/aval/receipt/training"
@@ -168,8 +167,6 @@ func (a *app) train(ctx context.Context, o *trainOptions, f *pflag.FlagSet, args
 		return err
 	case errors.Is(err, run.ErrConfig), errors.Is(err, run.ErrExists):
 		return usageError{err}
-	case errors.Is(err, dataset.ErrData):
-		return fmt.Errorf("%w: %w", errBadData, err)
 	case err != nil:
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/adapter"
+	"github.com/avalnetwork/aval/internal/dataset"
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/sample"
@@ -163,7 +164,7 @@ func exitCode(err error) int {
 		errors.Is(err, engine.ErrNotFinite):
 		return exitBadModel
 	case errors.As(err, &tooLong), errors.Is(err, engine.ErrRequest), errors.Is(err, engine.ErrEmptyPrompt),
-		errors.Is(err, sample.ErrParams), errors.Is(err, errBadData):
+		errors.Is(err, sample.ErrParams), errors.Is(err, errBadData), errors.Is(err, dataset.ErrData):
 		return exitRefused
 	}
 	return exitFailure
