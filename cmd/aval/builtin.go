@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -18,6 +20,21 @@ const builtinSource = "built into aval"
 
 // builtinName is the built-in model's full name in the store.
 const builtinName = models.MiniName + ":Q8_0"
+
+// builtinContext is what the built-in model was trained for. Other models whose
+// files name so little are used beyond it; this one writes no words there.
+const builtinContext = 256
+
+// contextFor is the context to open a model with, if the person asked for want.
+func contextFor(name string, want int) int {
+	if want == 0 && isBuiltin(name) {
+		return builtinContext
+	}
+	return want
+}
+
+// errUnpack says that the store cannot take the built-in model.
+var errUnpack = errors.New("unpacking the built-in model")
 
 // isBuiltin says whether a name means the built-in model.
 func isBuiltin(name string) bool {
@@ -41,14 +58,40 @@ func unpackBuiltin(s *store.Store) (store.Model, error) {
 	}
 	staged, err := s.Put(context.Background(), strings.NewReader(data), want)
 	if err != nil {
-		return store.Model{}, fmt.Errorf("unpacking the built-in model: %w", err)
+		return store.Model{}, fmt.Errorf("%w: %w", errUnpack, err)
 	}
 	defer staged.Close()
 	m, err = s.Commit(store.Model{
 		Name: builtinName, Source: builtinSource, Created: time.Now(), Files: []store.File{want},
 	}, staged)
 	if err != nil {
-		return store.Model{}, fmt.Errorf("unpacking the built-in model: %w", err)
+		return store.Model{}, fmt.Errorf("%w: %w", errUnpack, err)
 	}
 	return m, nil
+}
+
+// locateBuiltin finds the built-in model in the store or, where there can be no
+// store, such as for a service without a home, in a file for this command alone.
+func (a *app) locateBuiltin() (located, error) {
+	s, err := a.openStore()
+	if err == nil {
+		var m store.Model
+		if m, err = unpackBuiltin(s); err == nil {
+			return fromStore(s, m)
+		}
+		if !errors.Is(err, errUnpack) {
+			return located{}, err
+		}
+	}
+	a.note("aval: the built-in model is used without a store: %v", err)
+	dir, err := os.MkdirTemp("", "aval-mini-*")
+	if err != nil {
+		return located{}, fmt.Errorf("%w: %w", errUnpack, err)
+	}
+	a.temporary = append(a.temporary, dir)
+	path := filepath.Join(dir, models.MiniName+".gguf")
+	if err := os.WriteFile(path, []byte(models.Mini()), 0o600); err != nil {
+		return located{}, fmt.Errorf("%w: %w", errUnpack, err)
+	}
+	return located{name: builtinName, path: path}, nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/avalnetwork/aval/internal/chat"
 	"github.com/avalnetwork/aval/internal/engine"
+	"github.com/avalnetwork/aval/internal/store"
 	"github.com/avalnetwork/aval/models"
 )
 
@@ -127,22 +128,22 @@ func (a *app) run(ctx context.Context, o *runOptions, model string, words []stri
 	if interactive && o.path != "" {
 		return usageErrorf("--receipt needs a PROMPT, or a prompt on standard input: a receipt is of one answer, and a chat has many")
 	}
-	text := ""
+	where, err := a.locate(model)
+	if errors.Is(err, store.ErrName) && len(words) == 0 && strings.ContainsAny(model, " \t\n") {
+		return usageErrorf("%q is no model; a prompt comes after the model, as in: aval run %s %q", clip(model), models.MiniName, clip(model))
+	}
+	if err != nil {
+		return err
+	}
+	text, begun := "", ""
 	if !interactive {
 		text, err = a.promptText(ctx, words)
 		if errors.Is(err, engine.ErrEmptyPrompt) && o.opening != "" {
-			text, err = o.opening, nil
-			if !o.json {
-				fmt.Fprint(a.out, text)
-			}
+			text, begun, err = o.opening, o.opening, nil
 		}
 		if err != nil {
 			return err
 		}
-	}
-	where, err := a.locate(model)
-	if err != nil {
-		return err
 	}
 	begin := time.Now()
 	lora, err := a.readAdapters(&o.loraOptions, o.path != "")
@@ -158,7 +159,7 @@ func (a *app) run(ctx context.Context, o *runOptions, model string, words []stri
 		defer sign.close()
 	}
 	opt := o.engine(a)
-	opt.Adapters = lora.models
+	opt.Adapters, opt.Context = lora.models, contextFor(where.name, opt.Context)
 	e, err := engine.Open(where.path, opt)
 	if err != nil {
 		return err
@@ -178,6 +179,9 @@ func (a *app) run(ctx context.Context, o *runOptions, model string, words []stri
 	}
 	if interactive {
 		return s.chat(ctx)
+	}
+	if !o.json {
+		fmt.Fprint(a.out, begun)
 	}
 	return s.once(ctx, text)
 }

@@ -338,6 +338,9 @@ func (h *host) load(m *hosted, f found) {
 		}
 	}
 	lora, opt := &adapters{}, h.options
+	if !f.named {
+		opt.Context = contextFor(f.name, opt.Context)
+	}
 	if f.named {
 		lora, m.err = h.app.readAdapters(h.lora, id != nil)
 	}

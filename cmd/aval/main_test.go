@@ -19,6 +19,7 @@ import (
 	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/adapter"
 	"github.com/avalnetwork/aval/internal/testdata"
+	"github.com/avalnetwork/aval/models"
 )
 
 func TestMain(m *testing.M) { testscript.Main(m, map[string]func(){"aval": main}) }
@@ -307,5 +308,17 @@ func TestNotFinite(t *testing.T) {
 		if code != exitBadModel || out != "" || !strings.Contains(said, "not finite") {
 			t.Errorf("%q: exit code %d, want %d; prints %q, says %q", args, code, exitBadModel, out, said)
 		}
+	}
+}
+
+// TestBuiltinContext holds the context that the built-in model is opened with to
+// what its file says.
+func TestBuiltinContext(t *testing.T) {
+	f, err := gguf.Parse(strings.NewReader(models.Mini()), int64(len(models.Mini())))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := f.Uint("llama.context_length"); n != builtinContext {
+		t.Errorf("the file names %d positions, builtinContext is %d", n, builtinContext)
 	}
 }

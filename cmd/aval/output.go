@@ -32,6 +32,8 @@ type app struct {
 	getenv   func(string) string
 
 	inTerminal, outTerminal, errTerminal bool
+
+	temporary []string // folders to remove at the end
 }
 
 func newApp() *app {

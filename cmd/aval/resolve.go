@@ -61,14 +61,14 @@ func (a *app) locate(model string) (located, error) {
 		}
 		return located{}, fmt.Errorf("%w: there is no file %s", errNoModel, model)
 	}
+	if isBuiltin(model) {
+		return a.locateBuiltin()
+	}
 	s, err := a.openStore()
 	if err != nil {
 		return located{}, err
 	}
 	m, err := s.Get(model)
-	if isBuiltin(model) {
-		m, err = unpackBuiltin(s)
-	}
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		hint := `see "aval list", or fetch one with "aval pull hf.co/user/repo:quant"`
@@ -79,6 +79,10 @@ func (a *app) locate(model string) (located, error) {
 	case err != nil:
 		return located{}, err
 	}
+	return fromStore(s, m)
+}
+
+func fromStore(s *store.Store, m store.Model) (located, error) {
 	paths, err := s.Paths(m)
 	if err != nil {
 		return located{}, err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -130,6 +131,9 @@ func execute(ctx context.Context, a *app, args []string) int {
 	root := newRootCommand(a)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	for _, dir := range a.temporary {
+		_ = os.RemoveAll(dir) // what cannot be removed does no harm
+	}
 	if err == nil {
 		return exitOK
 	}
