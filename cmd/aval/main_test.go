@@ -322,3 +322,12 @@ func TestBuiltinContext(t *testing.T) {
 		t.Errorf("the file names %d positions, builtinContext is %d", n, builtinContext)
 	}
 }
+
+func TestShortest(t *testing.T) {
+	long, short := strings.Repeat("x", 30), strings.Repeat("x", 20)
+	for width, want := range map[int]string{0: long, 200: long, 42: long, 41: short, 32: short, 10: short} {
+		if got := shortest(width, long, short); got != want {
+			t.Errorf("width %d: %q, want %q", width, got, want)
+		}
+	}
+}

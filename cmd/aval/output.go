@@ -45,6 +45,16 @@ func newApp() *app {
 	}
 }
 
+// errWidth is the width of the terminal that standard error is, or 0.
+func (a *app) errWidth() int {
+	if f, ok := a.err.(*os.File); ok && a.errTerminal {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil {
+			return w
+		}
+	}
+	return 0
+}
+
 // fail reports an error to the person.
 func (a *app) fail(err error) {
 	fmt.Fprintf(a.err, "aval: %s\n", strings.TrimSpace(err.Error()))

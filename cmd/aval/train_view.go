@@ -19,6 +19,7 @@ type trainView struct {
 	folder string
 	facts  run.Facts
 	bar    *progressbar.ProgressBar
+	spins  bool    // the bar is one for an unknown number
 	loss   float64 // smoothed
 	lines  time.Time
 }
@@ -37,9 +38,23 @@ func (v *trainView) events() run.Events {
 // stage names what takes a moment outside of the steps.
 func (v *trainView) stage(what string) {
 	if v.bar == nil {
-		v.bar = v.newBar(-1)
+		v.bar, v.spins = v.newBar(-1), true
 	}
 	v.bar.Describe(what)
+}
+
+// stop takes the bar away. One for an unknown number spins by itself until it
+// is told its end.
+func (v *trainView) stop() {
+	if v.bar == nil {
+		return
+	}
+	if v.spins {
+		v.bar.ChangeMax(1)
+		_ = v.bar.Set(1)
+		v.spins = false
+	}
+	_ = v.bar.Clear() // a bar that cannot be drawn is no reason to stop
 }
 
 // newBar makes a bar for so many steps, or one for an unknown number.
@@ -70,6 +85,7 @@ func (v *trainView) begin(f run.Facts) {
 		v.say("going on after step %d", f.Done)
 	}
 	if v.app.errTerminal {
+		v.stop()
 		v.bar = v.newBar(f.Steps)
 	}
 	v.lines = time.Now()
@@ -83,7 +99,10 @@ func (v *trainView) step(p run.Progress) {
 	v.loss += float64((loss - v.loss) * 0.1)
 	state := fmt.Sprintf("loss %.3f, %s, %s left", v.loss, v.speed(p.Rate), duration(p.Left))
 	if v.bar != nil {
-		v.bar.Describe(fmt.Sprintf("step %d/%d, %s", p.Done, p.Steps, state))
+		v.bar.Describe(shortest(v.app.errWidth(),
+			fmt.Sprintf("step %d/%d, %s", p.Done, p.Steps, state),
+			fmt.Sprintf("step %d/%d, loss %.3f, %s left", p.Done, p.Steps, v.loss, duration(p.Left)),
+			fmt.Sprintf("%d/%d, loss %.3f", p.Done, p.Steps, v.loss)))
 		_ = v.bar.Set(p.Done)
 		return
 	}
@@ -124,10 +143,22 @@ func (v *trainView) sample(step int, text string) {
 }
 
 // end takes the bar away.
-func (v *trainView) end() {
-	if v.bar != nil {
-		_ = v.bar.Clear()
+func (v *trainView) end() { v.stop() }
+
+// barRoom is what a bar takes of a line beside its description: the percentage
+// and the ends of the bar.
+const barRoom = 12
+
+// shortest is the first of the descriptions that a line of a terminal has room
+// for, or the last one: a line that is wrapped cannot be taken away again. A
+// width of 0 is not known.
+func shortest(width int, descriptions ...string) string {
+	for _, d := range descriptions {
+		if width == 0 || len(d)+barRoom <= width {
+			return d
+		}
 	}
+	return descriptions[len(descriptions)-1]
 }
 
 // duration writes a time for people: the two largest units.
