@@ -72,6 +72,9 @@ func ReadCSV(ctx context.Context, paths []string, o CSVOptions) (*Set, error) {
 			r.set.Columns = append(r.set.Columns, r.header[c])
 		}
 	}
+	if !o.Unlabelled {
+		r.set.Label = r.name(r.label)
+	}
 	if o.Numeric || o.Unlabelled {
 		return r.set, nil
 	}
@@ -351,11 +354,15 @@ func (r *csvReader) add(fields []string) error {
 func (r *csvReader) number(fields []string, c int) (float32, error) {
 	v, err := strconv.ParseFloat(strings.TrimSpace(fields[c]), 32)
 	if err != nil || math.IsNaN(v) || math.IsInf(v, 0) {
-		name := strconv.Itoa(c + 1)
-		if r.header != nil {
-			name = strconv.Quote(r.header[c])
-		}
-		return 0, fmt.Errorf("column %s has %.40q, want a finite number; fill it in, leave out the line, or ignore the column", name, fields[c])
+		return 0, fmt.Errorf("column %s has %.40q, want a finite number; fill it in, leave out the line, or ignore the column", r.name(c), fields[c])
 	}
 	return float32(v), nil
+}
+
+// name is that of a column for people: quoted, or its number.
+func (r *csvReader) name(c int) string {
+	if r.header != nil {
+		return strconv.Quote(r.header[c])
+	}
+	return strconv.Itoa(c + 1)
 }

@@ -25,6 +25,9 @@ type Set struct {
 	Classes []string
 	// Columns are the names of the inputs, where the file has them.
 	Columns []string
+	// Label is the name of the column with the label, quoted, or its number, from 1,
+	// where the columns have no names; "" if the data has no columns.
+	Label string
 }
 
 // Len is the number of examples.

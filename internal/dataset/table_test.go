@@ -31,36 +31,36 @@ func TestCSV(t *testing.T) {
 			dataset.CSVOptions{},
 			dataset.Set{
 				Examples: list(ex(0, 1, 2.5), ex(1, -300, 4), ex(0, 5, 6)), Shape: []int{2},
-				Classes: []string{"x", "y"}, Columns: []string{"a", "b"},
+				Classes: []string{"x", "y"}, Columns: []string{"a", "b"}, Label: `"kind"`,
 			},
 		},
 		{
 			"a named label, semicolons", "Label;a;b\n10;1;2\n9;3;4\n",
 			dataset.CSVOptions{},
-			dataset.Set{Examples: list(ex(1, 1, 2), ex(0, 3, 4)), Shape: []int{2}, Classes: []string{"9", "10"}, Columns: []string{"a", "b"}},
+			dataset.Set{Examples: list(ex(1, 1, 2), ex(0, 3, 4)), Shape: []int{2}, Classes: []string{"9", "10"}, Columns: []string{"a", "b"}, Label: `"Label"`},
 		},
 		{
 			"no header, tabs", "1\t2\t0\n3\t4\t1\n",
 			dataset.CSVOptions{},
-			dataset.Set{Examples: list(ex(0, 1, 2), ex(1, 3, 4)), Shape: []int{2}, Classes: []string{"0", "1"}},
+			dataset.Set{Examples: list(ex(0, 1, 2), ex(1, 3, 4)), Shape: []int{2}, Classes: []string{"0", "1"}, Label: "3"},
 		},
 		{
 			"chosen columns", "id,a,b,c\nr1,1,2,u\nr2,3,4,v\n",
 			dataset.CSVOptions{Label: "c", Ignore: []string{"id"}},
-			dataset.Set{Examples: list(ex(0, 1, 2), ex(1, 3, 4)), Shape: []int{2}, Classes: []string{"u", "v"}, Columns: []string{"a", "b"}},
+			dataset.Set{Examples: list(ex(0, 1, 2), ex(1, 3, 4)), Shape: []int{2}, Classes: []string{"u", "v"}, Columns: []string{"a", "b"}, Label: `"c"`},
 		},
 		{
 			"a number to predict", "a,y\n1,0.5\n2,0.25\n",
 			dataset.CSVOptions{Numeric: true},
 			dataset.Set{
 				Examples: list(train.Example{Input: []float32{1}, Target: []float32{0.5}}, train.Example{Input: []float32{2}, Target: []float32{0.25}}),
-				Shape:    []int{1}, Columns: []string{"a"},
+				Shape:    []int{1}, Columns: []string{"a"}, Label: `"y"`,
 			},
 		},
 		{
 			"given classes, label by number", "q,1\nr,2\n",
 			dataset.CSVOptions{Label: "1", Classes: []string{"r", "q"}},
-			dataset.Set{Examples: list(ex(1, 1), ex(0, 2)), Shape: []int{1}, Classes: []string{"r", "q"}},
+			dataset.Set{Examples: list(ex(1, 1), ex(0, 2)), Shape: []int{1}, Classes: []string{"r", "q"}, Label: "1"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/avalnetwork/aval/gguf"
@@ -52,6 +53,9 @@ func newNet(ctx context.Context, c *Config, o Options) (*task, error) {
 	if err := t.split(c, all, other); err != nil {
 		return nil, err
 	}
+	if note := labelNote(c, all); note != "" {
+		t.notes = append(t.notes, note)
+	}
 	if len(all.Classes) == 1 {
 		return nil, fmt.Errorf("%w: all examples have the label %q", dataset.ErrData, all.Classes[0])
 	}
@@ -81,6 +85,28 @@ func newNet(ctx context.Context, c *Config, o Options) (*task, error) {
 		return store.WriteFile(store.OS{}, path, permFile, func(w io.Writer) error { return n.Write(w) })
 	}
 	return t, nil
+}
+
+// labelNote says which column was taken for the label, as it may have been the
+// wrong one, and when it looks like a number that is to be predicted: with more
+// than 20 classes that are numbers, and fewer than four examples of each.
+func labelNote(c *Config, s *dataset.Set) string {
+	switch {
+	case s.Label == "":
+		return ""
+	case c.Regression:
+		return fmt.Sprintf("the number to predict is column %s", s.Label)
+	}
+	note := fmt.Sprintf("the label is column %s, with %d classes", s.Label, len(s.Classes))
+	if len(s.Classes) <= 20 || len(s.Classes)*4 <= s.Len() {
+		return note
+	}
+	for _, name := range s.Classes {
+		if _, err := strconv.ParseFloat(name, 64); err != nil {
+			return note
+		}
+	}
+	return note + " that are numbers; if it is to be predicted as a number, use --regression"
 }
 
 // readNumbers reads CSV or NPY files.

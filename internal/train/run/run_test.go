@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -442,6 +443,38 @@ func TestClassifier(t *testing.T) {
 	for _, k := range []string{"aval.data.classes", "aval.data.columns", "aval.data.mean", "aval.data.deviation", "aval.data.shape"} {
 		if !keys[k] {
 			t.Errorf("the file lacks %s", k)
+		}
+	}
+}
+
+// TestClassifierTellsItsLabel says which column it took, and what else that
+// column might be.
+func TestClassifierTellsItsLabel(t *testing.T) {
+	numbers := "a,b\n"
+	for i := range 40 {
+		numbers += fmt.Sprintf("%d,%d.5\n", i%7, i)
+	}
+	for _, c := range []struct {
+		text       string
+		regression bool
+		want       string
+	}{
+		{flowers(), false, "the label is column \"kind\", with 2 classes"},
+		{numbers, false, "the label is column \"b\", with 40 classes that are numbers; if it is to be predicted as a number, use --regression"},
+		{numbers, true, "the number to predict is column \"b\""},
+	} {
+		data := filepath.Join(t.TempDir(), "table.csv")
+		if err := os.WriteFile(data, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		config := run.Defaults(run.Classifier)
+		config.Data, config.Steps, config.Regression = []string{data}, 1, c.regression
+		var said []string
+		if _, err := run.Start(t.Context(), config, filepath.Join(t.TempDir(), "run"), run.Options{Events: run.Events{Note: func(s string) { said = append(said, s) }}}); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Contains(said, c.want) {
+			t.Errorf("says %q, want %q", said, c.want)
 		}
 	}
 }
