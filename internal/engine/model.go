@@ -54,6 +54,9 @@ func open(f *gguf.File, path string, opt Options) (*Engine, error) {
 	go func() { words <- e.readWords() }()
 	m, err := model.Load(f, model.Options{Threads: opt.Threads, Kernel: opt.Kernel, Context: ContextFor(f, opt.Context), Adapters: opt.Adapters})
 	wordsErr := <-words
+	if err != nil && wordsErr == nil && len(f.Tensors()) == 0 {
+		return nil, fmt.Errorf("%w: %s has a vocabulary and no weights: train a model for it, or choose another file", ErrFile, path)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
