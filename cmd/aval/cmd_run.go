@@ -132,9 +132,8 @@ func (a *app) run(ctx context.Context, o *runOptions, model string, words []stri
 		text, err = a.promptText(ctx, words)
 		if errors.Is(err, engine.ErrEmptyPrompt) && o.opening != "" {
 			text, err = o.opening, nil
-			if !o.json {
-				fmt.Fprint(a.out, text)
-			}
+		} else {
+			o.opening = ""
 		}
 		if err != nil {
 			return err
@@ -178,6 +177,9 @@ func (a *app) run(ctx context.Context, o *runOptions, model string, words []stri
 	}
 	if interactive {
 		return s.chat(ctx)
+	}
+	if !o.json {
+		fmt.Fprint(a.out, o.opening) // nobody typed it
 	}
 	return s.once(ctx, text)
 }
