@@ -135,11 +135,13 @@ func (a *app) run(ctx context.Context, o *runOptions, model string, words []stri
 	if err != nil {
 		return err
 	}
-	text, begun := "", ""
+	text := ""
 	if !interactive {
 		text, err = a.promptText(ctx, words)
 		if errors.Is(err, engine.ErrEmptyPrompt) && o.opening != "" {
-			text, begun, err = o.opening, o.opening, nil
+			text, err = o.opening, nil
+		} else {
+			o.opening = ""
 		}
 		if err != nil {
 			return err
@@ -181,7 +183,7 @@ func (a *app) run(ctx context.Context, o *runOptions, model string, words []stri
 		return s.chat(ctx)
 	}
 	if !o.json {
-		fmt.Fprint(a.out, begun)
+		fmt.Fprint(a.out, o.opening) // nobody typed it
 	}
 	return s.once(ctx, text)
 }

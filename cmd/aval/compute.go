@@ -144,7 +144,8 @@ func contextOf(path string, c *receipt.Claims) int {
 }
 
 // modelFor finds the model of a receipt: the one that was named, or one of the
-// store that had this fingerprint when it was last computed here.
+// store that had this fingerprint when it was last computed here, or the built-in
+// one.
 func (a *app) modelFor(ctx context.Context, named string, root receipt.Hash) (where located, found bool, err error) {
 	if named != "" {
 		where, err = a.locate(named)
@@ -171,7 +172,29 @@ func (a *app) modelFor(ctx context.Context, named string, root receipt.Hash) (wh
 			return located{name: m.Name, path: paths[0]}, true, nil
 		}
 	}
-	return located{}, false, nil
+	m, err := unpackBuiltin(s)
+	if err != nil {
+		return located{}, false, nil // then it is not that one
+	}
+	paths, err := s.Paths(m)
+	if err != nil || rootOf(ctx, paths[0]) != root {
+		return located{}, false, nil
+	}
+	return located{name: m.Name, path: paths[0]}, true, nil
+}
+
+// rootOf is the fingerprint of a small model; zero if it has none.
+func rootOf(ctx context.Context, path string) receipt.Hash {
+	f, err := gguf.Open(path)
+	if err != nil {
+		return receipt.Hash{}
+	}
+	defer f.Close()
+	t, err := fingerprint.Of(ctx, f, 0)
+	if err != nil {
+		return receipt.Hash{}
+	}
+	return t.Root()
 }
 
 // cachedRoot is the fingerprint that a file had; zero if it is not known.
