@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/dataset"
@@ -120,11 +121,17 @@ func (p *Predictor) Predict(ctx context.Context, path string) ([]Prediction, err
 			return nil, err
 		}
 		for i := range batch {
-			list = append(list, p.prediction(out[i*n:(i+1)*n]))
+			one := out[i*n : (i+1)*n]
+			if slices.ContainsFunc(one, notFinite) {
+				return nil, fmt.Errorf("%w: the net gives no finite number for input %d of %s; are its numbers as large as those that it was trained on?", dataset.ErrData, at+i+1, path)
+			}
+			list = append(list, p.prediction(one))
 		}
 	}
 	return list, nil
 }
+
+func notFinite(v float32) bool { return v-v != 0 }
 
 func (p *Predictor) prediction(out []float32) Prediction {
 	if p.Classes == nil {
