@@ -260,6 +260,9 @@ func (s *session) answer(ctx context.Context, text string, show bool) (*engine.R
 	if err != nil {
 		return nil, err
 	}
+	if s.options.maxTokens == 0 && s.options.context == 0 {
+		r.MaxTokens = trainedFor(s.engine.Config().Context, s.engine.Context(), len(r.Prompt))
+	}
 	if s.sign != nil {
 		if err := s.draft(&r, text); err != nil {
 			return nil, err
@@ -285,6 +288,16 @@ func (s *session) answer(ctx context.Context, text string, show bool) (*engine.R
 		s.sign.draft.Finish(res)
 	}
 	return res, err
+}
+
+// trainedFor bounds an answer that nobody bounded: the context is at least 512
+// tokens, but a small model that was trained for less writes nonsense beyond. A
+// prompt that goes beyond by itself is not bounded (0).
+func trainedFor(trained, context, prompt int) int {
+	if trained >= context || prompt >= trained {
+		return 0
+	}
+	return trained - prompt
 }
 
 // input is the conversation so far and one more message.

@@ -67,7 +67,7 @@ func (o *samplingOptions) add(f *pflag.FlagSet) {
 	f.Float32Var(&o.presence, "presence-penalty", 0, "the same, once for each token used")
 	f.IntVar(&o.repeatLastN, "repeat-last-n", 64, "how many tokens count as recent (-1: all)")
 	f.StringVar(&o.seed, "seed", "0", `chooses the random numbers; the same seed gives the same answer ("random": another each time)`)
-	f.IntVar(&o.maxTokens, "max-tokens", 0, "end the answer after so many tokens (0: when the context is full)")
+	f.IntVar(&o.maxTokens, "max-tokens", 0, "end the answer after so many tokens (0: when the context is full, or what the model was trained for, if that is less)")
 	f.StringArrayVar(&o.stop, "stop", nil, "end the answer before this text (may be repeated)")
 	f.StringArrayVar(&o.bias, "logit-bias", nil, "ID=VALUE: add VALUE to the logit of a token, -inf bans it (may be repeated)")
 	f.StringVar(&o.schema, "schema", "", `the answer follows the JSON schema in this file ("json": any JSON object)`)
