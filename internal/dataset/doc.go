@@ -31,7 +31,8 @@ const (
 	MaxMessages = 1 << 10 // of a conversation
 	MaxColumns  = 1 << 16 // of a CSV file, and the values of one of its examples
 	MaxClasses  = 1 << 12 // different labels
-	MaxContext  = 1 << 20 // tokens of an example
+	MinContext  = 8       // tokens that an example predicts
+	MaxContext  = 1 << 20 // the most
 	maxHeader   = 1 << 20 // bytes of the header of an NPY file
 )
 

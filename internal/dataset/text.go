@@ -19,7 +19,8 @@ import (
 type TextOptions struct {
 	// Tokenizer is the model's.
 	Tokenizer *token.Tokenizer
-	// Context is the most tokens that an example predicts, 8 to [MaxContext].
+	// Context is the most tokens that an example predicts, [MinContext] to
+	// [MaxContext].
 	Context int
 	// Separator is the text between two documents of a file. Empty means the
 	// text of the token that ends a text, if there is one.
@@ -32,8 +33,8 @@ func (o *TextOptions) check() error {
 	switch {
 	case o.Tokenizer == nil:
 		return errors.New("dataset: no tokenizer")
-	case o.Context < 8 || o.Context > MaxContext:
-		return fmt.Errorf("%w: a context of %d tokens, want 8 to %d", ErrData, o.Context, MaxContext)
+	case o.Context < MinContext || o.Context > MaxContext:
+		return fmt.Errorf("%w: a context of %d tokens, want %d to %d", ErrData, o.Context, MinContext, MaxContext)
 	case o.Threads < 0 || o.Threads > 1<<10:
 		return fmt.Errorf("dataset: %d threads", o.Threads)
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/avalnetwork/aval/internal/adapter"
+	"github.com/avalnetwork/aval/internal/dataset"
 	"github.com/avalnetwork/aval/internal/quant"
 	"github.com/avalnetwork/aval/internal/train"
 	"github.com/avalnetwork/aval/internal/train/lm"
@@ -185,6 +187,9 @@ func (c *Config) check() error {
 }
 
 func (c *Config) checkKind() error {
+	if c.Context != 0 && (c.Context < dataset.MinContext || c.Context > dataset.MaxContext) {
+		return fmt.Errorf("context is %d, want %d to %d, or 0 for what is usual", c.Context, dataset.MinContext, dataset.MaxContext)
+	}
 	switch c.Kind {
 	case LM:
 		if c.VocabSize != 0 && (c.Model != "" || c.Tokenizer != "") {
@@ -199,6 +204,9 @@ func (c *Config) checkKind() error {
 	case LoRA:
 		if c.Model == "" {
 			return errors.New("there is no model to train beside")
+		}
+		if c.Rank < 1 || c.Rank > adapter.MaxRank {
+			return fmt.Errorf("rank is %d, want 1 to %d", c.Rank, adapter.MaxRank)
 		}
 	case Classifier:
 		if (c.Labels != "") != isNPY(c.Data[0]) {

@@ -10,6 +10,7 @@ import (
 	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/chat"
 	"github.com/avalnetwork/aval/internal/dataset"
+	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/quant"
 	"github.com/avalnetwork/aval/internal/sample"
 	"github.com/avalnetwork/aval/internal/token"
@@ -84,6 +85,9 @@ func (c *Config) openModel(f *gguf.File, o Options) (*lm.Model, error) {
 		}
 		opt.Context = 0
 		m, err := lm.Init(c.architecture(), f, c.Seed, opt)
+		if file := (*model.FileError)(nil); errors.As(err, &file) { // there is no file yet
+			return nil, fmt.Errorf("%w: there can be no model of this shape: %s %s", ErrConfig, file.Where, file.What)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 		}

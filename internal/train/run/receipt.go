@@ -338,7 +338,7 @@ func (f *Files) config(ctx context.Context, c *training.Claims, s *training.Setu
 	}
 	rc.Data, rc.ValidationData, rc.Model, rc.Tokenizer, rc.Labels = f.Data, f.ValidationData, f.Model, f.Tokenizer, f.Labels
 	if n := len(f.Data); n > 0 && (n != from.Data || len(f.ValidationData) != from.Validation || (f.Labels != "") != from.Labels) {
-		return nil, nil, fmt.Errorf("the run read %d files of data, %d of validation data, and labels: %t; %d and %d were given", from.Data, from.Validation, from.Labels, n, len(f.ValidationData))
+		return nil, nil, fmt.Errorf("the run read %s; given are %s", counted(from.Data, from.Validation, from.Labels), counted(n, len(f.ValidationData), f.Labels != ""))
 	}
 	if !c.Base.IsZero() && f.Model == "" {
 		return nil, nil, errors.New("the run began with a model, which is needed")
@@ -361,6 +361,18 @@ func (f *Files) config(ctx context.Context, c *training.Claims, s *training.Setu
 		}
 	}
 	return d, &rc, nil
+}
+
+// counted says for people what files of a run there are.
+func counted(data, validation int, labels bool) string {
+	s := fmt.Sprintf("%d files of data", data)
+	if validation > 0 {
+		s += fmt.Sprintf(", %d of validation data", validation)
+	}
+	if labels {
+		s += ", one of labels"
+	}
+	return s
 }
 
 // decodeWhole reads one JSON value and refuses what it would leave unread: a
