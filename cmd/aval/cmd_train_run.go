@@ -217,7 +217,9 @@ func (a *app) completeTrain(o *trainOptions, f *pflag.FlagSet, args []string) er
 				said[x.Name] = x.Value.String()
 			}
 		})
-		if err := o.config.ReadFile(o.file); err != nil {
+		if err := o.config.ReadFile(o.file); errors.Is(err, run.ErrConfig) {
+			return usageError{err}
+		} else if err != nil {
 			return err
 		}
 		for name, value := range said {
@@ -239,6 +241,9 @@ func (a *app) completeTrain(o *trainOptions, f *pflag.FlagSet, args []string) er
 		c.Data = args
 	}
 	if len(c.Data) == 0 {
+		if c.Kind == run.LoRA {
+			return usageErrorf("a model and data to train on are needed\nusage: aval train lora -o RUN MODEL DATA...")
+		}
 		return usageErrorf("there is no data to train on\nusage: aval train %s -o RUN DATA...", c.Kind)
 	}
 	for _, name := range []*string{&c.Model, &c.Tokenizer} {

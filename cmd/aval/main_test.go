@@ -159,6 +159,8 @@ func TestExitCodes(t *testing.T) {
 		{"pull not:a:name", exitUsage, ""},
 		{"quantize a b Q9", exitUsage, "Q4_K_M"},
 		{"serve --max-models 0", exitUsage, "--max-models"},
+		{"train lm --receipt=false --config " + bad + " -o x", exitUsage, "wrong configuration"},
+		{"train lora --receipt=false --rank 0 -o x " + bad + " " + bad, exitUsage, "rank"},
 		{"run nobody hello", exitNotFound, "aval list"},
 		{"run hf.co/some/one hello", exitNotFound, "aval pull hf.co/some/one"},
 		{"run ./gone.gguf hello", exitNotFound, "gone.gguf"},
