@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/avalnetwork/aval/gguf"
+	"github.com/avalnetwork/aval/internal/adapter"
 	"github.com/avalnetwork/aval/internal/chat"
 	"github.com/avalnetwork/aval/internal/dataset"
 	"github.com/avalnetwork/aval/internal/model"
@@ -31,6 +32,9 @@ func newLanguage(ctx context.Context, c *Config, o Options) (_ *task, err error)
 			f.Close()
 		}
 	}()
+	if c.Model != "" && adapter.Is(f) {
+		return nil, fmt.Errorf("%w: %s is an adapter, not a model; give the model that it was made for", ErrConfig, c.Model)
+	}
 	tok, err := token.New(f)
 	if err != nil {
 		return nil, fmt.Errorf("%s%s: %w", c.Model, c.Tokenizer, err) // one of them is ""

@@ -135,6 +135,9 @@ func Resume(ctx context.Context, k Kind, dir string, o Options) (*Result, error)
 	defer release()
 	o.Events.stage("checking files")
 	is, err := c.inputs(ctx)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w; a run needs the files that it began with, and looks for them from the folder in which it was begun", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -109,25 +109,26 @@ type hexadecimal string
 // inputs hashes the files that a configuration names.
 func (c *Config) inputs(ctx context.Context) ([]Input, error) {
 	var out []Input
-	add := func(role string, paths ...string) error {
+	var err error
+	add := func(role string, paths ...string) { // after an error: nothing
 		for _, p := range paths {
-			if p == "" {
+			if p == "" || err != nil {
 				continue
 			}
 			in := Input{Role: role, Path: p}
-			var err error
-			if in.Size, in.SHA256, err = hashFile(ctx, p); err != nil {
-				return err
+			if in.Size, in.SHA256, err = hashFile(ctx, p); err == nil {
+				out = append(out, in)
 			}
-			out = append(out, in)
 		}
-		return nil
 	}
-	err := errors.Join(
-		add("data", c.Data...), add("validation_data", c.ValidationData...),
-		add("model", c.Model), add("tokenizer", c.Tokenizer), add("labels", c.Labels), add("net", c.Net))
-	if err == nil && isFile(c.Template) {
-		err = add("template", c.Template)
+	add("data", c.Data...)
+	add("validation_data", c.ValidationData...)
+	add("model", c.Model)
+	add("tokenizer", c.Tokenizer)
+	add("labels", c.Labels)
+	add("net", c.Net)
+	if isFile(c.Template) {
+		add("template", c.Template)
 	}
 	return out, err
 }
