@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/internal/train/run"
 	"github.com/avalnetwork/aval/receipt/training"
 )
@@ -182,13 +181,10 @@ func (a *app) signing(o *trainOptions, f *pflag.FlagSet) (*run.Signing, error) {
 		}
 		return nil, nil
 	}
-	path, err := a.keyPath()
-	if err != nil {
-		return nil, err
-	}
 	s := &run.Signing{}
-	if s.Key, err = issuer.LoadKey(path); err != nil {
-		return nil, err
+	var err error
+	if s.Key, err = a.nodeKey(); err != nil {
+		return nil, fmt.Errorf("%w (--receipt=false trains without a receipt)", err)
 	}
 	if o.nonce == "" || o.resume { // a run that is resumed has its nonce
 		return s, nil

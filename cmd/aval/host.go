@@ -79,11 +79,7 @@ func (a *app) newHost(o *serveOptions, files []string) (*host, error) {
 	}
 	var key ed25519.PrivateKey
 	if !o.noReceipts {
-		path, err := a.keyPath()
-		if err == nil {
-			key, err = issuer.LoadKey(path)
-		}
-		if err != nil {
+		if key, err = a.nodeKey(); err != nil {
 			return nil, fmt.Errorf("%w (--no-receipts serves without)", err)
 		}
 	}

@@ -11,7 +11,11 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ask := []os.Signal{os.Interrupt, syscall.SIGTERM}
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it
+		ask = append(ask, syscall.SIGHUP) // the terminal is gone: what is running saves
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), ask...)
 	go func() {
 		<-ctx.Done()
 		stop() // the first signal asks, the second ends

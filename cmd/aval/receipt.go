@@ -142,11 +142,7 @@ type signer struct {
 
 // newSigner takes note of a model that is about to be loaded.
 func (a *app) newSigner(model string, lora *adapters, wish issuer.Options) (*signer, error) {
-	path, err := a.keyPath()
-	if err != nil {
-		return nil, err
-	}
-	key, err := issuer.LoadKey(path)
+	key, err := a.nodeKey()
 	if err != nil {
 		return nil, err
 	}
@@ -209,6 +205,19 @@ func (a *app) keyPath() (string, error) {
 	}
 	dir, err := a.home("AVAL_KEY to a file")
 	return filepath.Join(dir, "node.key"), err
+}
+
+// nodeKey reads the node's key, and makes one first if there is none.
+func (a *app) nodeKey() (ed25519.PrivateKey, error) {
+	path, err := a.keyPath()
+	if err != nil {
+		return nil, err
+	}
+	key, err := issuer.LoadKey(path)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("%w; set AVAL_KEY to a file that you may write", err)
+	}
+	return key, err
 }
 
 // identityCache is the folder where the fingerprints of models are remembered,
