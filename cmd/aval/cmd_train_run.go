@@ -252,6 +252,9 @@ func (a *app) completeTrain(o *trainOptions, f *pflag.FlagSet, args []string) er
 		}
 		*name = where.path
 	}
+	if len(a.temporary) > 0 { // of a run's configuration nothing may be gone tomorrow
+		return errors.New("a run goes on with the model that it began with, which needs a file that stays; set AVAL_MODELS to a folder for it")
+	}
 	return nil
 }
 
