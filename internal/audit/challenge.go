@@ -93,14 +93,20 @@ func (c *Challenge) Cells(layers, positions, drawn int) (cells []LayerCell, outp
 	return cells, c.choose(1, drawn, c.Outputs)
 }
 
-// choose draws n of the numbers below all without replacement (Floyd's
-// algorithm; Bentley 1987), for one kind of cells.
+// choose draws n of the numbers below all for one kind of cells.
 func (c *Challenge) choose(kind uint64, all, n int) []int {
+	return Draw(all, n, func(j uint64) uint64 { return c.number(kind, j) })
+}
+
+// Draw draws n of the numbers below all without replacement (Floyd's algorithm;
+// Bentley 1987), in ascending order. number gives a random number for each j
+// below all, from what everybody knows who must draw the same.
+func Draw(all, n int, number func(j uint64) uint64) []int {
 	n = min(n, all)
 	chosen := make(map[int]bool, n)
 	list := make([]int, 0, n)
 	for j := all - n; j < all; j++ {
-		hi, _ := bits.Mul64(c.number(kind, uint64(j)), uint64(j)+1) // 0 to j
+		hi, _ := bits.Mul64(number(uint64(j)), uint64(j)+1) // 0 to j
 		t := int(hi)
 		if chosen[t] {
 			t = j

@@ -3,7 +3,6 @@ package replay
 import (
 	"encoding/binary"
 	"fmt"
-	"math/bits"
 	"slices"
 
 	"github.com/avalnetwork/aval/internal/audit"
@@ -47,27 +46,16 @@ func spans(o *training.Opening) []span {
 	return slices.CompactFunc(out, func(a, b span) bool { return a.index == b.index })
 }
 
-// Choose draws n of all stretches without replacement (Floyd's algorithm;
-// Bentley 1987): the same ones for everybody who knows the receipt and the
-// random number, which must come after the receipt. They are in ascending order.
+// Choose draws n of all stretches without replacement: the same ones for
+// everybody who knows the receipt and the random number, which must come after
+// the receipt. They are in ascending order.
 func Choose(receipt training.Hash, random [32]byte, all, n int) []int {
-	n = min(n, all)
-	var list []int
-	chosen := map[int]bool{}
-	for j := all - n; j < all; j++ {
+	return audit.Draw(all, n, func(j uint64) uint64 {
 		var b [8]byte
-		binary.LittleEndian.PutUint64(b[:], uint64(j))
+		binary.LittleEndian.PutUint64(b[:], j)
 		h := canon.Sum("aval training audit/1", receipt[:], random[:], b[:])
-		hi, _ := bits.Mul64(binary.LittleEndian.Uint64(h[:8]), uint64(j)+1) // 0 to j
-		t := int(hi)
-		if chosen[t] {
-			t = j
-		}
-		chosen[t] = true
-		list = append(list, t)
-	}
-	slices.Sort(list)
-	return list
+		return binary.LittleEndian.Uint64(h[:8])
+	})
 }
 
 // Chance is the probability that a sample of so many of all stretches holds one
