@@ -425,12 +425,18 @@ func (a *app) conclude(o *verifyOptions, v *verification) error {
 		r := report.New(report.Input{File: v.file, Checks: v.checks, Model: v.model, Scope: v.scope})
 		err = errors.Join(err, a.tell(r, o.html, o.details))
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case verdict == receipt.Valid:
+	}
+	return exitOf(verdict)
+}
+
+// exitOf is the error of a verdict that has been told: an exit code, or none.
+func exitOf(v receipt.Verdict) error {
+	switch v {
+	case receipt.Valid:
 		return nil
-	case verdict == receipt.Invalid:
+	case receipt.Invalid:
 		return &verdictError{code: exitInvalid}
 	}
 	return &verdictError{code: exitUnverified}

@@ -359,13 +359,8 @@ func (v *trainingCheck) conclude() error {
 	if !v.o.json || v.o.html != "" {
 		err = errors.Join(err, a.tell(report.NewTraining(in), v.o.html, v.o.details))
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case verdict == receipt.Valid:
-		return nil
-	case verdict == receipt.Invalid:
-		return &verdictError{code: exitInvalid}
 	}
-	return &verdictError{code: exitUnverified}
+	return exitOf(verdict)
 }

@@ -207,18 +207,24 @@ func speaker(role string) string {
 	return short(clean(role)) + ":"
 }
 
+// checkFacts are the checks by their names.
+func checkFacts(checks []receipt.Check) []Fact {
+	var list []Fact
+	for _, c := range checks {
+		value := string(c.Verdict)
+		if c.Detail != "" {
+			value += ": " + clean(c.Detail)
+		}
+		list = append(list, Fact{"Check “" + clean(c.Name) + "”", "", value})
+	}
+	return list
+}
+
 // details are for experts: every check by its name, every number.
 func details(in *Input, c *receipt.Claims) []Fact {
-	var list []Fact
+	list := checkFacts(in.Checks.Checks)
 	add := func(name, format string, args ...any) {
 		list = append(list, Fact{name, "", fmt.Sprintf(format, args...)})
-	}
-	for _, check := range in.Checks.Checks {
-		value := string(check.Verdict)
-		if check.Detail != "" {
-			value += ": " + clean(check.Detail)
-		}
-		add("Check “"+clean(check.Name)+"”", "%s", value)
 	}
 	if c == nil {
 		return list

@@ -239,16 +239,9 @@ func inWords(c *training.Config) string {
 
 // trainingDetails are for experts.
 func trainingDetails(in *TrainingInput, c *training.Claims) []Fact {
-	var list []Fact
+	list := checkFacts(in.Checks.Checks)
 	add := func(name, format string, args ...any) {
 		list = append(list, Fact{name, "", fmt.Sprintf(format, args...)})
-	}
-	for _, check := range in.Checks.Checks {
-		value := string(check.Verdict)
-		if check.Detail != "" {
-			value += ": " + clean(check.Detail)
-		}
-		add("Check “"+clean(check.Name)+"”", "%s", value)
 	}
 	if c == nil {
 		return list

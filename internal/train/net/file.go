@@ -104,19 +104,28 @@ func reversed(shape []int) []int {
 // Read reads a net from a file of the given size that Write wrote. m computes;
 // it is the caller's to close.
 func Read(m *tensor.Machine, r io.ReaderAt, size int64) (*Net, error) {
-	f, spec, meta, err := readHead(r, size)
+	f, n, err := readNet(m, r, size)
 	if err != nil {
 		return nil, err
 	}
-	n, err := build(m, spec)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFile, err)
-	}
-	n.Meta = meta
 	if err := readParams(f, n.params); err != nil {
 		return nil, err
 	}
 	return n, nil
+}
+
+// readNet reads all but the parameters of a net.
+func readNet(m *tensor.Machine, r io.ReaderAt, size int64) (*gguf.File, *Net, error) {
+	f, spec, meta, err := readHead(r, size)
+	if err != nil {
+		return nil, nil, err
+	}
+	n, err := build(m, spec)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", ErrFile, err)
+	}
+	n.Meta = meta
+	return f, n, nil
 }
 
 // readParams reads the tensors, which must be these and no others.

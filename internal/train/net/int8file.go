@@ -51,15 +51,10 @@ func (q *Int8) write(g *gguf.Writer) error {
 // ReadInt8 reads an int8 net from a file of the given size that Int8.Write
 // wrote. m computes; it is the caller's to close.
 func ReadInt8(m *tensor.Machine, r io.ReaderAt, size int64) (*Int8, error) {
-	f, spec, meta, err := readHead(r, size)
+	f, n, err := readNet(m, r, size)
 	if err != nil {
 		return nil, err
 	}
-	n, err := build(m, spec)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrFile, err)
-	}
-	n.Meta = meta
 	q := &Int8{net: n, layers: map[int]*quantised{}}
 	var params []*train.Param
 	for i, l := range n.layers {
