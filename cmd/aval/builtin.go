@@ -11,8 +11,11 @@ import (
 	"strings"
 	"time"
 
+	"github.com/avalnetwork/aval/gguf"
+	"github.com/avalnetwork/aval/internal/fingerprint"
 	"github.com/avalnetwork/aval/internal/store"
 	"github.com/avalnetwork/aval/models"
+	"github.com/avalnetwork/aval/receipt"
 )
 
 // builtinSource is what the store says of where the built-in model came from.
@@ -22,7 +25,8 @@ const builtinSource = "built into aval"
 const builtinName = models.MiniName + ":Q8_0"
 
 // builtinContext is what the built-in model was trained for. Other models whose
-// files name so little are used beyond it; this one writes no words there.
+// files name so little are opened with more (trainedFor then bounds the answers
+// of "aval run"); this one writes no words there.
 const builtinContext = 256
 
 // contextFor is the context to open a model with, if the person asked for want.
@@ -39,6 +43,20 @@ var errUnpack = errors.New("unpacking the built-in model")
 // isBuiltin says whether a name means the built-in model.
 func isBuiltin(name string) bool {
 	return strings.EqualFold(name, models.MiniName) || strings.EqualFold(name, builtinName)
+}
+
+// builtinRoot is the built-in model's fingerprint, as it lies in the program.
+func builtinRoot(ctx context.Context) receipt.Hash {
+	data := models.Mini()
+	f, err := gguf.Parse(strings.NewReader(data), int64(len(data)))
+	if err != nil {
+		panic(fmt.Sprintf("aval: the built-in model: %v", err))
+	}
+	t, err := fingerprint.Of(ctx, f, 0)
+	if err != nil {
+		return receipt.Hash{} // ctx has ended
+	}
+	return t.Root()
 }
 
 // unpackBuiltin puts the built-in model into the store, if the store does not

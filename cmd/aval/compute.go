@@ -143,12 +143,16 @@ func contextOf(path string, c *receipt.Claims) int {
 	return c.PromptTokens + c.OutputTokens
 }
 
-// modelFor finds the model of a receipt: the one that was named, or one of the
-// store that had this fingerprint when it was last computed here, or the built-in
-// one.
+// modelFor finds the model of a receipt: the one that was named, the built-in
+// one, or one of the store that had this fingerprint when it was last computed
+// here.
 func (a *app) modelFor(ctx context.Context, named string, root receipt.Hash) (where located, found bool, err error) {
 	if named != "" {
 		where, err = a.locate(named)
+		return where, err == nil, err
+	}
+	if builtinRoot(ctx) == root {
+		where, err = a.locateBuiltin()
 		return where, err == nil, err
 	}
 	cache := fingerprint.Cache{Dir: identityCache()}
@@ -172,29 +176,7 @@ func (a *app) modelFor(ctx context.Context, named string, root receipt.Hash) (wh
 			return located{name: m.Name, path: paths[0]}, true, nil
 		}
 	}
-	m, err := unpackBuiltin(s)
-	if err != nil {
-		return located{}, false, nil // then it is not that one
-	}
-	paths, err := s.Paths(m)
-	if err != nil || rootOf(ctx, paths[0]) != root {
-		return located{}, false, nil
-	}
-	return located{name: m.Name, path: paths[0]}, true, nil
-}
-
-// rootOf is the fingerprint of a small model; zero if it has none.
-func rootOf(ctx context.Context, path string) receipt.Hash {
-	f, err := gguf.Open(path)
-	if err != nil {
-		return receipt.Hash{}
-	}
-	defer f.Close()
-	t, err := fingerprint.Of(ctx, f, 0)
-	if err != nil {
-		return receipt.Hash{}
-	}
-	return t.Root()
+	return located{}, false, nil
 }
 
 // cachedRoot is the fingerprint that a file had; zero if it is not known.
