@@ -73,9 +73,6 @@ func (b *Builder) Add(h Hash) {
 	b.n++
 }
 
-// Len is the number of leaves.
-func (b *Builder) Len() int { return b.n }
-
 // Root is the root of the leaves so far.
 func (b *Builder) Root() Hash {
 	if b.n == 0 {

@@ -2,9 +2,7 @@ package train
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 
 	"github.com/avalnetwork/aval/internal/canon"
@@ -24,7 +22,7 @@ type StepRecord struct {
 
 // Bytes is the encoding of the record: step, the bits of the sum of losses,
 // count and correct (8 bytes each), the bits of norm and rate (4 bytes each),
-// little endian.
+// little endian. Package receipt/training reads it.
 func (r StepRecord) Bytes() [RecordSize]byte {
 	var b [RecordSize]byte
 	le := binary.LittleEndian
@@ -35,33 +33,6 @@ func (r StepRecord) Bytes() [RecordSize]byte {
 	le.PutUint32(b[32:], math.Float32bits(r.GradNorm))
 	le.PutUint32(b[36:], math.Float32bits(r.LearningRate))
 	return b
-}
-
-// ErrRecord says that bytes are not a step record.
-var ErrRecord = errors.New("not a step record")
-
-// ParseRecord reads what Bytes gives.
-func ParseRecord(b []byte) (StepRecord, error) {
-	if len(b) != RecordSize {
-		return StepRecord{}, fmt.Errorf("%w: %d bytes, want %d", ErrRecord, len(b), RecordSize)
-	}
-	le := binary.LittleEndian
-	step, count, correct := le.Uint64(b), le.Uint64(b[16:]), le.Uint64(b[24:])
-	r := StepRecord{
-		Step:         int(step),
-		Loss:         Loss{math.Float64frombits(le.Uint64(b[8:])), int(count), int(correct)},
-		GradNorm:     math.Float32frombits(le.Uint32(b[32:])),
-		LearningRate: math.Float32frombits(le.Uint32(b[36:])),
-	}
-	switch {
-	case step >= MaxSteps:
-		return r, fmt.Errorf("%w: step %d, want less than %d", ErrRecord, step, MaxSteps)
-	case count > math.MaxInt32 || correct > count:
-		return r, fmt.Errorf("%w: %d of %d predictions right", ErrRecord, correct, count)
-	case !finite(r.Loss.Sum) || !finite(float64(r.GradNorm)) || !finite(float64(r.LearningRate)):
-		return r, fmt.Errorf("%w: a number is not finite", ErrRecord)
-	}
-	return r, nil
 }
 
 func finite(x float64) bool { return !math.IsInf(x, 0) && !math.IsNaN(x) }
@@ -108,42 +79,4 @@ func (l *Log) FirstDifference(o *Log) int {
 		return n
 	}
 	return -1
-}
-
-// WriteTo writes the encodings of all records, one after the other.
-func (l *Log) WriteTo(w io.Writer) (int64, error) {
-	var total int64
-	for _, r := range l.Records {
-		b := r.Bytes()
-		n, err := w.Write(b[:])
-		total += int64(n)
-		if err != nil {
-			return total, fmt.Errorf("writing the step log: %w", err)
-		}
-	}
-	return total, nil
-}
-
-// ReadLog reads what WriteTo writes, at most max records.
-func ReadLog(r io.Reader, max int) (*Log, error) {
-	l := new(Log)
-	var b [RecordSize]byte
-	for {
-		_, err := io.ReadFull(r, b[:])
-		switch {
-		case err == io.EOF:
-			return l, nil
-		case err != nil:
-			return nil, fmt.Errorf("reading record %d of the step log: %w", len(l.Records), err)
-		case len(l.Records) == max:
-			return nil, fmt.Errorf("step log: more than %d records", max)
-		}
-		rec, err := ParseRecord(b[:])
-		if err == nil {
-			err = l.Add(rec)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("record %d of the step log: %w", len(l.Records), err)
-		}
-	}
 }

@@ -1,16 +1,12 @@
 package train_test
 
 import (
-	"bytes"
-	"errors"
-	"io"
 	"math"
 	"strings"
 	"testing"
 
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/train"
-	"github.com/google/go-cmp/cmp"
 )
 
 // someLog is the log of a short run.
@@ -21,31 +17,17 @@ func someLog(t testing.TB) *train.Log {
 	return log
 }
 
-func TestLogRoundTrip(t *testing.T) {
-	log := someLog(t)
-	var buf bytes.Buffer
-	if n, err := log.WriteTo(&buf); err != nil || n != 9*train.RecordSize {
-		t.Fatalf("%d bytes, %v", n, err)
+// TestLogHasNoGaps: a log may begin in the middle, and goes on step by step.
+func TestLogHasNoGaps(t *testing.T) {
+	records := someLog(t).Records
+	tail := new(train.Log)
+	for _, r := range records[1:] {
+		if err := tail.Add(r); err != nil {
+			t.Fatal(err)
+		}
 	}
-	again, err := train.ReadLog(bytes.NewReader(buf.Bytes()), 9)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(log.Records, again.Records); diff != "" || again.Root() != log.Root() {
-		t.Errorf("read differently:\n%s", diff)
-	}
-	if _, err := train.ReadLog(bytes.NewReader(buf.Bytes()), 8); err == nil {
-		t.Error("more records than allowed are read")
-	}
-	if _, err := train.ReadLog(bytes.NewReader(buf.Bytes()[:50]), 9); !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Errorf("a cut log: %v", err)
-	}
-	// A log that begins in the middle is a log; one with a gap is none.
-	if _, err := train.ReadLog(bytes.NewReader(buf.Bytes()[40:]), 9); err != nil {
-		t.Error(err)
-	}
-	gap := append(buf.Bytes()[:40:40], buf.Bytes()[80:]...)
-	if _, err := train.ReadLog(bytes.NewReader(gap), 9); err == nil || !strings.Contains(err.Error(), "step 2 after that of step 0") {
+	gap := &train.Log{Records: records[:1:1]}
+	if err := gap.Add(records[2]); err == nil || !strings.Contains(err.Error(), "step 2 after that of step 0") {
 		t.Errorf("a log with a gap: %v", err)
 	}
 }
@@ -69,40 +51,6 @@ func TestLogFirstDifference(t *testing.T) {
 	if err != nil || root != a.Root() {
 		t.Errorf("proof of steps 3 and 4: %v, %v", root, err)
 	}
-}
-
-func TestParseRecordRefuses(t *testing.T) {
-	good := someLog(t).Records[8]
-	for want, change := range map[string]func(*train.StepRecord){
-		"step":       func(r *train.StepRecord) { r.Step = train.MaxSteps },
-		"right":      func(r *train.StepRecord) { r.Loss.Correct = r.Loss.Count + 1 },
-		"of 184":     func(r *train.StepRecord) { r.Loss.Count, r.Loss.Correct = -1, 1 },
-		"not finite": func(r *train.StepRecord) { r.Loss.Sum = math.NaN() },
-		"is not fin": func(r *train.StepRecord) { r.GradNorm = float32(math.Inf(1)) },
-	} {
-		r := good
-		change(&r)
-		b := r.Bytes()
-		if _, err := train.ParseRecord(b[:]); !errors.Is(err, train.ErrRecord) || !strings.Contains(err.Error(), want) {
-			t.Errorf("%q: error %v", want, err)
-		}
-	}
-}
-
-func FuzzParseRecord(f *testing.F) {
-	for _, r := range someLog(f).Records {
-		b := r.Bytes()
-		f.Add(b[:])
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		r, err := train.ParseRecord(data)
-		if err != nil {
-			return
-		}
-		if again := r.Bytes(); !bytes.Equal(again[:], data) {
-			t.Errorf("%x is written as %x", data, again)
-		}
-	})
 }
 
 func TestLoss(t *testing.T) {

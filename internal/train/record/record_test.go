@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -153,4 +155,55 @@ func BenchmarkRoots(b *testing.B) {
 	for b.Loop() {
 		record.Roots(tr.Leaves())
 	}
+}
+
+// asStep is a record of a receipt as training has it.
+func asStep(r training.Record) train.StepRecord {
+	return train.StepRecord{
+		Step: r.Step, Loss: train.Loss{Sum: r.Loss, Count: r.Count, Correct: r.Correct},
+		GradNorm: r.GradNorm, LearningRate: r.LearningRate,
+	}
+}
+
+var goodStep = train.StepRecord{
+	Step: 8, Loss: train.Loss{Sum: 184.25, Count: 184, Correct: 31}, GradNorm: 1.5, LearningRate: 0.001,
+}
+
+// TestEntryReadsRecords: what training writes is what a receipt reads, and a
+// receipt refuses what training never writes.
+func TestEntryReadsRecords(t *testing.T) {
+	if r, err := training.Entry(goodStep.Bytes()).Record(); err != nil || asStep(r) != goodStep {
+		t.Errorf("%+v, %v", r, err)
+	}
+	for want, change := range map[string]func(*train.StepRecord){
+		"step":       func(r *train.StepRecord) { r.Step = train.MaxSteps },
+		"right":      func(r *train.StepRecord) { r.Loss.Correct = r.Loss.Count + 1 },
+		"of 184":     func(r *train.StepRecord) { r.Loss.Count, r.Loss.Correct = -1, 1 },
+		"not finite": func(r *train.StepRecord) { r.Loss.Sum = math.NaN() },
+		"is not fin": func(r *train.StepRecord) { r.GradNorm = float32(math.Inf(1)) },
+	} {
+		r := goodStep
+		change(&r)
+		var refused *receipt.Error
+		if _, err := training.Entry(r.Bytes()).Record(); !errors.As(err, &refused) || refused.Check != training.CheckLog || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v", want, err)
+		}
+	}
+}
+
+func FuzzEntryRecord(f *testing.F) {
+	b := goodStep.Bytes()
+	f.Add(b[:])
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if len(data) != train.RecordSize {
+			return
+		}
+		r, err := training.Entry(data).Record()
+		if err != nil {
+			return
+		}
+		if again := asStep(r).Bytes(); !bytes.Equal(again[:], data) {
+			t.Errorf("%x is written as %x", data, again)
+		}
+	})
 }
