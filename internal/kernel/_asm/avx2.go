@@ -43,8 +43,8 @@ func setAVX2() {
 		product256(rows)
 	}
 	transpose256()
-	copyRows256()
-	copyRows256x32()
+	copyRows256(1)
+	copyRows256(4)
 	peakFloat256()
 	train256()
 }

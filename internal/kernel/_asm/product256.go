@@ -143,9 +143,9 @@ func transpose256() {
 	RET()
 }
 
-// copyRows256 emits the copy of n rows of eight floats.
-func copyRows256() {
-	TEXT("copyRows8AVX2", NOSPLIT, "func(dst *float32, ds int, src *float32, ss int, n int)")
+// copyRows256 emits the copy of n rows of eight floats a register.
+func copyRows256(registers int) {
+	TEXT(fmt.Sprintf("copyRows%dAVX2", 8*registers), NOSPLIT, "func(dst *float32, ds int, src *float32, ss int, n int)")
 	dst := Load(Param("dst"), GP64())
 	ds := Load(Param("ds"), GP64())
 	src := Load(Param("src"), GP64())
@@ -153,29 +153,7 @@ func copyRows256() {
 	n := Load(Param("n"), GP64())
 	SHLQ(operand.U8(2), ds)
 	SHLQ(operand.U8(2), ss)
-	v := YMM()
-	Label("loop")
-	VMOVUPS(operand.Mem{Base: src}, v)
-	VMOVUPS(v, operand.Mem{Base: dst})
-	ADDQ(ss, src)
-	ADDQ(ds, dst)
-	DECQ(n)
-	JNE(operand.LabelRef("loop"))
-	VZEROUPPER()
-	RET()
-}
-
-// copyRows256x32 emits the copy of n rows of 32 floats.
-func copyRows256x32() {
-	TEXT("copyRows32AVX2", NOSPLIT, "func(dst *float32, ds int, src *float32, ss int, n int)")
-	dst := Load(Param("dst"), GP64())
-	ds := Load(Param("ds"), GP64())
-	src := Load(Param("src"), GP64())
-	ss := Load(Param("ss"), GP64())
-	n := Load(Param("n"), GP64())
-	SHLQ(operand.U8(2), ds)
-	SHLQ(operand.U8(2), ss)
-	var v [4]reg.VecVirtual
+	v := make([]reg.VecVirtual, registers)
 	for i := range v {
 		v[i] = YMM()
 	}

@@ -60,6 +60,28 @@ func expSum512() {
 	RET()
 }
 
+// foldLargest leaves the largest of the four floats of q in its first.
+func foldLargest(q, t reg.VecVirtual) {
+	VMOVHLPS(q, q, t)
+	VMAXPS(t, q, q)
+	VMOVSHDUP(q, t)
+	VMAXSS(t, q, q)
+}
+
+// storeLargest returns the first float of q and the largest integer of qi.
+func storeLargest(q, qi, ti reg.VecVirtual) {
+	VPSHUFD(operand.U8(0x4e), qi, ti)
+	VPMAXUD(ti, qi, qi)
+	VPSHUFD(operand.U8(0xb1), qi, ti)
+	VPMAXUD(ti, qi, qi)
+	m := GP32()
+	VMOVD(qi, m)
+	VZEROUPPER()
+	Store(q, ReturnIndex(0))
+	Store(m, ReturnIndex(1))
+	RET()
+}
+
 func largest512() {
 	TEXT("largestAVX512", NOSPLIT, "func(x *float32, n int) (top float32, magnitude uint32)")
 	x := Load(Param("x"), GP64())
@@ -79,25 +101,13 @@ func largest512() {
 	VMAXPS(y, top.AsY(), y)
 	VEXTRACTF128(operand.U8(1), y, q)
 	VMAXPS(y.AsX(), q, q)
-	VMOVHLPS(q, q, t)
-	VMAXPS(t, q, q)
-	VMOVSHDUP(q, t)
-	VMAXSS(t, q, q)
+	foldLargest(q, t)
 	yi, qi, ti := YMM(), XMM(), XMM()
 	VEXTRACTI64X4(operand.U8(1), all, yi)
 	VPMAXUD(yi, all.AsY(), yi)
 	VEXTRACTI128(operand.U8(1), yi, qi)
 	VPMAXUD(yi.AsX(), qi, qi)
-	VPSHUFD(operand.U8(0x4e), qi, ti)
-	VPMAXUD(ti, qi, qi)
-	VPSHUFD(operand.U8(0xb1), qi, ti)
-	VPMAXUD(ti, qi, qi)
-	m := GP32()
-	VMOVD(qi, m)
-	VZEROUPPER()
-	Store(q, ReturnIndex(0))
-	Store(m, ReturnIndex(1))
-	RET()
+	storeLargest(q, qi, ti)
 }
 
 func divScale512() {
