@@ -1,16 +1,12 @@
 package model_test
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"flag"
 	"math"
-	"os/exec"
-	"path/filepath"
 	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/avalnetwork/aval/gguf"
@@ -144,41 +140,18 @@ func nllOf(logits []float32, text []int32) float64 {
 	return nll / float64(len(text)-1)
 }
 
-// python finds an interpreter that has numpy.
-func python(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"/usr/bin/python3", "python3"} {
-		if exec.Command(name, "-c", "import numpy").Run() == nil {
-			return name
-		}
-	}
-	t.Skip("no python3 with numpy (on Debian: apt-get install python3-numpy)")
-	return ""
-}
-
 // TestSecond holds the second implementation of the numerics, which was
 // written from their text alone, to give the same bits.
 func TestSecond(t *testing.T) {
-	interpreter := python(t)
-	root, err := testdata.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
+	second := testdata.Second(t, "second.py")
 	same := func(t *testing.T, path string, text []int32) {
 		t.Helper()
-		args := []string{filepath.Join(root, "spec", "second", "second.py"), "--context", "512", path}
+		args := []string{"--context", "512", path}
 		for _, id := range text {
 			args = append(args, strconv.Itoa(int(id)))
 		}
-		var stderr bytes.Buffer
-		cmd := exec.Command(interpreter, args...)
-		cmd.Stderr = &stderr
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatalf("%v\n%s", err, &stderr)
-		}
 		want := digestOf(logitsOf(t, path, model.Options{Context: 512}, text, len(text)))
-		if got := strings.TrimSpace(string(out)); got != want {
+		if got := second(t, args...); got != want {
 			t.Errorf("the second implementation gives %s, want %s", got, want)
 		}
 	}

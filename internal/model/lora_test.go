@@ -1,12 +1,10 @@
 package model_test
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -124,11 +122,7 @@ func TestAdaptersCompany(t *testing.T) {
 
 // TestAdaptersSecond compares with the second implementation.
 func TestAdaptersSecond(t *testing.T) {
-	interpreter := python(t)
-	root, err := testdata.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
+	second := testdata.Second(t, "second.py")
 	dir, text := folder(t), testmodel.Text()
 	for i := range testmodel.Models {
 		s := &testmodel.Models[i]
@@ -136,7 +130,7 @@ func TestAdaptersSecond(t *testing.T) {
 			continue // slow, and nothing new in them
 		}
 		t.Run(s.Name, func(t *testing.T) {
-			args := []string{filepath.Join(root, "spec", "second", "second.py"), "--context", "512"}
+			args := []string{"--context", "512"}
 			for j, a := range adaptersOf(s) {
 				path := filepath.Join(dir, fmt.Sprintf("%s-lora%d.gguf", s.Name, j))
 				if err := a.LoRA.Write(path); err != nil {
@@ -148,14 +142,7 @@ func TestAdaptersSecond(t *testing.T) {
 			for _, id := range text {
 				args = append(args, strconv.Itoa(int(id)))
 			}
-			var stderr bytes.Buffer
-			cmd := exec.Command(interpreter, args...)
-			cmd.Stderr = &stderr
-			out, err := cmd.Output()
-			if err != nil {
-				t.Fatalf("%v\n%s", err, &stderr)
-			}
-			if got := strings.TrimSpace(string(out)); got != adapted[s.Name] {
+			if got := second(t, args...); got != adapted[s.Name] {
 				t.Errorf("the second implementation gives %s, want %s", got, adapted[s.Name])
 			}
 		})

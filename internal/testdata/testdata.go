@@ -1,5 +1,6 @@
 // Package testdata finds the data sets that tests read but that are not part
-// of this repository. Call [Shared]. It is imported by tests only.
+// of this repository, and runs the second implementations of its texts. Call
+// [Shared] or [Second]. It is imported by tests only.
 package testdata
 
 import (

@@ -1,7 +1,6 @@
 package lm_test
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -9,27 +8,13 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/avalnetwork/aval/internal/testdata"
 	"github.com/avalnetwork/aval/internal/train"
 	"github.com/avalnetwork/aval/internal/train/lm"
 )
-
-// python finds an interpreter that has numpy.
-func python(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"/usr/bin/python3", "python3"} {
-		if exec.Command(name, "-c", "import numpy").Run() == nil {
-			return name
-		}
-	}
-	t.Skip("no python3 with numpy (on Debian: apt-get install python3-numpy)")
-	return ""
-}
 
 // secondExample is an example as the second implementation reads it.
 type secondExample struct {
@@ -43,11 +28,7 @@ func TestSecond(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow")
 	}
-	interpreter := python(t)
-	root, err := testdata.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
+	second := testdata.Second(t, "language.py")
 	for _, name := range []string{"llama-linear", "qwen2-yarn", "qwen3", "gemma2", "gemma3-default", "phi3-long", "smollm3"} {
 		for _, lora := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/lora=%t", name, lora), func(t *testing.T) {
@@ -103,14 +84,7 @@ func TestSecond(t *testing.T) {
 				if err := os.WriteFile(path, data, 0o600); err != nil {
 					t.Fatal(err)
 				}
-				var stderr bytes.Buffer
-				cmd := exec.Command(interpreter, filepath.Join(root, "spec", "second", "language.py"), path)
-				cmd.Stderr = &stderr
-				out, err := cmd.Output()
-				if err != nil {
-					t.Fatalf("%v\n%s", err, &stderr)
-				}
-				if got := strings.TrimSpace(string(out)); got != want {
+				if got := second(t, path); got != want {
 					t.Errorf("the second implementation gives %s, want %s", got, want)
 				}
 			})

@@ -8,25 +8,13 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 
+	"github.com/avalnetwork/aval/internal/testdata"
 	"github.com/avalnetwork/aval/internal/train"
 	"github.com/avalnetwork/aval/internal/train/net"
 )
-
-// python finds an interpreter that has numpy.
-func python(t *testing.T) string {
-	for _, name := range []string{"/usr/bin/python3", "python3"} {
-		if exec.Command(name, "-c", "import numpy").Run() == nil {
-			return name
-		}
-	}
-	t.Skip("no python3 with numpy (on Debian: apt-get install python3-numpy)")
-	return ""
-}
 
 // secondRuns are runs that between them use every part of spec/training.md.
 func secondRuns() map[string]struct {
@@ -71,7 +59,7 @@ func TestSecond(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds; not short")
 	}
-	interpreter := python(t)
+	second := testdata.Second(t, "training.py")
 	const take = 20
 	for name, run := range secondRuns() {
 		t.Run(name, func(t *testing.T) {
@@ -101,7 +89,7 @@ func TestSecond(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := fmt.Sprint(log.Root(), " ", tr.Root(), " ", outputsHash(t, n, ex), " ", outputsHash(t, q, ex))
-			if got := secondRun(t, interpreter, &run.net, tr.Config(), ex, take); got != want {
+			if got := second(t, secondRun(t, &run.net, tr.Config(), ex, take)); got != want {
 				t.Errorf("the second implementation gives\n%s, want\n%s", got, want)
 			}
 		})
@@ -126,8 +114,8 @@ func outputsHash(t *testing.T, n interface {
 	return fmt.Sprintf("%x", sha256.Sum256(b.Bytes()))
 }
 
-// secondRun runs spec/second/training.py.
-func secondRun(t *testing.T, interpreter string, s *net.Spec, c train.Config, ex []train.Example, take int) string {
+// secondRun is the file of a run for spec/second/training.py.
+func secondRun(t *testing.T, s *net.Spec, c train.Config, ex []train.Example, take int) string {
 	t.Helper()
 	type example struct {
 		Input  []uint32 `json:"input"`
@@ -146,12 +134,5 @@ func secondRun(t *testing.T, interpreter string, s *net.Spec, c train.Config, ex
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(interpreter, filepath.Join("..", "..", "..", "spec", "second", "training.py"), path)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil || stderr.Len() > 0 {
-		t.Fatalf("%v\n%s", err, &stderr)
-	}
-	return strings.TrimSpace(string(out))
+	return path
 }
