@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"io/fs"
 	"maps"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/avalnetwork/aval/internal/audit/replay"
 	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/dataset"
 	"github.com/avalnetwork/aval/internal/tensor"
 	"github.com/avalnetwork/aval/internal/train"
 	"github.com/avalnetwork/aval/internal/train/net"
@@ -51,7 +51,7 @@ type table []train.Example
 
 func (l table) Len() int                             { return len(l) }
 func (l table) Example(i int) (train.Example, error) { return l[i], nil }
-func (l table) Bytes(i int) ([]byte, error)          { return rowBytes(l[i]), nil }
+func (l table) Bytes(i int) ([]byte, error)          { return dataset.Canonical(&l[i]), nil }
 
 // clone can be changed without a change of l.
 func (l table) clone() table {
@@ -60,22 +60,6 @@ func (l table) clone() table {
 		out[i].Input = slices.Clone(out[i].Input)
 	}
 	return out
-}
-
-func rowBytes(e train.Example) []byte {
-	b := binary.LittleEndian.AppendUint32(nil, uint32(e.Label))
-	for _, x := range e.Input {
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
-	}
-	return b
-}
-
-func parseRow(b []byte) (train.Example, error) {
-	e := train.Example{Label: int32(binary.LittleEndian.Uint32(b))}
-	for b = b[4:]; len(b) > 0; b = b[4:] {
-		e.Input = append(e.Input, math.Float32frombits(binary.LittleEndian.Uint32(b)))
-	}
-	return e, nil
 }
 
 func rows(seed uint64, n int) table {
@@ -331,7 +315,7 @@ func (h *homework) computed(t testing.TB, f *training.File, from, to int) *repla
 	}
 	a := &replay.Auditor{
 		Subject: &record.Subject{
-			Machine: m, Learner: n, Decode: parseRow, Validation: h.validation,
+			Machine: m, Learner: n, Decode: dataset.ParseCanonical, Validation: h.validation,
 			Export: func(path, _ string) error { return writeNet(n, path) },
 		},
 		Given: h.given, Folder: t.TempDir(),

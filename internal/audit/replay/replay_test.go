@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/avalnetwork/aval/internal/audit/replay"
+	"github.com/avalnetwork/aval/internal/dataset"
 	"github.com/avalnetwork/aval/internal/train"
 	"github.com/avalnetwork/aval/internal/train/record"
 	"github.com/avalnetwork/aval/receipt"
@@ -207,7 +208,7 @@ func TestGiven(t *testing.T) {
 	out = check(t, a, file, replay.Options{From: 14, To: 21})
 	verdict(t, out, receipt.Unverified, training.CheckComputation, "it is not at hand")
 	a.Given = give(indices)
-	a.Given.Examples[3].Bytes = encode(d.data[40])
+	a.Given.Examples[3].Bytes = dataset.Canonical(&d.data[40])
 	out = check(t, a, file, replay.Options{From: 14, To: 21})
 	verdict(t, out, receipt.Invalid, training.CheckData, "not the one that was trained on")
 	a.Given = nil

@@ -3,15 +3,14 @@ package replay_test
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/binary"
 	"encoding/json"
 	"io/fs"
-	"math"
 	"os"
 	"testing"
 	"time"
 
 	"github.com/avalnetwork/aval/internal/audit/replay"
+	"github.com/avalnetwork/aval/internal/dataset"
 	"github.com/avalnetwork/aval/internal/tensor"
 	"github.com/avalnetwork/aval/internal/train"
 	"github.com/avalnetwork/aval/internal/train/net"
@@ -50,24 +49,7 @@ type list []train.Example
 
 func (l list) Len() int                             { return len(l) }
 func (l list) Example(i int) (train.Example, error) { return l[i], nil }
-func (l list) Bytes(i int) ([]byte, error)          { return encode(l[i]), nil }
-
-// encode gives the canonical bytes of an example.
-func encode(e train.Example) []byte {
-	b := binary.LittleEndian.AppendUint32(nil, uint32(e.Label))
-	for _, x := range e.Input {
-		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
-	}
-	return b
-}
-
-func decode(b []byte) (train.Example, error) {
-	e := train.Example{Label: int32(binary.LittleEndian.Uint32(b))}
-	for b = b[4:]; len(b) > 0; b = b[4:] {
-		e.Input = append(e.Input, math.Float32frombits(binary.LittleEndian.Uint32(b)))
-	}
-	return e, nil
-}
+func (l list) Bytes(i int) ([]byte, error)          { return dataset.Canonical(&l[i]), nil }
 
 func examples(seed uint64, n int) list {
 	r := train.NewRandom(seed, "examples of a test", 0)
@@ -90,7 +72,7 @@ func subject(t testing.TB, data, validation list) *record.Subject {
 		t.Fatal(err)
 	}
 	t.Cleanup(m.Close)
-	s := &record.Subject{Machine: m, Learner: n, Decode: decode}
+	s := &record.Subject{Machine: m, Learner: n, Decode: dataset.ParseCanonical}
 	if data != nil {
 		s.Data = data
 	}
