@@ -27,12 +27,13 @@ const verifyTrainingHelp = `
 The receipt of a training (training.aval) is recognised by itself. Its steps are
 computed again with the files that the run was given: --data and, if there were
 such, --validation-data, --labels, --tokenizer; --model for the model that it
-began with. --result is the file that must be what came of it. --stretch computes only the steps between two checkpoints around
-those named, --sample some of these stretches, chosen by chance; --checkpoints is
-the folder of the run, or one with the files of its checkpoints, without which the
-steps before a stretch are computed, too. --examples has the examples of some
-steps, where the whole data is not at hand. Where FILE is the folder of a run, its
-own receipt, checkpoints, data and result are taken.`
+began with. --result is the file that must be what came of it. --stretch computes
+only the steps between two checkpoints around those named, --sample some of these
+stretches, chosen by chance; --checkpoints is the folder of the run, or one with
+the files of its checkpoints, without which the steps before a stretch are
+computed, too. --examples has the examples of some steps, where the whole data is
+not at hand. Where FILE is the folder of a run, its own receipt, checkpoints, data
+and result are taken.`
 
 // verifyTrainingOptions are the flags for receipts of training runs.
 type verifyTrainingOptions struct {
