@@ -1,6 +1,7 @@
 package adapter
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -92,6 +93,21 @@ func (a *Adapter) Scale(u *Update, scale float32) float32 {
 		return scale
 	}
 	return float32(scale*a.Alpha) / float32(u.Rank)
+}
+
+// CheckScale reports why the adapter cannot be used with a user's scale: it must
+// be finite and not 0, and so must be, but for 0, what it makes of every update.
+func (a *Adapter) CheckScale(scale float32) error {
+	finite := func(x float32) bool { return x-x == 0 }
+	if scale == 0 || !finite(scale) {
+		return errors.New("want a finite number other than 0; leave the adapter out instead")
+	}
+	for i := range a.Updates {
+		if !finite(a.Scale(&a.Updates[i], scale)) {
+			return fmt.Errorf("too large for its alpha of %v", a.Alpha)
+		}
+	}
+	return nil
 }
 
 // shapes returns rows and columns of A and of B.

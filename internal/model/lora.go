@@ -28,13 +28,8 @@ type Adapter struct {
 
 // fit reports why an adapter cannot be used with a model.
 func (a *Adapter) fit(f *gguf.File) error {
-	if s := float64(a.Scale); s == 0 || math.IsNaN(s) || math.IsInf(s, 0) {
-		return fmt.Errorf("adapter with the scale %v: want a finite number other than 0; leave the adapter out instead", a.Scale)
-	}
-	for i := range a.LoRA.Updates {
-		if s := float64(a.of(&a.LoRA.Updates[i])); math.IsInf(s, 0) || math.IsNaN(s) {
-			return fmt.Errorf("adapter with the scale %v: too large for its alpha of %v", a.Scale, a.LoRA.Alpha)
-		}
+	if err := a.LoRA.CheckScale(a.Scale); err != nil {
+		return fmt.Errorf("adapter with the scale %v: %w", a.Scale, err)
 	}
 	return a.LoRA.Fit(f)
 }

@@ -34,8 +34,8 @@ type Adapter struct {
 // too. Errors are those of [adapter.Adapter.Fit] and [quant.RewriteFile].
 func File(ctx context.Context, base *gguf.File, list []Adapter, path string, r *quant.Recipe, progress func(done, total int64)) error {
 	for _, a := range list {
-		if s := float64(a.Scale); s == 0 || math.IsNaN(s) || math.IsInf(s, 0) {
-			return fmt.Errorf("merge: a scale of %v: want a finite number other than 0", a.Scale)
+		if err := a.LoRA.CheckScale(a.Scale); err != nil {
+			return fmt.Errorf("merge: a scale of %v: %w", a.Scale, err)
 		}
 		if err := a.LoRA.Fit(base); err != nil {
 			return err

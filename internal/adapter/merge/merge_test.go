@@ -158,6 +158,7 @@ func TestRefused(t *testing.T) {
 	}
 	for want, list := range map[string][]merge.Adapter{
 		"scale of NaN":                {{LoRA: s.Adapter("a", 2, 1, 0.1), Scale: float32(math.NaN())}},
+		"too large for its alpha":     {{LoRA: s.Adapter("a", 2, 3, 0.1), Scale: math.MaxFloat32}},
 		"blk.99.attn_q.weight":        {{LoRA: other, Scale: 1}},
 		"only finite weights":         {{LoRA: large, Scale: 1e30}},
 		"adds up the errors of both:": {{LoRA: s.Adapter("a", 2, 1, 0.1), Scale: 1}},
