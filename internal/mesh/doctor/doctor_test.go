@@ -326,9 +326,11 @@ var scenarios = []struct {
 	},
 	{
 		name: "no bootstrap list", verdict: doctor.No,
-		o: doctor.Observations{Self: id(1), Time: now, OS: "linux", Uptime: time.Hour,
+		o: doctor.Observations{
+			Self: id(1), Time: now, OS: "linux", Uptime: time.Hour,
 			Interfaces: []doctor.Interface{{Name: "eth0", Up: true, Addresses: []string{"192.168.1.20"}}},
-			Listens:    []doctor.Listen{{Address: "/ip4/0.0.0.0/tcp/4001"}}},
+			Listens:    []doctor.Listen{{Address: "/ip4/0.0.0.0/tcp/4001"}},
+		},
 		codes: []string{"no-bootstrap"},
 		says:  []string{"knows nobody to start from", "/ip4/192.168.1.20/tcp/4001/p2p/"},
 	},
@@ -363,12 +365,14 @@ var scenarios = []struct {
 	},
 	{
 		name: "IPv6 only", verdict: doctor.Direct,
-		o: doctor.Observations{Self: id(1), Time: now, OS: "linux", Uptime: time.Hour,
+		o: doctor.Observations{
+			Self: id(1), Time: now, OS: "linux", Uptime: time.Hour,
 			Interfaces: []doctor.Interface{{Name: "eth0", Up: true, Addresses: []string{"2a00::5/64"}}},
 			Listens:    []doctor.Listen{{Address: "/ip6/::/udp/4001/quic-v1"}},
 			Outbound:   []doctor.Outbound{{Network: "udp", Family: 6, Tried: 4, Connected: 4}, {Network: "udp", Family: 4, Tried: 4}},
 			Peers:      []doctor.Peer{{ID: id(9)}},
-			Reach:      []doctor.Reach{{Address: "/ip6/2a00::5/udp/4001/quic-v1", State: doctor.Public}}},
+			Reach:      []doctor.Reach{{Address: "/ip6/2a00::5/udp/4001/quic-v1", State: doctor.Public}},
+		},
 		codes: []string{"no-bootstrap", "ipv6-only"}[1:],
 	},
 	{
@@ -518,14 +522,18 @@ func TestJSON(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	friend := id(7)
-	dial := func(addr, err string) doctor.Dial { return doctor.Dial{Peer: friend, Address: addr, Error: err, Time: now} }
+	dial := func(addr, err string) doctor.Dial {
+		return doctor.Dial{Peer: friend, Address: addr, Error: err, Time: now}
+	}
 	tests := []struct {
 		name    string
 		change  func(*doctor.Observations)
 		verdict doctor.Verdict
 		says    []string
 	}{
-		{"direct", func(o *doctor.Observations) { o.Peers = append(o.Peers, doctor.Peer{ID: friend, Address: "/ip4/5.5.5.12/tcp/1"}) }, doctor.Direct, []string{"connected directly"}},
+		{"direct", func(o *doctor.Observations) {
+			o.Peers = append(o.Peers, doctor.Peer{ID: friend, Address: "/ip4/5.5.5.12/tcp/1"})
+		}, doctor.Direct, []string{"connected directly"}},
 		{"relayed", func(o *doctor.Observations) {
 			symmetric(o)
 			o.Peers = append(o.Peers, doctor.Peer{ID: friend, Relayed: true})
