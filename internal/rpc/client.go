@@ -197,8 +197,12 @@ func (c *conn) NewStream(ctx context.Context, method string, enc drpc.Encoding) 
 		p.end(err)
 		return nil, err
 	}
-	stop := context.AfterFunc(s.Context(), func() { p.end(nil) })
-	return &clientStream{Stream: s, ctx: ctx, pending: p, stop: stop}, nil
+	// Not context.AfterFunc: this context of drpc's is done before it has an error.
+	go func() {
+		<-s.Context().Done()
+		p.end(nil)
+	}()
+	return &clientStream{Stream: s, ctx: ctx, pending: p}, nil
 }
 
 // clientStream is a streaming call as its caller sees it.
@@ -206,7 +210,6 @@ type clientStream struct {
 	drpc.Stream
 	ctx     context.Context
 	pending *pending
-	stop    func() bool
 }
 
 // MsgSend sends a message. If the peer has ended the call, the error is io.EOF
@@ -219,7 +222,6 @@ func (s *clientStream) MsgSend(msg drpc.Message, _ drpc.Encoding) error {
 func (s *clientStream) MsgRecv(msg drpc.Message, _ drpc.Encoding) error {
 	err := fromWire(s.ctx, s.Stream.MsgRecv(msg, &s.pending.codec))
 	if err != nil {
-		s.stop()
 		s.pending.end(err)
 	}
 	return err
@@ -228,7 +230,6 @@ func (s *clientStream) MsgRecv(msg drpc.Message, _ drpc.Encoding) error {
 // Close gives the call up.
 func (s *clientStream) Close() error {
 	err := s.Stream.Close()
-	s.stop()
 	s.pending.end(nil)
 	return err
 }

@@ -85,6 +85,13 @@ func (n *Network) Join(id peer.ID) *Node {
 	return node
 }
 
+// Pair joins two peers by one stream, each with its end; they may be one peer.
+func Pair(a, b peer.ID) (ofA, ofB rpc.Stream) {
+	node := &Node{streams: map[*stream]bool{}}
+	there, back := newHalf(0), newHalf(0)
+	return &stream{node: node, from: a, remote: b, r: back, w: there}, &stream{node: node, from: b, remote: a, r: there, w: back}
+}
+
 // Node is a member; it is an rpc.Network.
 type Node struct {
 	net      *Network
