@@ -110,9 +110,14 @@ func (n *Node) relays(ctx context.Context, want int) <-chan libp2ppeer.AddrInfo 
 	out := make(chan libp2ppeer.AddrInfo, want)
 	go func() {
 		defer close(out)
+		select {
+		case <-n.ready:
+		case <-ctx.Done():
+			return
+		}
 		seen := map[libp2ppeer.ID]bool{}
 		offer := func(info libp2ppeer.AddrInfo) bool {
-			if seen[info.ID] || n.host == nil || info.ID == n.host.ID() || len(info.Addrs) == 0 {
+			if seen[info.ID] || info.ID == n.host.ID() || len(info.Addrs) == 0 {
 				return len(seen) < want
 			}
 			select {
@@ -129,9 +134,6 @@ func (n *Node) relays(ctx context.Context, want int) <-chan libp2ppeer.AddrInfo 
 			if !offer(info) {
 				return
 			}
-		}
-		if n.host == nil || n.dht == nil { // still starting
-			return
 		}
 		for _, id := range n.host.Network().Peers() {
 			if ok, _ := n.host.Peerstore().SupportsProtocols(id, relayproto.ProtoIDv2Hop); len(ok) > 0 && !offer(n.host.Peerstore().PeerInfo(id)) {

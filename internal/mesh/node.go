@@ -54,8 +54,9 @@ type Node struct {
 	watch   *watch
 	traffic *metrics.BandwidthCounter
 
-	host   host.Host // nil in the mode Alone
-	dht    *dual.DHT // nil without the mode Open
+	ready  chan struct{} // closed when the fields below are set
+	host   host.Host     // nil in the mode Alone
+	dht    *dual.DHT     // nil without the mode Open
 	gossip *pubsub.PubSub
 	mdns   interface{ Close() error }
 
@@ -73,8 +74,8 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, self: peer.FromPrivate(cfg.Key), started: time.Now(), traffic: metrics.NewBandwidthCounter(),
-		gate:     &gate{local: cfg.Mode == doctor.LAN, until: map[peer.ID]time.Time{}},
-		handlers: map[string]func(rpc.Stream){}, topics: map[string]*Topic{},
+		gate:  &gate{local: cfg.Mode == doctor.LAN, until: map[peer.ID]time.Time{}},
+		ready: make(chan struct{}), handlers: map[string]func(rpc.Stream){}, topics: map[string]*Topic{},
 	}
 	n.watch = newWatch(n)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
@@ -99,6 +100,7 @@ func (n *Node) start(ctx context.Context) error {
 	if n.gossip, err = n.newGossip(); err != nil {
 		return fmt.Errorf("mesh: publish and subscribe: %w", err)
 	}
+	close(n.ready)
 	if err := n.watch.start(); err != nil {
 		return err
 	}
@@ -347,7 +349,9 @@ func (n *Node) newTable(h host.Host) (*dual.DHT, error) {
 		return nil, err
 	}
 	options = append(options, dht.BootstrapPeers(bootstrap...))
-	t, err := dual.New(h, dual.DHTOption(options...))
+	// Several nodes may share a machine without a network.
+	everywhere := dht.AddressFilter(func(list []ma.Multiaddr) []ma.Multiaddr { return list })
+	t, err := dual.New(h, dual.DHTOption(options...), dual.LanDHTOption(everywhere))
 	if err != nil {
 		return nil, fmt.Errorf("mesh: the table: %w", err)
 	}
