@@ -58,7 +58,8 @@ type nodeConfig struct {
 	RelayBytes int64 `json:"relay_bytes,omitempty"`
 	// ClockOffset is how far the node's clock is off, in seconds.
 	ClockOffset int `json:"clock_offset,omitempty"`
-	Debug       bool
+	// NATPMP makes the process a router's server in place of a node.
+	NATPMP *natPMPConfig `json:"natpmp,omitempty"`
 }
 
 // node is the test's end of such a process.
@@ -80,38 +81,44 @@ type node struct {
 // start runs a node in a namespace.
 func start(t testing.TB, ns string, cfg nodeConfig) *node {
 	t.Helper()
-	data, err := json.Marshal(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
 	n := &node{t: t, name: cfg.Name, waiting: map[int]chan answer{}, gone: make(chan struct{})}
-	n.cmd = exec.Command("ip", "netns", "exec", ns, "/proc/self/exe")
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.cmd.Args[4] = exe
-	n.cmd.Env = append(os.Environ(), nodeVar+"="+string(data), "GOMAXPROCS=2")
-	n.cmd.Stderr = os.Stderr
-	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if n.in, err = n.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	out, err := n.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go n.read(out)
-	t.Cleanup(n.stop)
+	n.spawn(ns, cfg)
 	a := n.ask(command{Do: "info"}, 60*time.Second)
 	if a.Error != "" {
 		t.Fatalf("%s does not start: %s", cfg.Name, a.Error)
 	}
 	n.id, n.addresses = a.Peer, a.Addresses
 	return n
+}
+
+// spawn starts the process.
+func (n *node) spawn(ns string, cfg nodeConfig) {
+	n.t.Helper()
+	data, err := json.Marshal(cfg)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.cmd = exec.Command("ip", "netns", "exec", ns, "/proc/self/exe")
+	exe, err := os.Executable()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.cmd.Args[4] = exe
+	n.cmd.Env = append(os.Environ(), nodeVar+"="+string(data), "GOMAXPROCS=2")
+	n.cmd.Stderr = os.Stderr
+	n.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if n.in, err = n.cmd.StdinPipe(); err != nil {
+		n.t.Fatal(err)
+	}
+	out, err := n.cmd.StdoutPipe()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	if err := n.cmd.Start(); err != nil {
+		n.t.Fatal(err)
+	}
+	go n.read(out)
+	n.t.Cleanup(n.stop)
 }
 
 // read hands out the answers.
@@ -183,8 +190,11 @@ func nodeMain() int {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	b, startErr := newBackend(ctx, cfg)
-	if startErr == nil {
+	var b *backend
+	var startErr error
+	if cfg.NATPMP != nil {
+		startErr = serveNATPMP(*cfg.NATPMP)
+	} else if b, startErr = newBackend(ctx, cfg); startErr == nil {
 		defer b.close()
 	}
 	var mu sync.Mutex
@@ -200,7 +210,7 @@ func nodeMain() int {
 			var a answer
 			if startErr != nil {
 				a.Error = startErr.Error()
-			} else {
+			} else if b != nil {
 				ctx, cancel := context.WithTimeout(ctx, time.Duration(c.TimeoutMS)*time.Millisecond)
 				defer cancel()
 				a = b.do(ctx, c)
