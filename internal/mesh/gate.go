@@ -1,6 +1,8 @@
 package mesh
 
 import (
+	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +25,8 @@ type gate struct {
 	local bool
 	mu    sync.Mutex
 	until map[peer.ID]time.Time
+	nets  []*net.IPNet // of this machine's interfaces
+	asked time.Time    // when they were looked up
 }
 
 var _ connmgr.ConnectionGater = (*gate)(nil)
@@ -52,8 +56,33 @@ func (g *gate) allowed(id libp2ppeer.ID) bool {
 	return !time.Now().Before(g.until[p])
 }
 
+// near tells whether an address may be on the local network: a private one, or
+// one of the networks that this machine is in.
 func (g *gate) near(a ma.Multiaddr) bool {
-	return !g.local || manet.IsPrivateAddr(a) || manet.IsIPLoopback(a) || manet.IsIP6LinkLocal(a)
+	if !g.local || manet.IsPrivateAddr(a) || manet.IsIPLoopback(a) || manet.IsIP6LinkLocal(a) {
+		return true
+	}
+	ip, err := manet.ToIP(a)
+	if err != nil {
+		return false
+	}
+	return slices.ContainsFunc(g.networks(), func(n *net.IPNet) bool { return n.Contains(ip) })
+}
+
+// networks are those of the interfaces, looked up now and then: a device moves.
+func (g *gate) networks() []*net.IPNet {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if now := time.Now(); g.asked.IsZero() || now.Sub(g.asked) > 10*time.Second {
+		g.asked, g.nets = now, nil
+		list, _ := net.InterfaceAddrs()
+		for _, a := range list {
+			if n, ok := a.(*net.IPNet); ok {
+				g.nets = append(g.nets, n)
+			}
+		}
+	}
+	return g.nets
 }
 
 func (g *gate) InterceptPeerDial(id libp2ppeer.ID) bool { return g.allowed(id) }

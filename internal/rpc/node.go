@@ -61,9 +61,12 @@ func (n *Node) Start() {
 	}
 }
 
+// Conn is a connection to a peer, for generated clients.
+type Conn = drpc.Conn
+
 // To is the connection of generated clients to a peer. It opens streams when
 // calls need them, and may be used by many goroutines.
-func (n *Node) To(id peer.ID, class Class) drpc.Conn { return n.caller.to(route{id, class}) }
+func (n *Node) To(id peer.ID, class Class) Conn { return n.caller.to(route{id, class}) }
 
 // Close ends all calls and serves no more.
 func (n *Node) Close() error {

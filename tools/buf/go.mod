@@ -1,5 +1,5 @@
-// Module buf pins what writes internal/wire from proto; the program itself does
-// not depend on it. Use: go generate ./internal/wire
+// Module buf pins what writes internal/rpc/wire from proto; the program itself does
+// not depend on it. Use: go generate ./internal/rpc/wire
 module github.com/avalnetwork/aval/tools/buf
 
 go 1.26.7

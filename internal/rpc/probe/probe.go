@@ -17,7 +17,7 @@ import (
 
 	"github.com/avalnetwork/aval/internal/peer"
 	"github.com/avalnetwork/aval/internal/rpc"
-	"github.com/avalnetwork/aval/internal/wire"
+	"github.com/avalnetwork/aval/internal/rpc/wire"
 )
 
 // Limits of what a peer may ask for.

@@ -352,7 +352,7 @@ const file_aval_v1_net_proto_rawDesc = "" +
 	"NetService\x123\n" +
 	"\x04Ping\x12\x14.aval.v1.PingRequest\x1a\x15.aval.v1.PingResponse\x126\n" +
 	"\x05About\x12\x15.aval.v1.AboutRequest\x1a\x16.aval.v1.AboutResponse\x12>\n" +
-	"\aReceive\x12\x17.aval.v1.ReceiveRequest\x1a\x18.aval.v1.ReceiveResponse0\x01B+Z)github.com/avalnetwork/aval/internal/wireb\x06proto3"
+	"\aReceive\x12\x17.aval.v1.ReceiveRequest\x1a\x18.aval.v1.ReceiveResponse0\x01B/Z-github.com/avalnetwork/aval/internal/rpc/wireb\x06proto3"
 
 var (
 	file_aval_v1_net_proto_rawDescOnce sync.Once

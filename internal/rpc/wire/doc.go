@@ -4,5 +4,5 @@
 // checked where it is used, not here.
 package wire
 
-//go:generate go -C ../.. tool -modfile=tools/buf/go.mod buf lint
-//go:generate go -C ../.. tool -modfile=tools/buf/go.mod buf generate
+//go:generate go -C ../../.. tool -modfile=tools/buf/go.mod buf lint
+//go:generate go -C ../../.. tool -modfile=tools/buf/go.mod buf generate
