@@ -37,6 +37,13 @@ var trainGeneric = trainSet{
 // i in part i mod 16, added as a tree. dst may be x.
 func (k *Kernel) ExpSum(dst, x []float32, top float32) float32 {
 	var parts [Panel]float32
+	k.ExpParts(&parts, dst, x, top)
+	return fold(&parts)
+}
+
+// ExpParts is ExpSum that adds to the sixteen parts and leaves them so, for
+// callers that must not allocate.
+func (k *Kernel) ExpParts(parts *[Panel]float32, dst, x []float32, top float32) {
 	n := len(x)
 	_ = dst[:n]
 	whole := n / Panel * Panel
@@ -46,7 +53,6 @@ func (k *Kernel) ExpSum(dst, x []float32, top float32) float32 {
 	if whole < n {
 		expSumGeneric(&dst[whole], &x[whole], top, n-whole, &parts[0])
 	}
-	return fold(&parts)
 }
 
 // Largest returns the largest element, found with comparisons that are false

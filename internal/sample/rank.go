@@ -1,26 +1,24 @@
 package sample
 
-import "math"
+import (
+	"math"
+	"slices"
+
+	"github.com/avalnetwork/aval/internal/kernel"
+)
 
 // A key is a logit's bits, rearranged so that unsigned comparison of keys is
 // comparison of the logits, with -0 equal to +0.
 
+// Both ways are free of branches, which would be guessed wrong half the time.
+
 func keyOf(z float32) uint32 {
-	b := math.Float32bits(z)
-	if b == 1<<31 { // -0
-		b = 0
-	}
-	if b>>31 != 0 {
-		return ^b
-	}
-	return b | 1<<31
+	b := math.Float32bits(z + 0) // -0 becomes +0
+	return b ^ (uint32(int32(b)>>31) | 1<<31)
 }
 
 func logitOf(key uint32) float32 {
-	if key>>31 != 0 {
-		return math.Float32frombits(key &^ (1 << 31))
-	}
-	return math.Float32frombits(^key)
+	return math.Float32frombits(key ^ (uint32(int32(^key)>>31) | 1<<31))
 }
 
 // candidates are the tokens still in the running, in ascending order of id.
@@ -30,6 +28,9 @@ type candidates struct {
 	keys    []uint32
 	weights []uint64
 	hist    [4096]uint64 // scratch of cut
+	kernel  *kernel.Kernel
+	block   [512]float32          // scratch of weigh
+	parts   [kernel.Panel]float32 // the same
 }
 
 func (c *candidates) reset() {
@@ -39,6 +40,30 @@ func (c *candidates) reset() {
 func (c *candidates) add(id int32, z float32) {
 	c.ids = append(c.ids, id)
 	c.keys = append(c.keys, keyOf(z))
+}
+
+// all makes every token a candidate whose logit is more than -Inf, and returns
+// the largest logit.
+func (c *candidates) all(z []float32) (float32, error) {
+	c.ids = slices.Grow(c.ids[:0], len(z))[:len(z)]
+	c.keys = slices.Grow(c.keys[:0], len(z))[:len(z)]
+	ids, keys := c.ids, c.keys
+	none := float32(math.Inf(-1))
+	top, n := none, 0
+	for i, v := range z {
+		if !(v <= top) { // larger, or NaN
+			if v != v {
+				return 0, nanError(i)
+			}
+			top = v
+		}
+		ids[n], keys[n] = int32(i), keyOf(v)
+		if v > none {
+			n++
+		}
+	}
+	c.truncate(n)
+	return top, nil
 }
 
 // cut keeps the shortest prefix, in rank order (larger logit first, then lower

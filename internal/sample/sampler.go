@@ -66,6 +66,7 @@ func (s *Sampler) Reset(p Params) error {
 		s.counts = make([]int32, s.vocab)
 	}
 	if p.Temperature > 0 && s.c.ids == nil {
+		s.c.kernel = kernel.Best()
 		s.c.ids = make([]int32, 0, s.vocab)
 		s.c.keys = make([]uint32, 0, s.vocab)
 		s.c.weights = make([]uint64, 0, s.vocab)
@@ -209,11 +210,18 @@ func greedy(z []float32, allow Mask) (int32, error) {
 // leaves out those of which it has already seen that they are not among the k.
 func (s *Sampler) gather(z []float32, allow Mask) (float32, error) {
 	c, k := &s.c, s.params.TopK
+	c.reset()
+	if k == 0 && allow == nil {
+		top, err := c.all(z)
+		if err == nil && len(c.ids) == 0 {
+			err = ErrNoCandidate
+		}
+		return top, err
+	}
 	enough := 2*k + 256 // candidates at which it pays to cut
 	if k == 0 || enough > len(z) {
 		enough = len(z) + 1
 	}
-	c.reset()
 	floor := float32(math.Inf(-1)) // what is not above it cannot stay: equals rank behind earlier ones
 	top := floor
 	add := func(i int, v float32) {
@@ -295,14 +303,27 @@ func (s *Sampler) draw(top float32, position int) int32 {
 }
 
 // weigh computes the candidates' weights at temperature t and returns their
-// sum, which is at least the largest candidate's 2^40.
+// sum, which is at least the largest candidate's 2^40. It is weight of each,
+// with the exponentials some at a time.
 func (c *candidates) weigh(top, t float32) uint64 {
-	c.weights = c.weights[:0]
+	c.weights = slices.Grow(c.weights[:0], len(c.keys))[:len(c.keys)]
+	c.parts = [kernel.Panel]float32{} // nobody reads them; they must not grow without end
 	total := uint64(0)
-	for _, k := range c.keys {
-		w := weight(logitOf(k), top, t)
-		c.weights = append(c.weights, w)
-		total += w
+	for at := 0; at < len(c.keys); at += len(c.block) {
+		keys := c.keys[at:min(at+len(c.block), len(c.keys))]
+		weights, d := c.weights[at:][:len(keys)], c.block[:len(keys)]
+		for i, k := range keys {
+			d[i] = 0 // the weight of one
+			if z := logitOf(k); z != top {
+				d[i] = max(below(z, top, t), weightless)
+			}
+		}
+		c.kernel.ExpParts(&c.parts, d, d, 0)
+		for i, e := range d {
+			w := uint64(int64(float64(e) * weightOne)) // of a signed number: faster; 0 if weightless
+			weights[i] = w
+			total += w
+		}
 	}
 	return total
 }
