@@ -55,6 +55,12 @@ func (a *app) start(ctx context.Context, o *netOptions) (*node.Node, error) {
 		Key: key, Mode: doctor.Mode(o.network), Listen: o.listen, Bootstrap: o.bootstrap, Relays: o.relays, ServeRelay: o.serveRelay,
 		Logger: slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level})),
 	}}
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"} {
+		if a.getenv(name) != "" {
+			cfg.Mesh.Proxy = name // its address may hold a password
+			break
+		}
+	}
 	switch cfg.Mesh.Mode {
 	case doctor.Open, doctor.LAN, doctor.Alone:
 	default:

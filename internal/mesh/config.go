@@ -58,8 +58,11 @@ type Config struct {
 	// off what needs a real one: mDNS and port mappings.
 	Options []libp2p.Option
 	Bare    bool
-	Agent   string       // what the node tells of itself; empty: the program and its version
-	Logger  *slog.Logger // nil: slog.Default()
+	// Proxy names a proxy that the system is set to use, for the doctor: the mesh
+	// does not use it.
+	Proxy  string
+	Agent  string       // what the node tells of itself; empty: the program and its version
+	Logger *slog.Logger // nil: slog.Default()
 }
 
 // Limits of a relay: how long a circuit lives and what it carries each way. They

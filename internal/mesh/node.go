@@ -25,6 +25,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/discovery/mdns"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
@@ -41,6 +42,10 @@ import (
 // prefix begins the names of our protocols, so that other networks' tables do
 // not mix with ours.
 const prefix = protocol.ID("/aval")
+
+// perAddress is how many connections may come from one IPv4 address, or one
+// IPv6 network of /56.
+const perAddress = 64
 
 // Node takes part in the network. It is an rpc.Network.
 type Node struct {
@@ -144,7 +149,7 @@ func (n *Node) options() ([]libp2p.Option, error) {
 	options := []libp2p.Option{
 		libp2p.Identity(key), libp2p.NoListenAddrs, libp2p.UserAgent(n.cfg.Agent), libp2p.ProtocolVersion("aval/1"),
 		libp2p.ResourceManager(limits), libp2p.ConnectionManager(connections), libp2p.ConnectionGater(n.gate),
-		libp2p.BandwidthReporter(n.traffic), libp2p.DisableMetrics(), libp2p.DialRanker(rank),
+		libp2p.BandwidthReporter(n.traffic), libp2p.DisableMetrics(), libp2p.SwarmOpts(swarm.WithDialRanker(rank)),
 		libp2p.Transport(tcp.NewTCPTransport),
 	}
 	if n.cfg.PrivateNetwork != nil {
@@ -195,7 +200,11 @@ func (n *Node) limits() (network.ResourceManager, error) {
 			Memory: rcmgr.LimitVal64(n.cfg.Memory / 4), Conns: 8, ConnsInbound: 8, Streams: 512, StreamsInbound: 320, StreamsOutbound: 320,
 		},
 	}
-	m, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(partial.Build(scaling.Scale(n.cfg.Memory, 1024))))
+	// Many nodes may come from one address: a household behind a router, and
+	// everybody behind a relay, whose address counts for them.
+	m, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(partial.Build(scaling.Scale(n.cfg.Memory, 1024))), rcmgr.WithLimitPerSubnet(
+		[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 32, ConnCount: perAddress}},
+		[]rcmgr.ConnLimitPerSubnet{{PrefixLength: 56, ConnCount: perAddress}, {PrefixLength: 48, ConnCount: 2 * perAddress}}))
 	if err != nil {
 		return nil, fmt.Errorf("mesh: limits: %w", err)
 	}
@@ -294,18 +303,25 @@ func short(err error) error {
 	text := err.Error()
 	for i, r := range text {
 		if r == '\n' || i > 300 {
-			return fmt.Errorf("%s ...", text[:i])
+			return errors.New(text[:i])
 		}
 	}
 	return err
 }
 
+// Disconnect ends the connections with a peer. It may come back.
+func (n *Node) Disconnect(id peer.ID) error {
+	p, err := toLibp2p(id)
+	if err != nil || n.host == nil {
+		return err
+	}
+	return n.host.Network().ClosePeer(p)
+}
+
 // Ban ends the connections of a peer and keeps it away for a while.
 func (n *Node) Ban(id peer.ID, d time.Duration) {
 	n.gate.ban(id, d)
-	if p, err := toLibp2p(id); err == nil && n.host != nil {
-		_ = n.host.Network().ClosePeer(p)
-	}
+	_ = n.Disconnect(id)
 }
 
 // Close ends the node; its streams fail.

@@ -290,12 +290,7 @@ func (n *Node) Observations() doctor.Observations {
 	o.PrivateNetwork = n.cfg.PrivateNetwork != nil
 	o.MDNS.On = n.mdns != nil
 	o.Interfaces = interfaces()
-	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"} {
-		if v := os.Getenv(name); v != "" {
-			o.Proxy = name
-			break
-		}
-	}
+	o.Proxy = n.cfg.Proxy
 	if n.host == nil {
 		return o
 	}
