@@ -273,17 +273,31 @@ func (n *Node) Addresses() []string {
 	return list
 }
 
-// Connect connects to a node. address is a multiaddress with /p2p/ID at its end.
-func (n *Node) Connect(ctx context.Context, address string) (peer.ID, error) {
-	list, err := infos([]string{address})
+// Connect connects to a node by the best of its addresses: multiaddresses with
+// /p2p/ID at their end, all of one node.
+func (n *Node) Connect(ctx context.Context, addresses ...string) (peer.ID, error) {
+	list, err := infos(addresses)
 	if err != nil {
 		return peer.ID{}, err
 	}
-	id, _ := fromLibp2p(list[0].ID)
+	if len(list) == 0 {
+		return peer.ID{}, rpc.Errorf(rpc.InvalidArgument, "no address is given")
+	}
+	info := list[0]
+	for _, other := range list[1:] {
+		if other.ID != info.ID {
+			return peer.ID{}, rpc.Errorf(rpc.InvalidArgument, "the addresses are of several nodes")
+		}
+		info.Addrs = append(info.Addrs, other.Addrs...)
+	}
+	id, err := fromLibp2p(info.ID)
+	if err != nil {
+		return peer.ID{}, err
+	}
 	if n.host == nil {
 		return id, rpc.Errorf(rpc.Unavailable, "this node runs alone, without a network")
 	}
-	return id, n.connect(ctx, list[0])
+	return id, n.connect(ctx, info)
 }
 
 // connect reaches a peer and remembers what came of it.
