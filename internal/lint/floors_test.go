@@ -50,6 +50,7 @@ var owners = map[string]string{
 	"github.com/mr-tron/base58":       "internal/peer",
 	"github.com/libp2p":               "internal/mesh",
 	"github.com/multiformats":         "internal/mesh",
+	"go.uber.org/fx":                  "internal/mesh",
 	"github.com/ipfs":                 "internal/mesh",
 	"storj.io/drpc":                   "internal/rpc",
 	"google.golang.org/protobuf":      "internal/rpc",

@@ -23,6 +23,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/routing"
 	"github.com/libp2p/go-libp2p/p2p/discovery/mdns"
+	basichost "github.com/libp2p/go-libp2p/p2p/host/basic"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
@@ -33,6 +34,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/websocket"
 	webtransport "github.com/libp2p/go-libp2p/p2p/transport/webtransport"
 	ma "github.com/multiformats/go-multiaddr"
+	"go.uber.org/fx"
 
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
 	"github.com/avalnetwork/aval/internal/peer"
@@ -59,11 +61,13 @@ type Node struct {
 	watch   *watch
 	traffic *metrics.BandwidthCounter
 
-	ready  chan struct{} // closed when the fields below are set
-	host   host.Host     // nil in the mode Alone
-	dht    *dual.DHT     // nil without the mode Open
-	gossip *pubsub.PubSub
-	mdns   interface{ Close() error }
+	ready   chan struct{}        // closed when the fields below are set
+	host    host.Host            // nil in the mode Alone
+	basic   *basichost.BasicHost // the same, without the table
+	puncher *holepunch.Service   // nil without the mode Open
+	dht     *dual.DHT            // nil without the mode Open
+	gossip  *pubsub.PubSub
+	mdns    interface{ Close() error }
 
 	mu       sync.Mutex
 	handlers map[string]func(rpc.Stream)
@@ -124,6 +128,9 @@ func (n *Node) start(ctx context.Context) error {
 		}
 	}
 	if n.dht != nil {
+		if err := n.newPuncher(); err != nil {
+			return err
+		}
 		n.wg.Go(n.bootstrap)
 		if n.cfg.ServeRelay {
 			n.wg.Go(n.announceRelay)
@@ -163,7 +170,7 @@ func (n *Node) options() ([]libp2p.Option, error) {
 	}
 	options = append(options,
 		libp2p.EnableRelay(), libp2p.EnableAutoNATv2(), libp2p.EnableNATService(),
-		libp2p.EnableHolePunching(holepunch.WithTracer(n.watch)),
+		libp2p.WithFxOption(fx.Invoke(func(h *basichost.BasicHost) { n.basic = h })),
 		libp2p.EnableAutoRelayWithPeerSource(n.relays, relayOptions()...),
 		libp2p.Routing(func(h host.Host) (routing.PeerRouting, error) {
 			var err error
@@ -351,6 +358,9 @@ func (n *Node) Close() error {
 	}
 	n.mu.Unlock()
 	n.watch.close()
+	if n.puncher != nil {
+		list = append(list, n.puncher.Close())
+	}
 	if n.dht != nil {
 		list = append(list, n.dht.Close())
 	}

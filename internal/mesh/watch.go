@@ -110,6 +110,13 @@ func (w *watch) seen(e event.EvtPeerIdentificationCompleted) {
 	w.o.Observed = keep(w.o.Observed, o)
 }
 
+// observed is under which addresses peers see us.
+func (w *watch) observed() []doctor.Observed {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.o.Observed)
+}
+
 // relayed notes the relays that keep a place for this node now.
 func (w *watch) relayed(list []ma.Multiaddr) {
 	w.o.Relays = nil
