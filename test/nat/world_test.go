@@ -215,23 +215,3 @@ func (w *world) router(n int) string {
 	w.plug(name, "wan0")
 	return name
 }
-
-// cable takes the machine's cable out, or puts it back. Routes through the
-// interface go with it, as they do at home.
-func (w *world) cable(s *site, in bool) {
-	w.t.Helper()
-	if !in {
-		w.sh(s.host, "ip link set "+s.iface+" down")
-		return
-	}
-	w.sh(s.host, "ip link set "+s.iface+" up")
-	switch s.kind {
-	case v6Only:
-		prefix := strings.TrimSuffix(s.ip, "2")
-		w.sh(s.host, fmt.Sprintf("ip -6 addr replace %s/64 dev %s nodad; ip -6 route replace default via %s1 dev %s", s.ip, s.iface, prefix, s.iface))
-	case openSite, hostWall:
-		w.sh(s.host, "ip route replace default via 5.5.5.1 dev "+s.iface)
-	default:
-		w.sh(s.host, fmt.Sprintf("ip route replace default via %s1 dev %s", strings.TrimSuffix(s.ip, "2"), s.iface))
-	}
-}
