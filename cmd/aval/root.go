@@ -68,7 +68,7 @@ func usageErrorf(format string, args ...any) error { return usageError{fmt.Error
 // commands lists the subcommands in the order of the help.
 var commands = []func(*app) *cobra.Command{
 	newRunCommand, newVerifyCommand, newReceiptCommand, newAuditCommand, newKeyCommand,
-	newTrainCommand, newClassifyCommand, newPullCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand,
+	newTrainCommand, newClassifyCommand, newPullCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand, newNetCommand,
 	newBenchCommand, newPerplexityCommand, newTokenizeCommand, newQuantizeCommand, newMergeCommand, newVersionCommand,
 }
 

@@ -1,0 +1,165 @@
+package mesh
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	libp2ppeer "github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/protocol/holepunch"
+	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+// Hole punching (DCUtR). libp2p tries once, when a relayed connection comes in,
+// and gives up if it does not know its own public address by then, which takes
+// a node its first seconds. So the node has a service of its own, knows more
+// addresses that may work, and tries again.
+
+// punchAfter is how long after a peer is seen behind a relay the next try is;
+// after the last one, the node is content with the relay.
+var punchAfter = []time.Duration{time.Second, 3 * time.Second, 10 * time.Second, time.Minute, 10 * time.Minute}
+
+// punches bounds the tries that run at the same time.
+const punches = 8
+
+// newPuncher starts the service.
+func (n *Node) newPuncher() error {
+	s, err := holepunch.NewService(n.basic, n.basic.IDService(), n.punchable, holepunch.WithTracer(n.watch))
+	if err != nil {
+		return fmt.Errorf("mesh: hole punching: %w", err)
+	}
+	n.puncher = s
+	n.wg.Go(n.punch)
+	return nil
+}
+
+// relayedPeer is a peer that is connected through a relay alone.
+type relayedPeer struct {
+	since time.Time
+	tries int
+}
+
+// punch looks for peers behind relays and tries to reach them directly.
+func (n *Node) punch() {
+	known := map[libp2ppeer.ID]*relayedPeer{}
+	seats := make(chan struct{}, punches)
+	for n.sleep(500*time.Millisecond + rand.N(500*time.Millisecond)) { // both ends do so, not at the same time
+		now := time.Now()
+		relayed := map[libp2ppeer.ID]bool{}
+		for _, id := range n.host.Network().Peers() {
+			if n.host.Network().Connectedness(id) != network.Limited {
+				continue
+			}
+			relayed[id] = true
+			p := known[id]
+			if p == nil {
+				p = &relayedPeer{since: now}
+				known[id] = p
+			}
+			if p.tries == len(punchAfter) || now.Sub(p.since) < punchAfter[p.tries] {
+				continue
+			}
+			select {
+			case seats <- struct{}{}:
+				p.tries++
+				n.wg.Go(func() {
+					defer func() { <-seats }()
+					_ = n.puncher.DirectConnect(id) // what came of it goes to Trace
+				})
+			default:
+			}
+		}
+		for id := range known {
+			if !relayed[id] {
+				delete(known, id)
+			}
+		}
+	}
+}
+
+// punchable are public addresses under which the other side of a hole may find
+// this node: its own, those under which others see its listening ports, and,
+// for a router that keeps port numbers, the same address with the ports of the
+// other transport.
+func (n *Node) punchable() []ma.Multiaddr {
+	var out []ma.Multiaddr
+	seen := map[string]bool{}
+	add := func(a ma.Multiaddr) {
+		if s := a.String(); manet.IsPublicAddr(a) && !seen[s] && len(out) < 24 {
+			seen[s] = true
+			out = append(out, a)
+		}
+	}
+	listening := map[string]map[string]bool{"tcp": {}, "udp": {}} // ports
+	for _, a := range n.host.Network().ListenAddresses() {
+		if network, port := transportPort(a); port != "" && plain(a) {
+			listening[network][port] = true
+		}
+	}
+	for _, a := range n.basic.AllAddrs() {
+		if _, err := a.ValueForProtocol(ma.P_CIRCUIT); err != nil && plain(a) {
+			add(a)
+		}
+	}
+	for _, o := range n.watch.observed() {
+		a, err := ma.NewMultiaddr(o.Address)
+		local, err2 := ma.NewMultiaddr(o.Local)
+		if err != nil || err2 != nil {
+			continue
+		}
+		network, port := transportPort(a)
+		_, localPort := transportPort(local)
+		ip, err := manet.ToIP(a)
+		if err != nil || port == "" || !listening[network][localPort] {
+			continue // seen from a port that nobody listens on
+		}
+		family := "ip4"
+		if ip.To4() == nil {
+			family = "ip6"
+		}
+		at := func(network, port string) {
+			s := fmt.Sprintf("/%s/%s/%s/%s", family, ip, network, port)
+			if network == "udp" {
+				s += "/quic-v1"
+			}
+			if a, err := ma.NewMultiaddr(s); err == nil {
+				add(a)
+			}
+		}
+		at(network, port)
+		if port != localPort {
+			continue
+		}
+		other := map[string]string{"tcp": "udp", "udp": "tcp"}[network]
+		for p := range listening[other] {
+			at(other, p)
+		}
+	}
+	return out
+}
+
+// plain tells an address of TCP or QUIC without more on top.
+func plain(a ma.Multiaddr) bool {
+	for _, p := range a.Protocols() {
+		switch p.Code {
+		case ma.P_WS, ma.P_WSS, ma.P_WEBTRANSPORT:
+			return false
+		}
+	}
+	return true
+}
+
+// transportPort is the network ("tcp" or "udp") and port of an address.
+func transportPort(a ma.Multiaddr) (network, port string) {
+	for name, code := range map[string]int{"tcp": ma.P_TCP, "udp": ma.P_UDP} {
+		if v, err := a.ValueForProtocol(code); err == nil {
+			if _, err := strconv.ParseUint(v, 10, 16); err == nil {
+				return name, v
+			}
+		}
+	}
+	return "", ""
+}

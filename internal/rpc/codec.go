@@ -1,0 +1,51 @@
+package rpc
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+	"storj.io/drpc"
+)
+
+// codec writes and reads the messages of one call, within a bound.
+type codec struct {
+	drpc.Encoding
+	limit   int
+	in, out int64
+}
+
+// MarshalAppend appends the message to buf; drpc uses it to keep its buffer.
+func (c *codec) MarshalAppend(buf []byte, msg drpc.Message) ([]byte, error) {
+	before := len(buf)
+	var err error
+	if m, ok := msg.(proto.Message); ok {
+		buf, err = proto.MarshalOptions{}.MarshalAppend(buf, m)
+	} else {
+		var data []byte
+		data, err = c.Encoding.Marshal(msg)
+		buf = append(buf, data...)
+	}
+	if err != nil {
+		return nil, Errorf(Internal, "write a message: %w", err)
+	}
+	if n := len(buf) - before; n > c.limit {
+		return nil, Errorf(ResourceExhausted, "a message of %d bytes, at most %d may be sent", n, c.limit)
+	}
+	c.out += int64(len(buf) - before)
+	return buf, nil
+}
+
+// Marshal is MarshalAppend to nothing.
+func (c *codec) Marshal(msg drpc.Message) ([]byte, error) { return c.MarshalAppend(nil, msg) }
+
+// Unmarshal reads a message.
+func (c *codec) Unmarshal(data []byte, msg drpc.Message) error {
+	c.in += int64(len(data))
+	if len(data) > c.limit {
+		return Errorf(ResourceExhausted, "a message of %d bytes, at most %d are read", len(data), c.limit)
+	}
+	if err := c.Encoding.Unmarshal(data, msg); err != nil {
+		return Errorf(InvalidArgument, "a message is not %T: %v", msg, fmt.Sprintf("%.200s", err))
+	}
+	return nil
+}
