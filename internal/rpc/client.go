@@ -36,6 +36,16 @@ type link struct {
 	t *transport
 }
 
+// Invoke makes a unary call. A message that cannot be written leaves a stream
+// of drpc's that the peer waits for without end, so the link goes with it.
+func (l *link) Invoke(ctx context.Context, method string, enc drpc.Encoding, in, out drpc.Message) error {
+	err := l.Conn.Invoke(ctx, method, enc, in, out)
+	if c, ok := enc.(*codec); ok && c.failed {
+		_ = l.Close()
+	}
+	return err
+}
+
 // caller is the part of a node that calls.
 type caller struct {
 	node *Node

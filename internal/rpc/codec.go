@@ -11,6 +11,7 @@ import (
 type codec struct {
 	drpc.Encoding
 	limit   int
+	failed  bool // to write
 	in, out int64
 }
 
@@ -26,9 +27,11 @@ func (c *codec) MarshalAppend(buf []byte, msg drpc.Message) ([]byte, error) {
 		buf = append(buf, data...)
 	}
 	if err != nil {
+		c.failed = true
 		return nil, Errorf(Internal, "write a message: %w", err)
 	}
 	if n := len(buf) - before; n > c.limit {
+		c.failed = true
 		return nil, Errorf(ResourceExhausted, "a message of %d bytes, at most %d may be sent", n, c.limit)
 	}
 	c.out += int64(len(buf) - before)

@@ -41,7 +41,8 @@ type Config struct {
 	// not read by a handler yet; 0 means 16 MiB, but at least twice MaxMessage.
 	Memory int64
 	// Timeout bounds a unary call whose caller gives no deadline; 0 means one
-	// minute. StreamTimeout does so for streaming calls; 0 means one hour.
+	// minute. StreamTimeout does so for streaming calls, and is the most that a
+	// caller can ask for; 0 means one hour.
 	Timeout, StreamTimeout time.Duration
 	// Idle is how long a stream without a call is kept; 0 means one minute.
 	Idle time.Duration
@@ -82,7 +83,7 @@ type Limits struct {
 	MaxMessage int           // bytes that a message to the method may have; 0: the node's
 	MaxCalls   int           // calls of the method that all peers have open; 0: no bound
 	CallRate   float64       // calls of the method a second, from one peer; 0: no bound
-	Timeout    time.Duration // 0: the node's
+	Timeout    time.Duration // the most a call may take; 0: what the caller says, within the node's
 }
 
 // Event tells of a call that ended.

@@ -125,8 +125,8 @@ func toWire(err error) error {
 		return nil
 	}
 	e := &Error{Code: CodeOf(err), Text: err.Error()}
-	if !errors.As(err, &e) && e.Code == Unknown {
-		e.Text = err.Error()
+	if !errors.As(err, &e) && drpcerr.Code(err) == drpcerr.Unimplemented { // by a generated server
+		e = &Error{Code: Unimplemented, Text: "the method is not served here"}
 	}
 	text := strings.ToValidUTF8(e.Text, "\uFFFD")
 	for len(text) > MaxErrorText {

@@ -186,8 +186,11 @@ func (s *server) call(h *serverStream, c *Call, meta map[string]string) error {
 		return err
 	}
 	most := limits.Timeout
-	if left > 0 {
-		most = min(left, max(most, s.node.cfg.StreamTimeout))
+	switch {
+	case left > 0 && m.limits.Timeout > 0:
+		most = min(left, m.limits.Timeout)
+	case left > 0:
+		most = min(left, s.node.cfg.StreamTimeout)
 	}
 	ctx, cancel := context.WithTimeout(h.Stream.Context(), most)
 	defer cancel()
