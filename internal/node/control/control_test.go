@@ -191,6 +191,17 @@ func TestFolder(t *testing.T) {
 	if _, err := control.Open(later); err == nil || !strings.Contains(err.Error(), "aval-node-folder 2") {
 		t.Errorf("a later version: %v", err)
 	}
+
+	used := t.TempDir()
+	if err := os.WriteFile(filepath.Join(used, "mine"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := control.Open(used); err == nil || !strings.Contains(err.Error(), "something else") {
+		t.Errorf("a folder of something else: %v", err)
+	}
+	if list, err := os.ReadDir(used); err != nil || len(list) != 1 {
+		t.Errorf("it was changed: %v, %v", list, err)
+	}
 }
 
 // TestStrangers holds that who does not know the token gets nothing, and that a

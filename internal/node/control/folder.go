@@ -94,6 +94,15 @@ func Open(path string) (*Folder, error) {
 func (f *Folder) checkVersion() error {
 	text, err := readSmall(filepath.Join(f.Path, versionFile))
 	if errors.Is(err, fs.ErrNotExist) {
+		list, err := os.ReadDir(f.Path)
+		if err != nil {
+			return fmt.Errorf("control: %w", err)
+		}
+		for _, e := range list { // but for what a crash in here leaves
+			if e.Name() != lockFile && e.Name() != versionFile+".tmp" {
+				return fmt.Errorf("control: the folder %s is to be that of the node, and has something else in it: move that away, or name the key otherwise", f.Path)
+			}
+		}
 		return f.WriteFile(versionFile, []byte(version))
 	}
 	if err != nil {
