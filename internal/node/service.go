@@ -72,8 +72,15 @@ func (n *Node) Reach(ctx context.Context, l Link, wait time.Duration) (Reached, 
 	if ctx.Err() != nil {
 		return Reached{}, ctx.Err()
 	}
+	why := ""
 	if s := n.Explain(ctx, l.Peer); s.Verdict == doctor.No || s.Verdict == doctor.Unknown {
-		return Reached{}, rpc.Errorf(rpc.Unavailable, "%s\n%s", plain(err), s.Answer)
+		why = "\n" + s.Answer
+	}
+	if n.private && rpc.CodeOf(err) == rpc.Unavailable { // which looks like a node that is off, or like a broken connection
+		why += "\nThis node is in a private network: a node with another key of the network, or none, cannot be reached from it. Compare the files of the key."
+	}
+	if why != "" {
+		err = rpc.Errorf(rpc.Unavailable, "%s%s", plain(err), why)
 	}
 	return Reached{}, err
 }
