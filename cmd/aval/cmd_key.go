@@ -27,7 +27,7 @@ func newKeyCommand(a *app) *cobra.Command {
 it to those who check them, so that they know whose receipts they have. The
 private key is made when it is first needed, in ~/.aval/node.key or the file that
 AVAL_KEY names. Only its owner may read the file: a key that others can read is
-refused.
+refused. "aval key passphrase" locks it for whoever gets the file all the same.
 ` + environmentHelp + "\n" + exitHelp,
 		Example: "  aval key\n  aval key --json\n  aval key new-auditor auditor.key",
 		Args:    cobra.NoArgs,
@@ -48,7 +48,7 @@ receipt open --for"). "aval receipt open --with FILE" reads what was sealed.
 	}
 	n.Flags().BoolVar(&asJSON, "json", false, "print JSON")
 	n.Flags().BoolVar(&quantum, "quantum", false, "a key that also withstands quantum computers; its public part has 2000 characters")
-	c.AddCommand(n)
+	c.AddCommand(n, newPassphraseCommand(a))
 	return c
 }
 
@@ -57,7 +57,7 @@ func (a *app) key(asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	key, err := issuer.LoadKey(path)
+	key, err := a.nodeKey()
 	if err != nil {
 		return err
 	}

@@ -12,18 +12,12 @@ import (
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
 	"github.com/avalnetwork/aval/internal/node"
 	"github.com/avalnetwork/aval/internal/peer"
-	"github.com/avalnetwork/aval/internal/rpc"
-	"github.com/avalnetwork/aval/internal/rpc/probe"
 )
 
 // netBenchJSON is a row of what "aval net bench --json" prints.
 type netBenchJSON struct {
-	Way       string            `json:"way"` // "quic", "tcp", or how the peer is connected
-	Bytes     int               `json:"bytes,omitempty"`
-	Parallel  int               `json:"parallel,omitempty"`
-	Calls     *probe.Rate       `json:"calls,omitempty"`
-	Bulk      *probe.Throughput `json:"bulk,omitempty"`
-	UnderBulk *probe.Rate       `json:"control_calls_beside_bulk,omitempty"`
+	Way string `json:"way"` // "quic", "tcp", or how the peer is connected
+	node.Measurement
 }
 
 func newNetBenchCommand(a *app) *cobra.Command {
@@ -42,7 +36,7 @@ PEER, its owner must have let you: "aval net up --friend" with your "aval net id
 			if long < 10*time.Millisecond || long > time.Minute {
 				return usageErrorf("--time %s: want 10ms to 1m", long)
 			}
-			rows, err := a.netBench(c.Context(), &o, args, long, wait)
+			rows, err := a.netBench(c, &o, args, long, wait)
 			if err != nil {
 				return err
 			}
@@ -59,25 +53,25 @@ PEER, its owner must have let you: "aval net up --friend" with your "aval net id
 	return c
 }
 
-func (a *app) netBench(ctx context.Context, o *netOptions, args []string, long, wait time.Duration) ([]netBenchJSON, error) {
+func (a *app) netBench(c *cobra.Command, o *netOptions, args []string, long, wait time.Duration) ([]netBenchJSON, error) {
+	ctx := c.Context()
 	show, done := a.counting("measuring")
 	defer done()
 	if len(args) > 0 {
-		n, id, _, err := a.find(ctx, o, args[0], wait)
+		l, err := link(args[0])
+		if err != nil {
+			return nil, err
+		}
+		n, _, err := a.join(ctx, c, o)
 		if err != nil {
 			return nil, err
 		}
 		defer n.Close()
-		name := "relay"
-		for _, p := range n.Mesh.Peers() {
-			if p.ID == id && !p.Relayed {
-				name = p.Address
-			}
+		r, err := n.Reach(ctx, l, wait)
+		if err != nil {
+			return nil, err
 		}
-		if id == n.Mesh.Self() {
-			name = "this node"
-		}
-		return measureNet(ctx, name, n, id, long, show)
+		return measureNet(ctx, r.Way, n, l.Peer, long, show)
 	}
 	var rows []netBenchJSON
 	for _, transport := range []struct{ name, listen string }{{"quic", "/ip4/127.0.0.1/udp/0/quic-v1"}, {"tcp", "/ip4/127.0.0.1/tcp/0"}} {
@@ -113,47 +107,17 @@ func benchPair(ctx context.Context, name, listen string, long time.Duration, sho
 	return measureNet(ctx, name, nodes[0], nodes[1].Mesh.Self(), long, show)
 }
 
-// measureNet measures calls of two sizes, bytes, and urgent calls beside them.
-func measureNet(ctx context.Context, name string, n *node.Node, id peer.ID, long time.Duration, show func(done, total int)) (rows []netBenchJSON, err error) {
-	conn, bulk, control := n.Calls.To(id, rpc.Normal), n.Calls.To(id, rpc.Bulk), n.Calls.To(id, rpc.Control)
-	sizes := []struct{ bytes, parallel int }{{128, 1}, {128, 64}, {256 << 10, 1}, {256 << 10, 8}}
-	for i, s := range sizes {
-		show(i, len(sizes)+1)
-		r, err := probe.Calls(ctx, conn, s.bytes, s.parallel, long)
+// measureNet makes all measurements of the way to a peer.
+func measureNet(ctx context.Context, name string, n asker, id peer.ID, long time.Duration, show func(done, total int)) (rows []netBenchJSON, err error) {
+	for i := range node.Measurements {
+		show(i, node.Measurements)
+		m, err := n.Measure(ctx, id, i, long)
 		if err != nil {
 			return nil, err
 		}
-		rows = append(rows, netBenchJSON{Way: name, Bytes: s.bytes, Parallel: s.parallel, Calls: &r})
+		rows = append(rows, netBenchJSON{name, m})
 	}
-	row, err := measureBulk(ctx, bulk, control, long)
-	row.Way = name
-	return append(rows, row), err
-}
-
-// measureBulk receives for about a time, with urgent calls beside it.
-func measureBulk(ctx context.Context, bulk, control rpc.Conn, long time.Duration) (row netBenchJSON, err error) {
-	const message = 256 << 10
-	first, err := probe.Bulk(ctx, bulk, 32<<20, message)
-	if err != nil {
-		return row, err
-	}
-	t, err := probe.Bulk(ctx, bulk, max(1<<20, uint64(first.PerSecond*long.Seconds())), message)
-	if err != nil {
-		return row, err
-	}
-	row.Bulk = &t
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_, _ = probe.Bulk(ctx, bulk, probe.MaxReceive, message) // until the calls beside it are counted
-	}()
-	r, err := probe.Calls(ctx, control, 128, 1, long)
-	cancel()
-	<-ended
-	row.UnderBulk = &r
-	return row, err
+	return rows, nil
 }
 
 func benchTable(rows []netBenchJSON) []string {

@@ -43,7 +43,9 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Condition: func(cond string) (bool, error) { return cond == "weights" && statErr == nil, nil },
-		Cmds:      map[string]func(*testscript.TestScript, bool, []string){"alter": alter, "mode": mode, "makelora": makeLoRA},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"alter": alter, "mode": mode, "makelora": makeLoRA, "retry": retry, "setenv": setEnv, "inet": inet,
+		},
 	})
 }
 

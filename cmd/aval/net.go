@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/avalnetwork/aval/internal/mesh"
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
 	"github.com/avalnetwork/aval/internal/node"
+	"github.com/avalnetwork/aval/internal/node/control"
 	"github.com/avalnetwork/aval/internal/peer"
 )
 
@@ -31,54 +33,150 @@ type netOptions struct {
 	key               string // file of a private network's key
 }
 
+// startFlags are the flags that say how a node starts.
+var startFlags = []string{"network", "listen", "bootstrap", "relay", "private", "debug"}
+
 func (o *netOptions) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&o.network, "network", "open", "how much network: open, lan (the local network only) or alone (none)")
 	f.StringArrayVar(&o.listen, "listen", nil, fmt.Sprintf("address to listen on, such as /ip4/0.0.0.0/tcp/4710; again for more (default port %d, all transports)", mesh.DefaultPort))
-	f.StringArrayVar(&o.bootstrap, "bootstrap", nil, "address of a node to begin with; again for more")
-	f.StringArrayVar(&o.relays, "relay", nil, "address of a relay to be reachable through; again for more")
+	f.StringArrayVar(&o.bootstrap, "bootstrap", nil, "link or address of a node to begin with; again for more")
+	f.StringArrayVar(&o.relays, "relay", nil, "link or address of a relay to be reachable through; again for more")
 	f.StringVar(&o.key, "private", "", "file of a private network's key (see \"aval net new-private\")")
 	f.BoolVar(&o.debug, "debug", false, "tell everything that happens")
 }
 
-// start joins the network.
-func (a *app) start(ctx context.Context, o *netOptions) (*node.Node, error) {
+// asker is what commands ask of a node: one that this process starts, or the one
+// that runs.
+type asker interface {
+	Status(ctx context.Context) (node.Status, error)
+	Reach(ctx context.Context, l node.Link, wait time.Duration) (node.Reached, error)
+	Ping(ctx context.Context, id peer.ID) (time.Duration, error)
+	Measure(ctx context.Context, id peer.ID, which int, long time.Duration) (node.Measurement, error)
+	Diagnose(ctx context.Context, l node.Link) (node.Diagnosis, error)
+	Close() error
+}
+
+var _, _ asker = (*node.Node)(nil), (*node.Remote)(nil)
+
+// nodeFolder is the folder of the node: beside its key, since two processes may
+// not be the same node.
+func (a *app) nodeFolder() (string, error) {
+	path, err := a.keyPath()
+	if err != nil {
+		return "", err
+	}
+	if short, ok := strings.CutSuffix(path, ".key"); ok && filepath.Base(short) != "." {
+		return short, nil
+	}
+	return path + ".node", nil
+}
+
+// join gives the node that runs on this machine, or starts one for this command.
+// running tells which.
+func (a *app) join(ctx context.Context, c *cobra.Command, o *netOptions) (n asker, running bool, err error) {
+	folder, err := a.nodeFolder()
+	if err != nil {
+		return nil, false, err
+	}
+	r, err := node.Dial(ctx, folder)
+	if err == nil {
+		if name := o.changed(c); name != "" {
+			_ = r.Close()
+			return nil, true, usageErrorf("this node runs already, in process %d, with flags of its own: leave out --%s, or end it first", r.Process(), name)
+		}
+		return r, true, nil
+	}
+	if !errors.Is(err, control.ErrNotRunning) {
+		return nil, false, err
+	}
+	contacts, err := node.ReadContacts(folder)
+	if err != nil {
+		return nil, false, err
+	}
+	started, err := a.start(ctx, o, nil, contacts)
+	if err != nil {
+		return nil, false, err
+	}
+	return started, false, nil
+}
+
+// changed names a flag that the person gave and that says how a node starts.
+func (o *netOptions) changed(c *cobra.Command) string {
+	for _, name := range startFlags {
+		if f := c.Flags().Lookup(name); f != nil && f.Changed {
+			return name
+		}
+	}
+	return ""
+}
+
+// start joins the network, with the node's folder or, for one command, without.
+func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, contacts []node.Contact) (*node.Node, error) {
+	cfg, err := a.nodeConfig(o)
+	if err != nil {
+		if folder != nil {
+			_ = folder.Close()
+		}
+		return nil, err
+	}
+	cfg.Folder, cfg.Contacts = folder, contacts
+	return node.New(ctx, cfg)
+}
+
+func (a *app) nodeConfig(o *netOptions) (node.Config, error) {
+	var cfg node.Config
+	switch mode := doctor.Mode(o.network); mode {
+	case doctor.Open, doctor.LAN, doctor.Alone:
+	default:
+		return cfg, usageErrorf("--network %s: want open, lan or alone", o.network)
+	}
+	for _, s := range o.friends {
+		id, err := peer.Parse(s)
+		if err != nil {
+			return cfg, usageErrorf("--friend: %w", err)
+		}
+		cfg.Friends = append(cfg.Friends, id)
+	}
 	key, err := a.nodeKey()
 	if err != nil {
-		return nil, err
+		return cfg, err
 	}
 	level := slog.LevelWarn
 	if o.debug {
 		level = slog.LevelDebug
 	}
-	cfg := node.Config{Version: buildVersion().Version, Mesh: mesh.Config{
-		Key: key, Mode: doctor.Mode(o.network), Listen: o.listen, Bootstrap: o.bootstrap, Relays: o.relays, ServeRelay: o.serveRelay,
+	cfg.Version = buildVersion().Version
+	cfg.Mesh = mesh.Config{
+		Key: key, Mode: doctor.Mode(o.network), Listen: o.listen, ServeRelay: o.serveRelay,
 		Logger: slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level})),
-	}}
+	}
+	for _, list := range []struct {
+		name string
+		from []string
+		to   *[]string
+	}{{"bootstrap", o.bootstrap, &cfg.Mesh.Bootstrap}, {"relay", o.relays, &cfg.Mesh.Relays}} {
+		for _, s := range list.from {
+			l, err := node.ParseLink(s)
+			if err == nil && len(l.Addresses) == 0 {
+				err = errors.New("the ID alone does not say where the node is")
+			}
+			if err != nil {
+				return cfg, usageErrorf("--%s: %w", list.name, err)
+			}
+			*list.to = append(*list.to, l.Addresses...)
+		}
+	}
 	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"} {
 		if a.getenv(name) != "" {
 			cfg.Mesh.Proxy = name // its address may hold a password
 			break
 		}
 	}
-	switch cfg.Mesh.Mode {
-	case doctor.Open, doctor.LAN, doctor.Alone:
-	default:
-		return nil, usageErrorf("--network %s: want open, lan or alone", o.network)
-	}
-	for _, s := range o.friends {
-		id, err := peer.Parse(s)
-		if err != nil {
-			return nil, usageErrorf("--friend: %w", err)
-		}
-		cfg.Friends = append(cfg.Friends, id)
-	}
 	if o.key != "" {
-		if cfg.Mesh.PrivateNetwork, err = readPrivate(o.key); err != nil {
-			return nil, err
-		}
+		cfg.Mesh.PrivateNetwork, err = readPrivate(o.key)
 	}
-	return node.New(ctx, cfg)
+	return cfg, err
 }
 
 // privateHeader begins the file of a private network's key.
@@ -119,36 +217,11 @@ func readPrivate(path string) ([]byte, error) {
 	return key, nil
 }
 
-// reach finds the peer that an argument names: an address with its ID, or an ID
-// alone, which the network must know.
-func reach(ctx context.Context, n *node.Node, arg string) (peer.ID, error) {
-	if strings.HasPrefix(arg, "/") {
-		return n.Mesh.Connect(ctx, arg)
-	}
-	id, err := peer.Parse(strings.TrimPrefix(arg, "peer://"))
+// link reads the argument that names a peer.
+func link(arg string) (node.Link, error) {
+	l, err := node.ParseLink(arg)
 	if err != nil {
-		return id, usageErrorf("%w; an address such as /ip4/192.0.2.1/tcp/4710/p2p/12D3Koo... will do, too", err)
+		return l, usageErrorf("%w; an address such as /ip4/192.0.2.1/tcp/4710/p2p/12D3Koo... will do, too", err)
 	}
-	if id == n.Mesh.Self() {
-		return id, nil
-	}
-	return id, waitFor(ctx, func() error {
-		_, err := n.Mesh.Find(ctx, id)
-		return err
-	})
-}
-
-// waitFor tries until it works or the time is over, and returns the last error.
-func waitFor(ctx context.Context, try func() error) error {
-	for {
-		err := try()
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-time.After(500 * time.Millisecond):
-		}
-	}
+	return l, nil
 }

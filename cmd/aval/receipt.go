@@ -207,13 +207,14 @@ func (a *app) keyPath() (string, error) {
 	return filepath.Join(dir, "node.key"), err
 }
 
-// nodeKey reads the node's key, and makes one first if there is none.
+// nodeKey reads the node's key, and makes one first if there is none. It asks
+// for a passphrase if the key has one.
 func (a *app) nodeKey() (ed25519.PrivateKey, error) {
 	path, err := a.keyPath()
 	if err != nil {
 		return nil, err
 	}
-	key, err := issuer.LoadKey(path)
+	key, err := issuer.LoadKeyWith(path, a.passphrase)
 	if errors.Is(err, fs.ErrPermission) {
 		return nil, fmt.Errorf("%w; set AVAL_KEY to a file that you may write", err)
 	}

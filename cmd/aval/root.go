@@ -55,6 +55,8 @@ Environment:
   AVAL_HOST     address for "aval serve" (host or host:port)
   AVAL_API_KEY  key that "aval serve" asks of clients
   AVAL_KEY      file of the key that signs receipts (default ~/.aval/node.key)
+  AVAL_PASSPHRASE_FILE
+                file with the passphrase of that key, for where nobody can type it
   HF_TOKEN      token for "aval pull"
   HF_ENDPOINT   hub for "aval pull" (default https://huggingface.co)`
 

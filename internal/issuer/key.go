@@ -22,43 +22,51 @@ var ErrKey = errors.New("the key of this node cannot be used")
 // LoadKey reads the node's key from a file, and makes one first if there is no
 // file. Two processes that do so at the same time get the same key. A file that
 // others can read is refused: whoever has the key can sign in the node's name.
-// Errors never show what is in the file.
-func LoadKey(path string) (ed25519.PrivateKey, error) {
-	key, err := readKey(path)
+// Errors never show what is in the file. A key with a passphrase needs
+// LoadKeyWith.
+func LoadKey(path string) (ed25519.PrivateKey, error) { return LoadKeyWith(path, nil) }
+
+// loadText reads the file of a key, and makes it first if there is none.
+func loadText(path string) (string, error) {
+	text, err := readText(path)
 	if !errors.Is(err, fs.ErrNotExist) {
-		return key, err
+		return text, err
 	}
-	_, key, err = ed25519.GenerateKey(nil)
+	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
-		return nil, fmt.Errorf("issuer: make a key: %w", err)
+		return "", fmt.Errorf("issuer: make a key: %w", err)
 	}
 	if err := CreatePrivate(path, receipt.FormatNodeSecret(key)+"\n"); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, fmt.Errorf("issuer: make the key %s: %w", path, err)
+		return "", fmt.Errorf("issuer: make the key %s: %w", path, err)
 	}
-	return readKey(path) // another process may have been faster
+	return readText(path) // another process may have been faster
 }
 
-func readKey(path string) (ed25519.PrivateKey, error) {
+func readText(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fmt.Errorf("issuer: %w", err)
+		return "", fmt.Errorf("issuer: %w", err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("issuer: %w", err)
+		return "", fmt.Errorf("issuer: %w", err)
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%w: %s is not a regular file", ErrKey, path)
+		return "", fmt.Errorf("%w: %s is not a regular file", ErrKey, path)
 	case info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows": // which has no such bits
-		return nil, fmt.Errorf("%w: others may use %s (mode %04o): run \"chmod 600 %s\", or, if they may have read it, remove it to get a new key",
+		return "", fmt.Errorf("%w: others may use %s (mode %04o): run \"chmod 600 %s\", or, if they may have read it, remove it to get a new key",
 			ErrKey, path, info.Mode().Perm(), path)
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxKeyFile))
 	if err != nil {
-		return nil, fmt.Errorf("issuer: %s: %w", path, err)
+		return "", fmt.Errorf("issuer: %s: %w", path, err)
 	}
-	key, err := receipt.ParseNodeSecret(string(text))
+	return string(text), nil
+}
+
+func parseSecret(path, text string) (ed25519.PrivateKey, error) {
+	key, err := receipt.ParseNodeSecret(text)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrKey, path, err)
 	}

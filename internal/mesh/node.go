@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -310,13 +312,51 @@ func (n *Node) Connect(ctx context.Context, addresses ...string) (peer.ID, error
 // connect reaches a peer and remembers what came of it.
 func (n *Node) connect(ctx context.Context, info libp2ppeer.AddrInfo) error {
 	start := time.Now()
-	err := n.host.Connect(network.WithAllowLimitedConn(ctx, "call"), info)
+	ctx = network.WithAllowLimitedConn(ctx, "call")
+	err := n.host.Connect(ctx, info)
+	for range crossings {
+		if !crossed(err) || !n.pause(ctx, rand.N(crossingWait)) {
+			break
+		}
+		if s, ok := n.host.Network().(*swarm.Swarm); ok {
+			s.Backoff().Clear(info.ID)
+		}
+		err = n.host.Connect(ctx, info) // at once, if the other one was faster
+	}
 	n.watch.dialled(info.ID, err, time.Since(start))
 	if err != nil {
 		id, _ := fromLibp2p(info.ID)
 		return rpc.Errorf(rpc.Unavailable, "peer %s cannot be reached: %w", id.Short(), short(err))
 	}
 	return nil
+}
+
+// Two nodes that dial one another at the same moment, each from the port that it
+// listens on, get one TCP connection at which both believe to have begun, and the
+// handshake fails at both (RFC 9293 section 3.5, figure 8). The chance waits are
+// what lets one of them be first the next time.
+const (
+	crossings    = 3
+	crossingWait = 200 * time.Millisecond
+)
+
+// crossed tells whether this may have happened.
+func crossed(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "failed to negotiate security protocol")
+}
+
+// pause waits; it is false when the context or the node ends.
+func (n *Node) pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-n.ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
 }
 
 // short is the first line of libp2p's long errors.

@@ -1,18 +1,21 @@
 // Package node is one device on the network, running: the mesh, the calls on it,
 // who may make them, and one Close for all. [New] starts it from a [Config]
-// whose zero value, but for the key, is a sensible node. It reads no flags, no
-// environment and no files.
+// whose zero value, but for the key, is a sensible node; [Dial] finds the one that
+// runs in another process. It reads no flags and no environment, and of the disk
+// only the node's folder, if it is given one.
 package node
 
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/avalnetwork/aval/internal/mesh"
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
+	"github.com/avalnetwork/aval/internal/node/control"
 	"github.com/avalnetwork/aval/internal/peer"
 	"github.com/avalnetwork/aval/internal/rpc"
 	"github.com/avalnetwork/aval/internal/rpc/probe"
@@ -25,12 +28,30 @@ type Config struct {
 	// what it is, and nothing else.
 	Friends []peer.ID
 	Version string // of the program, told to who asks
+	// Folder is what the node keeps between its runs, and where commands find it
+	// while it runs; nil: nothing, and nowhere. New takes it over.
+	Folder *control.Folder
+	// Contacts are peers to stay connected with, for a node without a folder.
+	Contacts []Contact
 }
 
 // Node is a running node.
 type Node struct {
 	Mesh  *mesh.Node
 	Calls *rpc.Node
+
+	folder  *control.Folder
+	door    *control.Server
+	private bool
+	version string
+	since   time.Time
+	logger  *slog.Logger
+	end     context.CancelFunc // of what runs beside
+	beside  sync.WaitGroup
+
+	mu       sync.Mutex
+	contacts []Contact
+	closed   bool
 }
 
 // open are the methods that everybody may call. All others are for friends.
@@ -44,23 +65,48 @@ const (
 
 // New starts a node. ctx bounds the start alone.
 func New(ctx context.Context, cfg Config) (*Node, error) {
-	m, err := mesh.New(ctx, cfg.Mesh)
-	if err != nil {
-		return nil, err
+	n := &Node{
+		folder: cfg.Folder, private: cfg.Mesh.PrivateNetwork != nil, version: cfg.Version, since: time.Now(),
+		logger: cfg.Mesh.Logger, contacts: slices.Clone(cfg.Contacts),
 	}
-	n := &Node{Mesh: m}
+	if n.logger == nil {
+		n.logger = slog.Default()
+	}
+	if err := n.start(ctx, cfg); err != nil {
+		return nil, errors.Join(err, n.Close())
+	}
+	return n, nil
+}
+
+func (n *Node) start(ctx context.Context, cfg Config) (err error) {
+	if n.folder != nil {
+		if n.contacts, err = ReadContacts(n.folder.Path); err != nil {
+			return err
+		}
+	}
+	if n.Mesh, err = mesh.New(ctx, cfg.Mesh); err != nil {
+		return err
+	}
 	n.Calls, err = rpc.New(rpc.Config{
-		Network: m, Logger: cfg.Mesh.Logger, CallRate: callRate, ByteRate: byteRate,
+		Network: n.Mesh, Logger: cfg.Mesh.Logger, CallRate: callRate, ByteRate: byteRate,
 		Authorize: func(_ context.Context, c *rpc.Call) error { return allow(c, cfg.Friends) },
 	})
 	if err == nil {
 		err = probe.Register(n.Calls, probe.Info{Version: cfg.Version, Observed: n.observed})
 	}
 	if err != nil {
-		return nil, errors.Join(err, n.Close())
+		return err
 	}
 	n.Calls.Start()
-	return n, nil
+	running, end := context.WithCancel(context.Background())
+	n.end = end
+	if n.Mesh.Mode() != doctor.Alone {
+		n.beside.Go(func() { n.keep(running) })
+	}
+	if n.folder != nil {
+		n.door, err = n.folder.Serve(n.methods(), n.since)
+	}
+	return err
 }
 
 // allow decides about a call of another peer.
@@ -121,11 +167,32 @@ func (n *Node) observations(ctx context.Context) doctor.Observations {
 	return o
 }
 
-// Close ends the node.
+// Close ends the node: first the door, so that nothing new is asked, then what
+// runs beside, the calls and the network; at last others may have the folder.
 func (n *Node) Close() error {
-	var err error
-	if n.Calls != nil {
-		err = n.Calls.Close()
+	n.mu.Lock()
+	closed := n.closed
+	n.closed = true
+	n.mu.Unlock()
+	if closed {
+		return nil
 	}
-	return errors.Join(err, n.Mesh.Close())
+	var list []error
+	if n.door != nil {
+		list = append(list, n.door.Close())
+	}
+	if n.end != nil {
+		n.end()
+	}
+	n.beside.Wait()
+	if n.Calls != nil {
+		list = append(list, n.Calls.Close())
+	}
+	if n.Mesh != nil {
+		list = append(list, n.Mesh.Close())
+	}
+	if n.folder != nil {
+		list = append(list, n.folder.Close())
+	}
+	return errors.Join(list...)
 }
