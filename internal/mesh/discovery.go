@@ -48,7 +48,7 @@ func (h heard) HandlePeerFound(info libp2ppeer.AddrInfo) {
 // bootstrap keeps the node connected with the nodes it was given to begin with,
 // and through them with the table.
 func (n *Node) bootstrap() {
-	list, _ := infos(slices.Concat(n.cfg.Bootstrap, n.cfg.Relays)) // validated
+	list := slices.Concat(n.begin, n.given)
 	for {
 		for _, info := range list {
 			if n.host.Network().Connectedness(info.ID) == network.Connected {
@@ -71,16 +71,7 @@ func (n *Node) bootstrap() {
 }
 
 // sleep waits; it is false when the node closes.
-func (n *Node) sleep(d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-n.ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
-}
+func (n *Node) sleep(d time.Duration) bool { return n.pause(n.ctx, d) }
 
 // announceRelay tells the table that this node is a relay, if it is one.
 func (n *Node) announceRelay() {
@@ -129,8 +120,7 @@ func (n *Node) relays(ctx context.Context, want int) <-chan libp2ppeer.AddrInfo 
 			}
 			return len(seen) < want
 		}
-		given, _ := infos(n.cfg.Relays) // validated
-		for _, info := range given {
+		for _, info := range n.given {
 			if !offer(info) {
 				return
 			}

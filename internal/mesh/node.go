@@ -54,6 +54,8 @@ const perAddress = 64
 // Node takes part in the network. It is an rpc.Network.
 type Node struct {
 	cfg     Config
+	begin   []libp2ppeer.AddrInfo // cfg.Bootstrap
+	given   []libp2ppeer.AddrInfo // cfg.Relays
 	self    peer.ID
 	started time.Time
 	ctx     context.Context
@@ -83,8 +85,16 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	begin, err := infos(cfg.Bootstrap)
+	if err != nil {
+		return nil, err
+	}
+	given, err := infos(cfg.Relays)
+	if err != nil {
+		return nil, err
+	}
 	n := &Node{
-		cfg: cfg, self: peer.FromPrivate(cfg.Key), started: time.Now(), traffic: metrics.NewBandwidthCounter(),
+		cfg: cfg, begin: begin, given: given, self: peer.FromPrivate(cfg.Key), started: time.Now(), traffic: metrics.NewBandwidthCounter(),
 		gate:  &gate{local: cfg.Mode == doctor.LAN, until: map[peer.ID]time.Time{}},
 		ready: make(chan struct{}), handlers: map[string]func(rpc.Stream){}, topics: map[string]*Topic{},
 	}
@@ -424,11 +434,7 @@ func (n *Node) newTable(h host.Host) (*dual.DHT, error) {
 	if n.cfg.Reach == Public {
 		options = append(options, dht.Mode(dht.ModeServer))
 	}
-	bootstrap, err := infos(n.cfg.Bootstrap)
-	if err != nil {
-		return nil, err
-	}
-	options = append(options, dht.BootstrapPeers(bootstrap...))
+	options = append(options, dht.BootstrapPeers(n.begin...))
 	// Several nodes may share a machine without a network.
 	everywhere := dht.AddressFilter(func(list []ma.Multiaddr) []ma.Multiaddr { return list })
 	t, err := dual.New(h, dual.DHTOption(options...), dual.LanDHTOption(everywhere))

@@ -142,13 +142,6 @@ func rank(list []ma.Multiaddr) []network.AddrDelay {
 
 // plainTCP tells an address of TCP without WebSocket.
 func plainTCP(a ma.Multiaddr) bool {
-	if _, err := a.ValueForProtocol(ma.P_TCP); err != nil {
-		return false
-	}
-	for _, p := range a.Protocols() {
-		if p.Code == ma.P_WS || p.Code == ma.P_WSS {
-			return false
-		}
-	}
-	return true
+	_, err := a.ValueForProtocol(ma.P_TCP)
+	return err == nil && plain(a)
 }

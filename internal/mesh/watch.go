@@ -352,35 +352,51 @@ func (n *Node) Peers() []PeerInfo {
 	}
 	var list []PeerInfo
 	for _, id := range n.host.Network().Peers() {
-		p, err := fromLibp2p(id)
-		conns := n.host.Network().ConnsToPeer(id)
-		if err != nil || len(conns) == 0 {
-			continue
+		if p, ok := n.info(id); ok {
+			list = append(list, p)
 		}
-		best := slices.MinFunc(conns, func(a, b network.Conn) int {
-			if a.Stat().Limited != b.Stat().Limited {
-				if b.Stat().Limited {
-					return -1
-				}
-				return 1
-			}
-			return a.Stat().Opened.Compare(b.Stat().Opened)
-		})
-		traffic := n.traffic.GetBandwidthForPeer(id)
-		info := PeerInfo{
-			ID: p, Address: best.RemoteMultiaddr().String(), Relayed: best.Stat().Limited, Inbound: best.Stat().Direction == network.DirInbound,
-			Since: best.Stat().Opened, Latency: n.host.Peerstore().LatencyEWMA(id), In: traffic.TotalIn, Out: traffic.TotalOut,
-		}
-		for _, c := range conns {
-			info.Streams += len(c.GetStreams())
-		}
-		if agent, err := n.host.Peerstore().Get(id, "AgentVersion"); err == nil {
-			if s, ok := agent.(string); ok {
-				info.Agent = strings.ToValidUTF8(s[:min(len(s), maxAgent)], "")
-			}
-		}
-		list = append(list, info)
 	}
 	slices.SortFunc(list, func(a, b PeerInfo) int { return a.ID.Compare(b.ID) })
 	return list
+}
+
+// Peer tells about one peer; it is false if that one is not connected.
+func (n *Node) Peer(id peer.ID) (PeerInfo, bool) {
+	p, err := toLibp2p(id)
+	if err != nil || n.host == nil {
+		return PeerInfo{}, false
+	}
+	return n.info(p)
+}
+
+// info looks at the connections with a peer.
+func (n *Node) info(id libp2ppeer.ID) (PeerInfo, bool) {
+	p, err := fromLibp2p(id)
+	conns := n.host.Network().ConnsToPeer(id)
+	if err != nil || len(conns) == 0 {
+		return PeerInfo{}, false
+	}
+	best := slices.MinFunc(conns, func(a, b network.Conn) int {
+		if a.Stat().Limited != b.Stat().Limited {
+			if b.Stat().Limited {
+				return -1
+			}
+			return 1
+		}
+		return a.Stat().Opened.Compare(b.Stat().Opened)
+	})
+	traffic := n.traffic.GetBandwidthForPeer(id)
+	info := PeerInfo{
+		ID: p, Address: best.RemoteMultiaddr().String(), Relayed: best.Stat().Limited, Inbound: best.Stat().Direction == network.DirInbound,
+		Since: best.Stat().Opened, Latency: n.host.Peerstore().LatencyEWMA(id), In: traffic.TotalIn, Out: traffic.TotalOut,
+	}
+	for _, c := range conns {
+		info.Streams += len(c.GetStreams())
+	}
+	if agent, err := n.host.Peerstore().Get(id, "AgentVersion"); err == nil {
+		if s, ok := agent.(string); ok {
+			info.Agent = strings.ToValidUTF8(s[:min(len(s), maxAgent)], "")
+		}
+	}
+	return info, true
 }

@@ -119,12 +119,8 @@ func allow(c *rpc.Call, friends []peer.ID) error {
 
 // observed is from where a peer comes.
 func (n *Node) observed(id peer.ID) string {
-	for _, p := range n.Mesh.Peers() {
-		if p.ID == id {
-			return p.Address
-		}
-	}
-	return ""
+	p, _ := n.Mesh.Peer(id)
+	return p.Address
 }
 
 // How much the doctor asks others.

@@ -93,12 +93,11 @@ func (b *backend) do(ctx context.Context, c command) answer {
 
 // status is how the node is connected to a peer now.
 func (b *backend) status(id peer.ID) answer {
-	for _, p := range b.n.Peers() {
-		if p.ID == id {
-			return answer{Relayed: p.Relayed, Address: p.Address}
-		}
+	p, ok := b.n.Peer(id)
+	if !ok {
+		return answer{Error: "not connected"}
 	}
-	return answer{Error: "not connected"}
+	return answer{Relayed: p.Relayed, Address: p.Address}
 }
 
 func (b *backend) call(ctx context.Context, id peer.ID, size int) answer {
