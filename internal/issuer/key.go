@@ -77,11 +77,16 @@ func parseSecret(path, text string) (ed25519.PrivateKey, error) {
 // same kind if there is none yet. The file is there whole or not at all, and is
 // never replaced.
 func CreatePrivate(path, text string) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	tmp, err := os.CreateTemp(dir, ".key-*") // with mode 0600
+	return writePrivate(path, text, os.Link) // unlike Rename it does not replace
+}
+
+// writePrivate writes a file that only its owner may use beside path, and has it
+// put there when it is whole.
+func writePrivate(path, text string, put func(from, to string) error) error {
+	tmp, err := os.CreateTemp(filepath.Dir(path), ".key-*") // with mode 0600
 	if err != nil {
 		return err
 	}
@@ -90,5 +95,5 @@ func CreatePrivate(path, text string) error {
 	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
 		return err
 	}
-	return os.Link(tmp.Name(), path) // unlike Rename it does not replace
+	return put(tmp.Name(), path)
 }

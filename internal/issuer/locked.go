@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -100,7 +99,7 @@ func SetPassphrase(path string, key ed25519.PrivateKey, passphrase string) error
 		}
 		text = head + base64.RawStdEncoding.EncodeToString(box.Seal(nil, make([]byte, box.NonceSize()), []byte(text), []byte(head)))
 	}
-	if err := replacePrivate(path, text+"\n"); err != nil {
+	if err := writePrivate(path, text+"\n", os.Rename); err != nil {
 		return fmt.Errorf("issuer: write the key %s: %w", path, err)
 	}
 	return nil
@@ -166,18 +165,4 @@ func open(path, text, passphrase string) (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("%w: %s: %w", ErrKey, path, ErrPassphrase)
 	}
 	return parseSecret(path, string(plain))
-}
-
-// replacePrivate is CreatePrivate for a file that may be there already.
-func replacePrivate(path, text string) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".key-*") // with mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.WriteString(text)
-	if err := errors.Join(err, tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	return os.Rename(tmp.Name(), path)
 }
