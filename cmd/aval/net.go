@@ -75,11 +75,7 @@ func (a *app) nodeFolder() (string, error) {
 // join gives the node that runs on this machine, or starts one for this command.
 // running tells which.
 func (a *app) join(ctx context.Context, c *cobra.Command, o *netOptions) (n asker, running bool, err error) {
-	folder, err := a.nodeFolder()
-	if err != nil {
-		return nil, false, err
-	}
-	r, err := node.Dial(ctx, folder)
+	r, folder, err := a.runningNode(ctx)
 	if err == nil {
 		if name := o.changed(c); name != "" {
 			_ = r.Close()

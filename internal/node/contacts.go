@@ -162,21 +162,11 @@ func (n *Node) change(change func([]Contact) ([]Contact, error)) error {
 // connect reaches the peer of a link, by its addresses or by what the network
 // knows of it.
 func (n *Node) connect(ctx context.Context, l Link) error {
-	if len(l.Addresses) > 0 {
-		_, err := n.Mesh.Connect(ctx, l.Addresses...)
-		return err
+	addresses := l.Addresses
+	if len(addresses) == 0 {
+		addresses = []string{"/p2p/" + l.Peer.String()} // which the mesh looks up
 	}
-	list, err := n.Mesh.Find(ctx, l.Peer)
-	if err != nil {
-		return rpc.Errorf(rpc.Unavailable, "%w", err)
-	}
-	for i, a := range list {
-		list[i] = a + "/p2p/" + l.Peer.String()
-	}
-	if len(list) == 0 {
-		return rpc.Errorf(rpc.Unavailable, "no address of peer %s is known", l.Peer.Short())
-	}
-	_, err = n.Mesh.Connect(ctx, list...)
+	_, err := n.Mesh.Connect(ctx, addresses...)
 	return err
 }
 

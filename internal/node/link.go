@@ -36,11 +36,11 @@ func ParseLink(s string) (Link, error) {
 		return Link{}, fmt.Errorf("%w: %d characters, more than %d", ErrLink, len(s), MaxLink)
 	}
 	if strings.HasPrefix(s, "/") {
-		_, id, ok := cutLast(s, "/p2p/")
-		if !ok {
+		at := strings.LastIndex(s, "/p2p/")
+		if at < 0 {
 			return Link{}, fmt.Errorf("%w: the address %.200q does not end with /p2p/ and an ID", ErrLink, s)
 		}
-		p, err := peer.Parse(id)
+		p, err := peer.Parse(s[at+len("/p2p/"):])
 		if err != nil {
 			return Link{}, fmt.Errorf("%w: %.200q: %w", ErrLink, s, err)
 		}
@@ -81,24 +81,15 @@ func (l Link) String() string {
 	return s + "?addr=" + strings.Join(list, ",")
 }
 
-func cutLast(s, sep string) (before, after string, ok bool) {
-	i := strings.LastIndex(s, sep)
-	if i < 0 {
-		return s, "", false
-	}
-	return s[:i], s[i+len(sep):], true
-}
-
 // linkAddresses is how many addresses a link has at most when we make it.
 const linkAddresses = 4
 
 // LinkOf makes the link of a node from all its addresses: those of other
 // machines' networks before those of this machine alone, each port once.
 func LinkOf(id peer.ID, addresses []string) Link {
-	return Link{id, first(ForFriends(addresses), linkAddresses)}
+	list := ForFriends(addresses)
+	return Link{id, list[:min(linkAddresses, len(list))]}
 }
-
-func first(list []string, n int) []string { return list[:min(n, len(list))] }
 
 // ForFriends leaves out addresses that say nothing new to a person: those of
 // this machine alone, and the same ports over WebSocket and WebTransport. Where

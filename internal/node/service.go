@@ -30,9 +30,10 @@ type Status struct {
 
 // Status tells how the node is.
 func (n *Node) Status(context.Context) (Status, error) {
+	addresses := n.Mesh.Addresses()
 	return Status{
 		ID: n.Mesh.Self(), Network: n.Mesh.Mode(), Private: n.private, Version: n.version, Process: os.Getpid(), Since: n.since,
-		Link: LinkOf(n.Mesh.Self(), n.Mesh.Addresses()), Addresses: n.Mesh.Addresses(), Peers: n.Mesh.Peers(), Contacts: n.Contacts(),
+		Link: LinkOf(n.Mesh.Self(), addresses), Addresses: addresses, Peers: n.Mesh.Peers(), Contacts: n.Contacts(),
 	}, nil
 }
 
@@ -98,10 +99,8 @@ func (n *Node) way(id peer.ID) string {
 	if id == n.Mesh.Self() {
 		return "self"
 	}
-	for _, p := range n.Mesh.Peers() {
-		if p.ID == id && !p.Relayed {
-			return p.Address
-		}
+	if p, ok := n.Mesh.Peer(id); ok && !p.Relayed {
+		return p.Address
 	}
 	return "relay"
 }
@@ -145,9 +144,10 @@ func (n *Node) Diagnose(ctx context.Context, l Link) (Diagnosis, error) {
 			return d, err
 		}
 	}
-	d.Report = n.Examine(ctx)
+	o := n.observations(ctx)
+	d.Report = doctor.Examine(o)
 	if !l.Peer.IsZero() {
-		s := n.Explain(ctx, l.Peer)
+		s := doctor.Explain(o, l.Peer)
 		d.Peer = &s
 	}
 	return d, ctx.Err()

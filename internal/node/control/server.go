@@ -110,7 +110,6 @@ func handler(methods map[string]Method, token string) http.Handler {
 }
 
 func answer(w http.ResponseWriter, out any, err error) {
-	status := http.StatusOK
 	if err == nil {
 		var text []byte
 		if text, err = json.Marshal(out); err == nil && len(text) <= maxAnswer {
@@ -121,13 +120,12 @@ func answer(w http.ResponseWriter, out any, err error) {
 			err = rpc.Errorf(rpc.ResourceExhausted, "the answer has %d bytes, more than %d", len(text), maxAnswer)
 		}
 	}
-	status = http.StatusBadRequest
 	f := failure{rpc.CodeOf(err), err.Error()}
 	var e *rpc.Error
 	if errors.As(err, &e) && err.Error() == e.Error() {
 		f.Text = e.Text
 	}
-	w.WriteHeader(status)
+	w.WriteHeader(http.StatusBadRequest)
 	_ = json.NewEncoder(w).Encode(f)
 }
 
