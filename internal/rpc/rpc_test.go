@@ -259,6 +259,35 @@ func TestRate(t *testing.T) {
 	}
 }
 
+// TestObserve holds that both sides are told of every call.
+func TestObserve(t *testing.T) {
+	events := make(chan rpc.Event, 8)
+	tell := func(e rpc.Event) { events <- e }
+	w := newWorld(t, &service{ping: echo}, rpc.Config{Authorize: everybody, Observe: tell}, rpc.Config{Observe: tell}, rpc.Limits{MaxMessage: 100})
+	if _, err := w.client.Ping(t.Context(), &wire.PingRequest{Payload: []byte("five!")}); err != nil {
+		t.Fatal(err)
+	}
+	sides := map[bool]rpc.Event{}
+	for range 2 {
+		e := <-events
+		sides[e.Served] = e
+	}
+	if e := sides[true]; e.Peer != here || e.Method != "/aval.v1.NetService/Ping" || e.Code != rpc.OK || e.In != 7 || e.Out != 7 {
+		t.Errorf("the called node is told %+v", e)
+	}
+	if e := sides[false]; e.Peer != there || e.Class != rpc.Normal || e.Code != rpc.OK || e.Took <= 0 || e.In != 7 || e.Out != 7 {
+		t.Errorf("the caller is told %+v", e)
+	}
+	if _, err := w.client.Ping(t.Context(), &wire.PingRequest{Payload: make([]byte, 200)}); err == nil {
+		t.Fatal("a message over the bound")
+	}
+	for range 2 {
+		if e := <-events; e.Code != rpc.ResourceExhausted {
+			t.Errorf("of a refused call: %+v", e)
+		}
+	}
+}
+
 // TestBackPressure lets a caller stop reading: the handler must stop writing.
 func TestBackPressure(t *testing.T) {
 	var sent atomic.Int64
