@@ -76,6 +76,7 @@ type Node struct {
 	mu       sync.Mutex
 	handlers map[string]func(rpc.Stream)
 	topics   map[string]*Topic
+	records  map[string]published // by kind
 }
 
 var _ rpc.Network = (*Node)(nil)
@@ -95,8 +96,8 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, begin: begin, given: given, self: peer.FromPrivate(cfg.Key), started: time.Now(), traffic: metrics.NewBandwidthCounter(),
-		gate:  &gate{local: cfg.Mode == doctor.LAN, until: map[peer.ID]time.Time{}},
-		ready: make(chan struct{}), handlers: map[string]func(rpc.Stream){}, topics: map[string]*Topic{},
+		gate:  &gate{local: cfg.Mode == doctor.LAN, listening: make(chan struct{}), until: map[peer.ID]time.Time{}},
+		ready: make(chan struct{}), handlers: map[string]func(rpc.Stream){}, topics: map[string]*Topic{}, records: map[string]published{},
 	}
 	n.watch = newWatch(n)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
@@ -115,7 +116,11 @@ func (n *Node) start(ctx context.Context) error {
 		return err
 	}
 	options = append(options, n.cfg.Options...)
-	if n.host, err = libp2p.New(options...); err != nil {
+	if n.host, err = libp2p.New(options...); err == nil {
+		err = n.listen()
+	}
+	close(n.gate.listening)
+	if err != nil {
 		return fmt.Errorf("mesh: start: %w", err)
 	}
 	if n.gossip, err = n.newGossip(); err != nil {
@@ -123,9 +128,6 @@ func (n *Node) start(ctx context.Context) error {
 	}
 	close(n.ready)
 	if err := n.watch.start(); err != nil {
-		return err
-	}
-	if err := n.listen(); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -144,6 +146,7 @@ func (n *Node) start(ctx context.Context) error {
 			return err
 		}
 		n.wg.Go(n.bootstrap)
+		n.wg.Go(n.republish)
 		if n.cfg.ServeRelay {
 			n.wg.Go(n.announceRelay)
 		}
@@ -251,7 +254,7 @@ func (n *Node) listen() error {
 		}
 	}
 	if good == 0 && len(list) > 0 {
-		return fmt.Errorf("mesh: none of the addresses %v can be listened on: is another program using them?", list)
+		return fmt.Errorf("none of the addresses %v can be listened on: is another program using them?", list)
 	}
 	return nil
 }
