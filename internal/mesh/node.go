@@ -39,6 +39,7 @@ import (
 	"go.uber.org/fx"
 
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
+	"github.com/avalnetwork/aval/internal/mesh/portmap"
 	"github.com/avalnetwork/aval/internal/peer"
 	"github.com/avalnetwork/aval/internal/rpc"
 )
@@ -69,6 +70,7 @@ type Node struct {
 	host    host.Host            // nil in the mode Alone
 	basic   *basichost.BasicHost // the same, without the table
 	puncher *holepunch.Service   // nil without the mode Open
+	opener  *opener              // nil if no router is asked for ports
 	dht     *dual.DHT            // nil without the mode Open
 	gossip  *pubsub.PubSub
 	mdns    interface{ Close() error }
@@ -193,7 +195,10 @@ func (n *Node) options() ([]libp2p.Option, error) {
 			return n.dht, err
 		}))
 	if !n.cfg.Bare {
-		options = append(options, libp2p.NATPortMap())
+		options = append(options, libp2p.NATManager(func(net network.Network) basichost.NATManager {
+			n.opener = newOpener(net, portmap.Start(portmap.Config{Logger: n.cfg.Logger}))
+			return n.opener
+		}))
 	}
 	switch n.cfg.Reach {
 	case Public:
@@ -305,13 +310,10 @@ func (n *Node) Connect(ctx context.Context, addresses ...string) (peer.ID, error
 	if len(list) == 0 {
 		return peer.ID{}, rpc.Errorf(rpc.InvalidArgument, "no address is given")
 	}
-	info := list[0]
-	for _, other := range list[1:] {
-		if other.ID != info.ID {
-			return peer.ID{}, rpc.Errorf(rpc.InvalidArgument, "the addresses are of several nodes")
-		}
-		info.Addrs = append(info.Addrs, other.Addrs...)
+	if len(list) > 1 {
+		return peer.ID{}, rpc.Errorf(rpc.InvalidArgument, "the addresses are of several nodes")
 	}
+	info := list[0]
 	id, err := fromLibp2p(info.ID)
 	if err != nil {
 		return peer.ID{}, err

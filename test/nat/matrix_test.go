@@ -54,7 +54,7 @@ func punchable(from, to kind) bool {
 	switch {
 	case two[v6Only]: // meets only those that have IPv6
 		return from == to || two[openSite]
-	case two[openSite], two[natPMP]:
+	case two[openSite], two[natPMP], two[pcp]:
 		return true
 	case two[symmetric]:
 		return false // the port cannot be foreseen, and all others let only answers in
