@@ -55,6 +55,7 @@ var owners = map[string]string{
 	"storj.io/drpc":                   "internal/rpc",
 	"google.golang.org/protobuf":      "internal/rpc",
 	"golang.org/x/time":               "internal/rpc",
+	"github.com/klauspost/compress":   "internal/rpc",
 }
 
 // publicPackages may import only the standard library and what begins

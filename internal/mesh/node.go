@@ -224,7 +224,9 @@ func (n *Node) limits() (network.ResourceManager, error) {
 			Streams: 8192, StreamsInbound: 4096,
 		},
 		PeerDefault: rcmgr.ResourceLimits{
-			Memory: rcmgr.LimitVal64(n.cfg.Memory / 4), Conns: 8, ConnsInbound: 8, Streams: 512, StreamsInbound: 320, StreamsOutbound: 320,
+			Memory: rcmgr.LimitVal64(n.cfg.Memory / 4), Conns: 8 + 2*maxPunched, ConnsInbound: 8,
+			ConnsOutbound: 2 * maxPunched, // attempts count: all addresses of a hole are dialled at once
+			Streams:       512, StreamsInbound: 320, StreamsOutbound: 320,
 		},
 	}
 	// Many nodes may come from one address: a household behind a router, and

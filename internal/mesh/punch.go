@@ -81,22 +81,31 @@ func (n *Node) punch() {
 }
 
 // punchable are public addresses under which the other side of a hole may find
-// this node: its own, those under which others see its listening ports, and,
-// for a router that keeps port numbers, the same address with the ports of the
-// other transport.
+// this node: its own, those that the router opened, those under which others see
+// its listening ports, and, for a router that keeps port numbers, the same address
+// with the ports of the other transport. Where the router gives each peer another
+// port, what one of them sees is of no use to the next and is left out: every
+// address costs the other side a dial, and all at once.
 func (n *Node) punchable() []ma.Multiaddr {
 	var out []ma.Multiaddr
 	seen := map[string]bool{}
 	add := func(a ma.Multiaddr) {
-		if s := a.String(); manet.IsPublicAddr(a) && !seen[s] && len(out) < 24 {
+		if s := a.String(); manet.IsPublicAddr(a) && !seen[s] && len(out) < maxPunched {
 			seen[s] = true
 			out = append(out, a)
 		}
 	}
 	listening := map[string]map[string]bool{"tcp": {}, "udp": {}} // ports
 	for _, a := range n.host.Network().ListenAddresses() {
-		if network, port := transportPort(a); port != "" && plain(a) {
-			listening[network][port] = true
+		network, port := transportPort(a)
+		if port == "" || !plain(a) {
+			continue
+		}
+		listening[network][port] = true
+		if n.opener != nil {
+			if open := n.opener.GetMapping(a); open != nil {
+				add(open)
+			}
 		}
 	}
 	for _, a := range n.basic.AllAddrs() {
@@ -104,6 +113,22 @@ func (n *Node) punchable() []ma.Multiaddr {
 			add(a)
 		}
 	}
+	for _, a := range n.agreed(listening) {
+		add(a)
+	}
+	return out
+}
+
+// maxPunched bounds the addresses that the other side of a hole is told.
+const maxPunched = 12
+
+// agreed are the addresses of listening ports that two peers see alike, or that
+// the only peer sees, and those that follow from them.
+func (n *Node) agreed(listening map[string]map[string]bool) (out []ma.Multiaddr) {
+	type view struct{ network, family, ip, port, local string }
+	observers := map[view]int{}
+	all := map[view]int{} // with no port outside: of all peers
+	var order []view
 	for _, o := range n.watch.observed() {
 		a, err := ma.NewMultiaddr(o.Address)
 		local, err2 := ma.NewMultiaddr(o.Local)
@@ -116,26 +141,37 @@ func (n *Node) punchable() []ma.Multiaddr {
 		if err != nil || port == "" || !listening[network][localPort] {
 			continue // seen from a port that nobody listens on
 		}
-		family := "ip4"
+		v := view{network, "ip4", ip.String(), port, localPort}
 		if ip.To4() == nil {
-			family = "ip6"
+			v.family = "ip6"
 		}
-		at := func(network, port string) {
-			s := fmt.Sprintf("/%s/%s/%s/%s", family, ip, network, port)
-			if network == "udp" {
-				s += "/quic-v1"
-			}
-			if a, err := ma.NewMultiaddr(s); err == nil {
-				add(a)
-			}
+		if observers[v]++; observers[v] == 1 {
+			order = append(order, v)
 		}
-		at(network, port)
-		if port != localPort {
+		v.port = ""
+		all[v]++
+	}
+	at := func(v view, network, port string) {
+		s := fmt.Sprintf("/%s/%s/%s/%s", v.family, v.ip, network, port)
+		if network == "udp" {
+			s += "/quic-v1"
+		}
+		if a, err := ma.NewMultiaddr(s); err == nil {
+			out = append(out, a)
+		}
+	}
+	for _, v := range order {
+		any := v
+		any.port = ""
+		if observers[v] < 2 && all[any] > 1 {
 			continue
 		}
-		other := map[string]string{"tcp": "udp", "udp": "tcp"}[network]
-		for p := range listening[other] {
-			at(other, p)
+		at(v, v.network, v.port)
+		if v.port == v.local { // the router keeps ports
+			other := map[string]string{"tcp": "udp", "udp": "tcp"}[v.network]
+			for p := range listening[other] {
+				at(v, other, p)
+			}
 		}
 	}
 	return out

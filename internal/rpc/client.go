@@ -127,7 +127,7 @@ func (c *conn) Closed() <-chan struct{} { return c.closed }
 
 // begin prepares a call.
 func (c *conn) begin(ctx context.Context, method string, enc drpc.Encoding) (context.Context, *pending, error) {
-	p := &pending{conn: c, method: method, start: time.Now(), codec: codec{Encoding: enc, limit: c.caller.node.limits(method).MaxMessage}}
+	p := &pending{conn: c, method: method, start: time.Now(), codec: codec{Encoding: enc, limit: c.caller.node.limits(method).MaxMessage, shrink: c.route.class != Bulk}}
 	m, err := c.caller.node.metadata(ctx, c.route.peer)
 	if err != nil {
 		return nil, nil, err
