@@ -7,6 +7,7 @@ import (
 
 	"github.com/avalnetwork/aval/internal/mesh"
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
+	"github.com/avalnetwork/aval/internal/mesh/sim"
 	"github.com/avalnetwork/aval/internal/rpc"
 	"github.com/avalnetwork/aval/internal/rpc/probe"
 )
@@ -79,6 +80,44 @@ func BenchmarkBulk(b *testing.B) {
 					b.Fatal(n, err)
 				}
 				b.ReportMetric(float64(n)/time.Since(start).Seconds()/1e6, "MB/s")
+			}
+		})
+	}
+}
+
+// BenchmarkFar measures calls between two nodes with a round trip of 150 ms, as
+// between continents, over a simulated network that loses nothing.
+func BenchmarkFar(b *testing.B) {
+	net, err := sim.New(sim.Config{Seed: 1, Latency: 75 * time.Millisecond, Bandwidth: 125e6})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var nodes [2]*mesh.Node
+	for i := range nodes {
+		a := net.Address()
+		nodes[i] = start(b, byte(1+i), mesh.Config{Reach: mesh.Public, Listen: []string{sim.Listen4(a)}, Options: net.Options(a)})
+	}
+	if _, err := nodes[0].Connect(b.Context(), nodes[1].Addresses()...); err != nil {
+		b.Fatal(err)
+	}
+	conn := serve(b, nodes[0]).To(nodes[1].Self(), rpc.Normal)
+	serve(b, nodes[1])
+	for _, c := range []struct {
+		name            string
+		bytes, parallel int
+	}{{"128B-192", 128, 192}, {"256K-24", 256 << 10, 24}} {
+		b.Run(c.name, func(b *testing.B) {
+			for b.Loop() {
+				if _, err := probe.Calls(b.Context(), conn, c.bytes, c.parallel, 3*time.Second); err != nil { // the windows open
+					b.Fatal(err)
+				}
+				r, err := probe.Calls(b.Context(), conn, c.bytes, c.parallel, 10*time.Second)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(r.PerSecond, "calls/s")
+				b.ReportMetric(float64(r.P50.Milliseconds()), "p50-ms")
+				b.ReportMetric(float64(r.P99.Milliseconds()), "p99-ms")
 			}
 		})
 	}

@@ -223,6 +223,11 @@ func (n *Node) limits() (network.ResourceManager, error) {
 			Memory: rcmgr.LimitVal64(n.cfg.Memory), Conns: rcmgr.LimitVal(3 * n.cfg.MaxPeers), ConnsInbound: rcmgr.LimitVal(2 * n.cfg.MaxPeers),
 			Streams: 8192, StreamsInbound: 4096,
 		},
+		// The handler of calls has bounds of its own for every peer; these are for
+		// one that talks round it, and leave room for all classes of calls.
+		Transient:           rcmgr.ResourceLimits{Streams: 4096, StreamsInbound: 2048, StreamsOutbound: 2048},
+		ProtocolDefault:     rcmgr.ResourceLimits{Streams: 8192, StreamsInbound: 4096, StreamsOutbound: 4096},
+		ProtocolPeerDefault: rcmgr.ResourceLimits{Streams: 576, StreamsInbound: 288, StreamsOutbound: 288},
 		PeerDefault: rcmgr.ResourceLimits{
 			Memory: rcmgr.LimitVal64(n.cfg.Memory / 4), Conns: 8 + 2*maxPunched, ConnsInbound: 8,
 			ConnsOutbound: 2 * maxPunched, // attempts count: all addresses of a hole are dialled at once

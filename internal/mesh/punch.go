@@ -113,8 +113,15 @@ func (n *Node) punchable() []ma.Multiaddr {
 			add(a)
 		}
 	}
-	for _, a := range n.agreed(listening) {
+	agreed, lone := n.agreed(listening)
+	for _, a := range agreed {
 		add(a)
+	}
+	// Without any address of its own a node may not even say that it takes part
+	// (libp2p's service waits for one), though the other side can perhaps be
+	// reached.
+	for i := 0; len(out) == 0 && i < len(lone); i++ {
+		add(lone[i])
 	}
 	return out
 }
@@ -123,8 +130,8 @@ func (n *Node) punchable() []ma.Multiaddr {
 const maxPunched = 12
 
 // agreed are the addresses of listening ports that two peers see alike, or that
-// the only peer sees, and those that follow from them.
-func (n *Node) agreed(listening map[string]map[string]bool) (out []ma.Multiaddr) {
+// the only peer sees, and those that follow from them; lone are the others.
+func (n *Node) agreed(listening map[string]map[string]bool) (agreed, lone []ma.Multiaddr) {
 	type view struct{ network, family, ip, port, local string }
 	observers := map[view]int{}
 	all := map[view]int{} // with no port outside: of all peers
@@ -151,30 +158,31 @@ func (n *Node) agreed(listening map[string]map[string]bool) (out []ma.Multiaddr)
 		v.port = ""
 		all[v]++
 	}
-	at := func(v view, network, port string) {
+	at := func(list *[]ma.Multiaddr, v view, network, port string) {
 		s := fmt.Sprintf("/%s/%s/%s/%s", v.family, v.ip, network, port)
 		if network == "udp" {
 			s += "/quic-v1"
 		}
 		if a, err := ma.NewMultiaddr(s); err == nil {
-			out = append(out, a)
+			*list = append(*list, a)
 		}
 	}
 	for _, v := range order {
 		any := v
 		any.port = ""
 		if observers[v] < 2 && all[any] > 1 {
+			at(&lone, v, v.network, v.port)
 			continue
 		}
-		at(v, v.network, v.port)
+		at(&agreed, v, v.network, v.port)
 		if v.port == v.local { // the router keeps ports
 			other := map[string]string{"tcp": "udp", "udp": "tcp"}[v.network]
 			for p := range listening[other] {
-				at(v, other, p)
+				at(&agreed, v, other, p)
 			}
 		}
 	}
-	return out
+	return agreed, lone
 }
 
 // plain tells an address of TCP or QUIC without more on top.

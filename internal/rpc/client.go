@@ -66,7 +66,7 @@ func (c *caller) enter(ctx context.Context, r route) (leave func(), err error) {
 	c.mu.Lock()
 	l := c.lane[r]
 	if l == nil {
-		l = &lane{seats: make(chan struct{}, c.node.cfg.MaxCalls)}
+		l = &lane{seats: make(chan struct{}, c.node.cfg.lanes(r.class))}
 		c.lane[r] = l
 	}
 	l.users++

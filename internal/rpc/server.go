@@ -83,7 +83,7 @@ func (s *server) admit(id peer.ID, class Class, relayed bool) (*guest, error) {
 		}
 		s.guests[id] = g
 	}
-	most := cfg.MaxCalls
+	most := cfg.lanes(class)
 	if relayed {
 		most = max(1, most/relayedShare)
 	}
