@@ -381,15 +381,19 @@ func (n *Node) pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// short is the first line of libp2p's long errors.
+// maxShort bounds an error of libp2p's as it is told, in bytes.
+const maxShort = 400
+
+// short puts libp2p's long errors on one line.
 func short(err error) error {
-	text := err.Error()
-	for i, r := range text {
-		if r == '\n' || i > 300 {
-			return errors.New(text[:i])
-		}
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	if text == err.Error() && len(text) <= maxShort {
+		return err
 	}
-	return err
+	if len(text) > maxShort {
+		text = strings.ToValidUTF8(text[:maxShort], "") + " ..."
+	}
+	return errors.New(text)
 }
 
 // Disconnect ends the connections with a peer. It may come back.
