@@ -174,7 +174,7 @@ func (n *Node) options() ([]libp2p.Option, error) {
 		libp2p.Identity(key), libp2p.NoListenAddrs, libp2p.UserAgent(n.cfg.Agent), libp2p.ProtocolVersion("aval/1"),
 		libp2p.ResourceManager(limits), libp2p.ConnectionManager(connections), libp2p.ConnectionGater(n.gate),
 		libp2p.BandwidthReporter(n.traffic), libp2p.DisableMetrics(), libp2p.SwarmOpts(swarm.WithDialRanker(rank)),
-		libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.Transport(tcp.NewTCPTransport, tcp.WithDialerForAddr(n.dialerFor)),
 	}
 	if n.cfg.PrivateNetwork != nil {
 		options = append(options, libp2p.PrivateNetwork(n.cfg.PrivateNetwork))
