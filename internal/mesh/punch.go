@@ -3,6 +3,7 @@ package mesh
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -46,11 +47,11 @@ type relayedPeer struct {
 func (n *Node) punch() {
 	known := map[libp2ppeer.ID]*relayedPeer{}
 	seats := make(chan struct{}, punches)
-	for n.sleep(500*time.Millisecond + rand.N(500*time.Millisecond)) { // both ends do so, not at the same time
+	for n.sleep(500*time.Millisecond + rand.N(500*time.Millisecond)) {
 		now := time.Now()
 		relayed := map[libp2ppeer.ID]bool{}
 		for _, id := range n.host.Network().Peers() {
-			if n.host.Network().Connectedness(id) != network.Limited {
+			if n.host.Network().Connectedness(id) != network.Limited || !n.called(id) {
 				continue
 			}
 			relayed[id] = true
@@ -78,6 +79,16 @@ func (n *Node) punch() {
 			}
 		}
 	}
+}
+
+// called tells whether the peer began the connection through the relay. Then it
+// is this node that begins to punch: if both did, both would dial as well, the
+// SYNs would cross, and a TCP connection would come about of which each end
+// believes that it began it, and that blocks the ports for the real attempt.
+func (n *Node) called(id libp2ppeer.ID) bool {
+	return slices.ContainsFunc(n.host.Network().ConnsToPeer(id), func(c network.Conn) bool {
+		return c.Stat().Limited && c.Stat().Direction == network.DirInbound
+	})
 }
 
 // punchable are public addresses under which the other side of a hole may find

@@ -98,7 +98,10 @@ type fetch struct {
 	working int  // peers
 	coming  bool // More may give others
 	err     error
+	ctx     context.Context
 	stop    context.CancelFunc
+	// hopeless is that nobody can give what is left.
+	hopeless bool
 }
 
 // Fetch gets objects. put takes each one, checked, once; it may be called by
@@ -116,7 +119,7 @@ func Fetch(ctx context.Context, cfg Config, items []Item, have func(i int) bool,
 	}
 	f := &fetch{
 		cfg: cfg, items: items, put: put, start: time.Now(), sched: newSchedule(sizes), changed: make(chan struct{}),
-		parts: map[peer.ID]*Part{}, coming: cfg.More != nil, stop: cancel,
+		parts: map[peer.ID]*Part{}, coming: cfg.More != nil, ctx: ctx, stop: cancel,
 	}
 	for i := range items {
 		if have != nil && have(i) {
@@ -190,7 +193,11 @@ func (f *fetch) noMore() {
 // judge ends the fetch if all is here, or if nobody can give the rest. The caller
 // has the lock.
 func (f *fetch) judge() {
-	if f.sched.left == 0 || f.err != nil || !f.coming && (f.working == 0 || f.sched.stuck()) {
+	if f.ctx.Err() != nil {
+		return
+	}
+	f.hopeless = f.sched.left > 0 && !f.coming && (f.working == 0 || f.sched.stuck())
+	if f.sched.left == 0 || f.err != nil || f.hopeless {
 		f.stop()
 	}
 }
@@ -221,7 +228,7 @@ func (f *fetch) report(cause error) (Report, error) {
 		return r, f.err
 	case f.sched.left == 0:
 		return r, nil
-	case f.coming || f.working > 0 && !f.sched.stuck():
+	case !f.hopeless:
 		return r, cause // the caller gave up
 	case len(r.Parts) == 0:
 		return r, rpc.Errorf(rpc.Unavailable, "no peer is known that has it")

@@ -149,6 +149,8 @@ func readAnswer(r io.Reader, buf []byte) (status, []byte, error) {
 	if n > content.MaxObject {
 		return 0, nil, fmt.Errorf("content: an object of %d bytes, want at most %d", n, content.MaxObject)
 	}
-	_, err := io.ReadFull(r, buf[:n])
-	return statusOK, buf[:n], err
+	if _, err := io.ReadFull(r, buf[:n]); err != nil {
+		return 0, nil, fmt.Errorf("content: an object is cut: %w", io.ErrUnexpectedEOF)
+	}
+	return statusOK, buf[:n], nil
 }

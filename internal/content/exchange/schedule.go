@@ -34,7 +34,7 @@ type source struct {
 	// What arrived, and in how long, the last seconds counting most: chunks come
 	// in heaps, so that one alone says nothing.
 	got, busy float64
-	last  time.Duration // when something was asked for with nothing open, or arrived
+	last      time.Duration // when something was asked for with nothing open, or arrived
 }
 
 // What is open at a peer, in bytes.

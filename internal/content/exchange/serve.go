@@ -3,6 +3,7 @@ package exchange
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"sync"
@@ -113,6 +114,9 @@ func (s *Server) leave(id peer.ID, v *visitor) {
 	s.wg.Done()
 }
 
+// errDenied ends a stream in good order, so that the peer reads why.
+var errDenied = errors.New("denied")
+
 // handle serves one stream.
 func (s *Server) handle(stream rpc.Stream) {
 	id := stream.Remote()
@@ -128,7 +132,7 @@ func (s *Server) handle(stream rpc.Stream) {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { _ = stream.Reset() })()
 	err := s.answer(ctx, stream, v)
-	if err != nil && !errors.Is(err, io.EOF) {
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, errDenied) {
 		s.cfg.Logger.Debug("content: a stream ended", "peer", id, "error", err)
 		_ = stream.Reset()
 		return
@@ -151,7 +155,7 @@ func (s *Server) answer(ctx context.Context, stream rpc.Stream, v *visitor) erro
 			if err := s.allow(ctx, id, root, tokens); err != nil {
 				_ = stream.SetWriteDeadline(time.Now().Add(whole))
 				_, _ = stream.Write(appendAnswer(nil, statusDenied, 0))
-				return err
+				return fmt.Errorf("%w: %w", errDenied, err)
 			}
 			allowed = root
 		}
