@@ -279,16 +279,54 @@ func (f *fetch) got(id peer.ID) int {
 	return f.parts[id].Objects
 }
 
-// session asks on one stream until nothing is left.
-func (f *fetch) session(ctx context.Context, s Source) error {
+// readAhead is how many objects of a stream wait to be checked.
+const readAhead = 3
+
+// answer is one that came on a stream.
+type answer struct {
+	i      int
+	status status
+	data   []byte
+}
+
+// session asks on one stream until nothing is left. What comes is checked and put
+// away beside it, so that the next object is read meanwhile.
+func (f *fetch) session(ctx context.Context, s Source) (err error) {
 	stream, err := f.cfg.Network.Open(ctx, s.Peer, Protocol, rpc.Bulk)
 	if err != nil {
 		return err
 	}
 	defer stream.Reset()
 	defer context.AfterFunc(ctx, func() { _ = stream.Reset() })()
+	answers, free := make(chan answer, readAhead), make(chan []byte, readAhead+2)
+	for range cap(free) {
+		free <- nil
+	}
+	taken := make(chan error, 1)
+	go func() {
+		var failed error
+		for a := range answers {
+			if failed == nil {
+				if failed = f.take(s.Peer, a.i, a.status, a.data); failed != nil {
+					_ = stream.Reset()
+				}
+			}
+			free <- a.data
+		}
+		taken <- failed
+	}()
+	defer func() {
+		close(answers)
+		if failed := <-taken; failed != nil {
+			err = failed
+		}
+	}()
+	return f.ask(ctx, s, stream, answers, free)
+}
+
+// ask sends requests and reads answers.
+func (f *fetch) ask(ctx context.Context, s Source, stream rpc.Stream, answers chan<- answer, free <-chan []byte) error {
 	in := bufio.NewReaderSize(stream, 64<<10)
-	buf := make([]byte, content.MaxObject)
 	var frame []byte
 	var open []int // asked for on this stream, in order
 	tokens := s.Tokens
@@ -302,6 +340,7 @@ func (f *fetch) session(ctx context.Context, s Source) error {
 			for k, i := range list {
 				hashes[k] = f.items[i].Hash
 			}
+			var err error
 			if frame, err = appendRequest(frame[:0], f.cfg.Root, tokens, hashes); err != nil {
 				return err
 			}
@@ -324,14 +363,16 @@ func (f *fetch) session(ctx context.Context, s Source) error {
 			timer.Stop()
 			continue
 		}
+		buf := <-free
+		if buf = buf[:cap(buf)]; len(buf) == 0 {
+			buf = make([]byte, content.MaxObject)
+		}
 		_ = stream.SetReadDeadline(time.Now().Add(answerTime))
 		status, data, err := readAnswer(in, buf)
 		if err != nil {
 			return fmt.Errorf("the connection broke: %w", err)
 		}
-		if err := f.take(s.Peer, open[0], status, data); err != nil {
-			return err
-		}
+		answers <- answer{open[0], status, data}
 		open = open[1:]
 	}
 }

@@ -143,7 +143,7 @@ func (s *Server) handle(stream rpc.Stream) {
 // answer answers the requests of a stream, one after the other.
 func (s *Server) answer(ctx context.Context, stream rpc.Stream, v *visitor) error {
 	id := stream.Remote()
-	buf := make([]byte, 0, headBytes+content.MaxObject)
+	var head []byte
 	var allowed content.Root // the last one that was
 	for {
 		_ = stream.SetReadDeadline(time.Now().Add(idle))
@@ -163,19 +163,22 @@ func (s *Server) answer(ctx context.Context, stream rpc.Stream, v *visitor) erro
 			object, err := s.cfg.Store.Object(ctx, root, h)
 			switch {
 			case errors.Is(err, content.ErrObject):
-				buf = appendAnswer(buf[:0], statusMissing, 0)
+				head, object = appendAnswer(head[:0], statusMissing, 0), nil
 			case err != nil:
 				return err
 			default:
-				buf = append(appendAnswer(buf[:0], statusOK, len(object)), object...)
+				head = appendAnswer(head[:0], statusOK, len(object))
 			}
 			for _, p := range []*pace{v.pace, s.all} {
-				if err := p.wait(ctx, len(buf)); err != nil {
+				if err := p.wait(ctx, len(head)+len(object)); err != nil {
 					return err
 				}
 			}
 			_ = stream.SetWriteDeadline(time.Now().Add(objectTime))
-			if _, err := stream.Write(buf); err != nil {
+			if _, err := stream.Write(head); err != nil {
+				return err
+			}
+			if _, err := stream.Write(object); err != nil {
 				return err
 			}
 			if s.cfg.Sent != nil && len(object) > 0 {
