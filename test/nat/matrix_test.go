@@ -161,7 +161,7 @@ func try(a, b *node, from, to kind) pair {
 	began := time.Now()
 	c := a.ask(command{Do: "connect", Peer: b.id, Addresses: b.addresses}, 30*time.Second)
 	if c.Error != "" {
-		p.Error = "connect: " + c.Error
+		p.Error = fmt.Sprintf("connect: %s\n  it was to be reached at %v\n  it is now at %v\n  %s", c.Error, b.addresses, b.ask(command{Do: "info"}, 5*time.Second).Addresses, a.ask(command{Do: "why", Peer: b.id}, 5*time.Second).Text)
 		return p
 	}
 	p.Connected, p.Connect = true, milliseconds(time.Since(began))

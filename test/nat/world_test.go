@@ -88,7 +88,7 @@ func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t}
 	w.namespace("wan")
-	w.sh("wan", `ip link add br0 type bridge
+	w.sh("wan", `ip link add br0 type bridge mcast_snooping 0
 ip link set br0 up
 ip addr add 5.5.5.1/24 dev br0
 ip -6 addr add 2a05:5::1/32 dev br0 nodad
