@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/avalnetwork/aval/internal/access"
 	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/internal/mesh"
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
@@ -90,7 +91,11 @@ func (a *app) join(ctx context.Context, c *cobra.Command, o *netOptions) (n aske
 	if err != nil {
 		return nil, false, err
 	}
-	started, err := a.start(ctx, o, nil, contacts)
+	granted, err := node.ReadAccess(folder)
+	if err != nil {
+		return nil, false, err
+	}
+	started, err := a.start(ctx, o, nil, contacts, granted)
 	if err != nil {
 		return nil, false, err
 	}
@@ -108,7 +113,7 @@ func (o *netOptions) changed(c *cobra.Command) string {
 }
 
 // start joins the network, with the node's folder or, for one command, without.
-func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, contacts []node.Contact) (*node.Node, error) {
+func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, contacts []node.Contact, granted access.Book) (*node.Node, error) {
 	cfg, err := a.nodeConfig(o)
 	if err != nil {
 		if folder != nil {
@@ -116,7 +121,7 @@ func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, 
 		}
 		return nil, err
 	}
-	cfg.Folder, cfg.Contacts = folder, contacts
+	cfg.Folder, cfg.Contacts, cfg.Access = folder, contacts, granted
 	return node.New(ctx, cfg)
 }
 

@@ -328,7 +328,15 @@ func (n *Node) Connect(ctx context.Context, addresses ...string) (peer.ID, error
 	if n.host == nil {
 		return id, rpc.Errorf(rpc.Unavailable, "this node runs alone, without a network")
 	}
+	n.forgive(info.ID) // somebody asks: that it did not work a moment ago is no answer
 	return id, n.connect(ctx, info)
+}
+
+// forgive lets a peer be dialled although that has just failed.
+func (n *Node) forgive(id libp2ppeer.ID) {
+	if s, ok := n.host.Network().(*swarm.Swarm); ok {
+		s.Backoff().Clear(id)
+	}
 }
 
 // connect reaches a peer and remembers what came of it.
@@ -340,9 +348,7 @@ func (n *Node) connect(ctx context.Context, info libp2ppeer.AddrInfo) error {
 		if !crossed(err) || !n.pause(ctx, rand.N(crossingWait)) {
 			break
 		}
-		if s, ok := n.host.Network().(*swarm.Swarm); ok {
-			s.Backoff().Clear(info.ID)
-		}
+		n.forgive(info.ID)
 		err = n.host.Connect(ctx, info) // at once, if the other one was faster
 	}
 	n.watch.dialled(info.ID, err, time.Since(start))
