@@ -1,19 +1,13 @@
 package mesh_test
 
 import (
-	"context"
 	"io"
-	mathrand "math/rand/v2"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/avalnetwork/aval/internal/content"
-	"github.com/avalnetwork/aval/internal/content/exchange"
 	"github.com/avalnetwork/aval/internal/mesh"
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
 	"github.com/avalnetwork/aval/internal/mesh/sim"
-	"github.com/avalnetwork/aval/internal/peer"
 	"github.com/avalnetwork/aval/internal/rpc"
 	"github.com/avalnetwork/aval/internal/rpc/probe"
 )
@@ -127,93 +121,4 @@ func BenchmarkFar(b *testing.B) {
 			}
 		})
 	}
-}
-
-// memoryShelf is a store of content in memory.
-type memoryShelf map[content.Hash][]byte
-
-func (s memoryShelf) Object(_ context.Context, _ content.Root, h content.Hash) ([]byte, error) {
-	if b, ok := s[h]; ok {
-		return b, nil
-	}
-	return nil, content.ErrObject
-}
-
-// shelf makes bytes as chunks.
-func shelf(b *testing.B, bytes int) ([]content.Chunk, memoryShelf) {
-	s := memoryShelf{}
-	data := make([]byte, bytes)
-	r := mathrand.NewChaCha8([32]byte{1})
-	_, _ = r.Read(data)
-	f, err := content.Split(b.Context(), strings.NewReader(string(data)), int64(bytes), nil, nil)
-	if err != nil {
-		b.Fatal(err)
-	}
-	at := f.Offsets()
-	for i, c := range f.Chunks {
-		s[c.Hash] = data[at[i]:at[i+1]]
-	}
-	return f.Chunks, s
-}
-
-// BenchmarkContent measures content from one peer, every chunk checked; compare
-// with the bare stream of BenchmarkBulk.
-func BenchmarkContent(b *testing.B) {
-	list, s := shelf(b, 256<<20)
-	for _, transport := range []string{"/quic-v1/p2p", "/tcp/"} {
-		x, y := start(b, 1, mesh.Config{Mode: doctor.LAN}), start(b, 2, mesh.Config{Mode: doctor.LAN})
-		meet(b, x, y, transport)
-		server := exchange.Serve(exchange.ServerConfig{Network: y, Store: s, Allow: func(context.Context, peer.ID, content.Root, [][]byte) error { return nil }})
-		b.Run(map[string]string{"/quic-v1/p2p": "quic", "/tcp/": "tcp"}[transport], func(b *testing.B) {
-			b.SetBytes(256 << 20)
-			for b.Loop() {
-				cfg := exchange.Config{Network: x, Sources: []exchange.Source{{Peer: y.Self()}}}
-				if _, err := exchange.Fetch(b.Context(), cfg, exchange.Chunks(list), nil, func(int, []byte) error { return nil }); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-		server.Close()
-	}
-}
-
-// BenchmarkSwarm fetches 500 MB from four peers with 50 MB/s each, one of which
-// sends garbage and one of which dies after a second, and compares the time with
-// the least that is possible.
-func BenchmarkSwarm(b *testing.B) {
-	const bytes, rate = 500_000_000, 50_000_000
-	list, s := shelf(b, bytes)
-	for b.Loop() {
-		x := start(b, 1, mesh.Config{Mode: doctor.LAN})
-		cfg := exchange.Config{Network: x}
-		var nodes []*mesh.Node
-		for i := range 4 {
-			y := start(b, byte(2+i), mesh.Config{Mode: doctor.LAN})
-			meet(b, x, y, "/tcp/")
-			store := exchange.Store(s)
-			if i == 0 {
-				store = garbage{}
-			}
-			exchange.Serve(exchange.ServerConfig{Network: y, Store: store, Rate: rate, Allow: func(context.Context, peer.ID, content.Root, [][]byte) error { return nil }})
-			cfg.Sources = append(cfg.Sources, exchange.Source{Peer: y.Self()})
-			nodes = append(nodes, y)
-		}
-		time.AfterFunc(time.Second, func() { nodes[3].Close() })
-		began := time.Now()
-		r, err := exchange.Fetch(b.Context(), cfg, exchange.Chunks(list), nil, func(int, []byte) error { return nil })
-		took := time.Since(began).Seconds()
-		if err != nil {
-			b.Fatal(err)
-		}
-		ideal := 1 + (float64(bytes)-3*rate)/(2*rate)
-		b.ReportMetric(took/ideal, "of-ideal")
-		b.ReportMetric(float64(r.Wasted)/1e6, "wasted-MB")
-	}
-}
-
-// garbage answers everything with other bytes.
-type garbage struct{}
-
-func (garbage) Object(context.Context, content.Root, content.Hash) ([]byte, error) {
-	return make([]byte, 256<<10), nil
 }
