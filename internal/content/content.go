@@ -46,6 +46,10 @@ const (
 	MaxParents  = 64
 )
 
+// ReservedPrefix begins names that no manifest may have: of files that are not
+// whole yet.
+const ReservedPrefix = ".aval-"
+
 // Hash is a SHA-256 hash: of a chunk, or of a node.
 type Hash = canon.Hash
 

@@ -299,7 +299,7 @@ func TestManifestRefuses(t *testing.T) {
 		"no files": file(), "an empty path": file(""), "an absolute path": file("/etc/passwd"), "a path that leaves": file("a/../../b"),
 		"the folder itself": file("."), "a double slash": file("a//b"), "a slash at the end": file("a/"), "a drive": file("C:/a"),
 		"a backslash": file(`a\..\b`), "a device": file("a/NUL.txt"), "a device with a digit": file("com1"), "a device with another digit": file("lpt¹.x"),
-		"a dot at the end": file("a."), "a space at the end": file("a "), "a control character": file("a\x1b[2J"), "a stream": file("a:b"),
+		"a dot at the end": file("a."), "a space at the end": file("a "), "a control character": file("a\x1b[2J"), "a stream": file("a:b"), "a file that is not whole": file("a/.Aval-0"),
 		"text that runs the other way": file("a\u202egfugg"), "no UTF-8": file("a\xff"), "twice": file("a", "a"), "case": file("a/B", "A/b"),
 		"a file and a folder": file("a", "a/b"), "a folder and a file": file("a/b", "a"), "too long": file(strings.Repeat("a/", 260) + "a"),
 		"too deep": file(strings.Repeat("a/", 40) + "a"), "a long part": file(strings.Repeat("a", 201)),

@@ -44,6 +44,8 @@ func checkPart(s string) string {
 		return "has a part that is too long"
 	case strings.ContainsAny(s, `\:*?"<>|`):
 		return `has a part with one of \ : * ? " < > |`
+	case strings.HasPrefix(strings.ToLower(s), ReservedPrefix):
+		return "has a part that begins with " + ReservedPrefix
 	case strings.HasSuffix(s, ".") || strings.HasSuffix(s, " ") || strings.HasPrefix(s, " "):
 		return "has a part that begins or ends with a space, or ends with a dot"
 	}

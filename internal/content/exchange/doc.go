@@ -48,6 +48,9 @@ type Sink interface {
 	Source
 	WriteManifest(root content.Root, data []byte) error
 	WriteTree(root content.Root, file int, tree *content.Tree) error
+	// Gather may bring chunks of a file from elsewhere on this machine, before
+	// peers are asked: chosen has true for those that are wanted.
+	Gather(root content.Root, file int, chosen []bool) error
 	// WriteChunk writes a chunk, once or more often.
 	WriteChunk(root content.Root, file, index int, data []byte) error
 }

@@ -117,6 +117,8 @@ func (s *shelf) WriteTree(_ content.Root, file int, t *content.Tree) error {
 	return nil
 }
 
+func (s *shelf) Gather(content.Root, int, []bool) error { return nil }
+
 func (s *shelf) WriteChunk(_ content.Root, file, i int, data []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -305,6 +305,9 @@ func (w *swarm) plan(ranges []Range) error {
 		if err != nil {
 			return err
 		}
+		if err := w.Sink.Gather(w.root, file, chosen[file]); err != nil {
+			return err
+		}
 		bits, err := w.Sink.Have(w.root, file)
 		if err != nil {
 			return err
