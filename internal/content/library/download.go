@@ -2,8 +2,10 @@ package library
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/avalnetwork/aval/internal/content"
 	"github.com/avalnetwork/aval/internal/content/exchange"
@@ -206,19 +208,19 @@ type place struct {
 	file, index int32
 }
 
-// chunks is the index of all chunks of content that is whole here.
+// chunks is the index of all chunks of content that is whole here. It must not be
+// changed.
 func (l *Library) chunks() map[content.Hash]place {
+	l.indexed.Lock()
+	index := l.index
+	l.indexed.Unlock()
+	if index != nil {
+		return index
+	}
 	l.mu.Lock()
-	if l.index != nil {
-		defer l.mu.Unlock()
-		return l.index
-	}
-	var list []*entry
-	for _, e := range l.entries {
-		list = append(list, e)
-	}
+	list := slices.Collect(maps.Values(l.entries))
 	l.mu.Unlock()
-	index := map[content.Hash]place{}
+	index = map[content.Hash]place{}
 	for _, e := range list {
 		e.mu.Lock()
 		if e.state.Complete && e.load() == nil {
@@ -230,16 +232,15 @@ func (l *Library) chunks() map[content.Hash]place {
 		}
 		e.mu.Unlock()
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.indexed.Lock()
+	defer l.indexed.Unlock()
 	l.index = index
 	return index
 }
 
-// forget has the index made anew when it is needed. It may be called with the
-// lock of an entry.
+// forget has the index made anew when it is needed.
 func (l *Library) forget() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.indexed.Lock()
+	defer l.indexed.Unlock()
 	l.index = nil
 }

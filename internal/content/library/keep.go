@@ -1,6 +1,7 @@
 package library
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -40,10 +41,7 @@ func (l *Library) cached() []cached {
 		e.mu.Unlock()
 	}
 	slices.SortFunc(list, func(a, b cached) int {
-		if a.used != b.used {
-			return int(min(max(a.used-b.used, -1), 1))
-		}
-		return slices.Compare(a.e.root[:], b.e.root[:])
+		return cmp.Or(cmp.Compare(a.used, b.used), slices.Compare(a.e.root[:], b.e.root[:]))
 	})
 	return list
 }
@@ -140,7 +138,7 @@ func (l *Library) remove(e *entry, pinned bool) error {
 		}
 	}
 	delete(l.entries, e.root)
-	l.index = nil
+	l.forget()
 	e.closeJournal()
 	// The state goes first: an entry without one is none.
 	if err := os.Remove(l.path(e.root, stateFile)); err != nil {

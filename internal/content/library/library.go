@@ -81,6 +81,10 @@ type Library struct {
 
 	mu      sync.Mutex
 	entries map[content.Root]*entry
+
+	// An entry's lock may be taken with mu held, never the other way; indexed may
+	// be taken with either.
+	indexed sync.Mutex
 	index   map[content.Hash]place // of chunks that are here; nil: to be made
 }
 
@@ -134,7 +138,9 @@ func (l *Library) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range l.entries {
+		e.mu.Lock()
 		e.closeJournal()
+		e.mu.Unlock()
 	}
 	l.entries = map[content.Root]*entry{}
 	l.release()

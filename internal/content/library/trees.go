@@ -143,7 +143,7 @@ func (e *entry) loadPartial() error {
 			return err
 		}
 	}
-	return nil
+	return e.complete()
 }
 
 // claim takes a chunk for there if it has its hash. The lock is held.
