@@ -362,6 +362,35 @@ func TestNobody(t *testing.T) {
 	})
 }
 
+func TestNames(t *testing.T) {
+	net := memory.New()
+	all := publish(t, random(1000))
+	other := content.Root{1}
+	serve(t, net.Join(id(1)), all, func(c *exchange.ServerConfig) {
+		c.Named = func(name string) []content.Root {
+			if name == "test" {
+				return []content.Root{other, all.root}
+			}
+			return nil
+		}
+		c.Allow = func(_ context.Context, who peer.ID, root content.Root, _ [][]byte) error {
+			if who != id(2) || root == other {
+				return rpc.Errorf(rpc.PermissionDenied, "no")
+			}
+			return nil
+		}
+	})
+	friend, stranger := exchange.Fetcher{Network: net.Join(id(2))}, exchange.Fetcher{Network: net.Join(id(3))}
+	if root, err := friend.Lookup(t.Context(), id(1), "test"); err != nil || root != all.root {
+		t.Errorf("a friend: %s, %v", root, err)
+	}
+	_, known := stranger.Lookup(t.Context(), id(1), "test")
+	_, unknown := stranger.Lookup(t.Context(), id(1), "else")
+	if rpc.CodeOf(known) != rpc.PermissionDenied || known.Error() != unknown.Error() {
+		t.Errorf("a stranger: %v and %v", known, unknown)
+	}
+}
+
 func TestDiskFull(t *testing.T) {
 	net := memory.New()
 	all := publish(t, random(1<<20))
@@ -466,9 +495,10 @@ func FuzzServer(f *testing.F) {
 // of the root.
 func FuzzPeer(f *testing.F) {
 	all := publish(f, random(300_000))
-	f.Add([]byte{0x81, 0, 0, 0, 1, 1}, []byte{0x86, 0, 0, 0, 1, 1})
+	opened := func(complete byte) []byte { return append([]byte{0x81, 0, 0, 0, 33, complete}, all.root[:]...) }
+	f.Add(opened(1), []byte{0x86, 0, 0, 0, 1, 1})
 	f.Add([]byte{0x82, 0, 0, 0, 6, 7, 0, 0, 0, 0, 'a'}, []byte{})
-	f.Add([]byte{0x81, 0, 0, 0, 1, 0}, []byte{0x85, 0, 0, 0, 1, 255})
+	f.Add(opened(0), []byte{0x85, 0, 0, 0, 1, 255})
 	f.Fuzz(func(t *testing.T, first, rest []byte) {
 		net := memory.New()
 		net.Join(id(1)).Handle(exchange.Protocol, func(s rpc.Stream) {

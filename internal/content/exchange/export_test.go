@@ -4,7 +4,7 @@ import "github.com/avalnetwork/aval/internal/content"
 
 // OpenFrame is the first frame of a stream.
 func OpenFrame(root content.Root) []byte {
-	data, err := marshalOpen(root, nil)
+	data, err := marshalOpen(wanted{root: root}, nil)
 	if err != nil {
 		panic(err)
 	}

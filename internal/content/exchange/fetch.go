@@ -262,7 +262,7 @@ func (w *swarm) raceOnce(ctx context.Context, get func(context.Context, *link) e
 }
 
 func (w *swarm) try(ctx context.Context, s *source, get func(context.Context, *link) error) error {
-	l, err := w.dial(ctx, s.id, w.root)
+	l, err := w.dial(ctx, s.id, wanted{root: w.root})
 	if err == nil {
 		err = get(ctx, l)
 		l.end()

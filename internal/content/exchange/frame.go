@@ -19,13 +19,13 @@ import (
 type frameKind uint8
 
 const (
-	frameOpen     frameKind = 0x01 // CBOR: version, root, tokens
+	frameOpen     frameKind = 0x01 // CBOR: version, root or name, tokens
 	frameManifest frameKind = 0x02
 	frameNodes    frameKind = 0x03 // file 4, level 1 (0xff: the topmost), first 4, count 2
 	frameHave     frameKind = 0x04 // file 4
 	frameChunks   frameKind = 0x05 // file 4, first 4, count 2
 
-	answerOpen     frameKind = 0x81 // 1: all of the content is here; 0: not, or not known
+	answerOpen     frameKind = 0x81 // 1: all of the content is here, 0: not; root
 	answerError    frameKind = 0x82 // code 1, retry after 4 (milliseconds), text
 	answerManifest frameKind = 0x83
 	answerNode     frameKind = 0x84
@@ -41,8 +41,8 @@ const topLevel = 0xff
 
 // bounds of what follows the header, by kind.
 var bounds = map[frameKind]int{
-	frameOpen: rpc.MaxTokens*(rpc.MaxTokenBytes+8) + 128, frameManifest: 0, frameNodes: 11, frameHave: 4, frameChunks: 10,
-	answerOpen: 1, answerError: 5 + rpc.MaxErrorText, answerManifest: content.MaxManifest, answerNode: content.MaxNode,
+	frameOpen: rpc.MaxTokens*(rpc.MaxTokenBytes+8) + content.MaxName + 128, frameManifest: 0, frameNodes: 11, frameHave: 4, frameChunks: 10,
+	answerOpen: 1 + canon.Size, answerError: 5 + rpc.MaxErrorText, answerManifest: content.MaxManifest, answerNode: content.MaxNode,
 	answerHave: content.MaxFileChunks / 8, answerChunk: content.MaxChunk, answerMissing: 0,
 }
 
@@ -106,15 +106,26 @@ func readPayload(r io.Reader, n int, buf []byte) ([]byte, error) {
 
 type openRequest struct {
 	Version uint64   `cbor:"1,keyasint"`
-	Root    []byte   `cbor:"2,keyasint"`
+	Root    []byte   `cbor:"2,keyasint,omitempty"`
 	Tokens  [][]byte `cbor:"3,keyasint,omitempty"`
+	Name    string   `cbor:"4,keyasint,omitempty"` // instead of the root
 }
 
-func marshalOpen(root content.Root, tokens [][]byte) ([]byte, error) {
+// wanted is what a stream is opened for: a root, or a name if that is zero.
+type wanted struct {
+	root content.Root
+	name string
+}
+
+func marshalOpen(w wanted, tokens [][]byte) ([]byte, error) {
 	if err := checkTokens(tokens); err != nil {
 		return nil, err
 	}
-	return canon.Marshal(&openRequest{Version: 1, Root: root[:], Tokens: tokens})
+	o := &openRequest{Version: 1, Tokens: tokens, Name: w.name}
+	if w.name == "" {
+		o.Root = w.root[:]
+	}
+	return canon.Marshal(o)
 }
 
 func checkTokens(tokens [][]byte) error {
@@ -129,18 +140,24 @@ func checkTokens(tokens [][]byte) error {
 	return nil
 }
 
-func parseOpen(data []byte) (content.Root, [][]byte, error) {
+func parseOpen(data []byte) (w wanted, tokens [][]byte, err error) {
 	var o openRequest
 	if err := canon.UnmarshalMax(data, &o, rpc.MaxTokens+16); err != nil {
-		return content.Root{}, nil, protocolError("the first frame: %w", err)
+		return w, nil, protocolError("the first frame: %w", err)
 	}
-	if o.Version != 1 || len(o.Root) != canon.Size {
-		return content.Root{}, nil, protocolError("version %d and a root of %d bytes, want version 1 and %d", o.Version, len(o.Root), canon.Size)
+	byRoot := len(o.Root) == canon.Size && o.Name == ""
+	byName := len(o.Root) == 0 && o.Name != "" && len(o.Name) <= content.MaxName
+	if o.Version != 1 || !byRoot && !byName {
+		return w, nil, protocolError("version %d, a root of %d bytes and a name of %d, want version 1 and a root of %d or a name of at most %d", o.Version, len(o.Root), len(o.Name), canon.Size, content.MaxName)
 	}
 	if err := checkTokens(o.Tokens); err != nil {
-		return content.Root{}, nil, &badPeer{err}
+		return w, nil, &badPeer{err}
 	}
-	return content.Root(o.Root), o.Tokens, nil
+	if byRoot {
+		w.root = content.Root(o.Root)
+	}
+	w.name = o.Name
+	return w, o.Tokens, nil
 }
 
 // request asks for a run of chunks or nodes of a file.

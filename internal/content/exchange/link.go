@@ -18,18 +18,19 @@ const frameTime = 5 * time.Minute
 type link struct {
 	rpc.Stream
 	stop     func() bool
+	root     content.Root
 	complete bool // the peer has all of it
 	by       time.Time
 }
 
 // dial opens a stream for content and waits until the peer allows it. ctx ends
 // the stream, too.
-func (f *Fetcher) dial(ctx context.Context, to peer.ID, root content.Root) (*link, error) {
+func (f *Fetcher) dial(ctx context.Context, to peer.ID, want wanted) (*link, error) {
 	var tokens [][]byte
 	if f.Tokens != nil {
 		tokens = f.Tokens(to)
 	}
-	first, err := marshalOpen(root, tokens)
+	first, err := marshalOpen(want, tokens)
 	if err != nil {
 		return nil, err
 	}
@@ -46,15 +47,35 @@ func (f *Fetcher) dial(ctx context.Context, to peer.ID, root content.Root) (*lin
 	if werr != nil && !errors.As(err, &told) { // a peer that refuses may not read what is written
 		err = werr
 	}
-	if err == nil && (len(answer) != 1 || answer[0] > 1) {
-		err = protocolError("the first answer is not 0 or 1")
+	if err == nil {
+		err = l.opened(answer, want)
 	}
 	if err != nil {
 		l.end()
 		return nil, f.plain(ctx, err)
 	}
-	l.complete = answer[0] == 1
 	return l, nil
+}
+
+func (l *link) opened(answer []byte, want wanted) error {
+	if len(answer) != 1+len(l.root) || answer[0] > 1 {
+		return protocolError("the first answer has %d bytes", len(answer))
+	}
+	l.complete, l.root = answer[0] == 1, content.Root(answer[1:])
+	if want.name == "" && l.root != want.root {
+		return protocolError("the first answer is about another root")
+	}
+	return nil
+}
+
+// Lookup asks a peer for the root of what it calls by a name.
+func (f *Fetcher) Lookup(ctx context.Context, at peer.ID, name string) (content.Root, error) {
+	l, err := f.dial(ctx, at, wanted{name: name})
+	if err != nil {
+		return content.Root{}, err
+	}
+	l.end()
+	return l.root, nil
 }
 
 // end gives the stream up.

@@ -21,6 +21,9 @@ type ServerConfig struct {
 	// is told, even whether the content is there, and again every minute of a
 	// stream. Nil allows nobody but the node itself.
 	Allow func(ctx context.Context, who peer.ID, root content.Root, tokens [][]byte) error
+	// Named gives the roots of what has a name, those that others should get
+	// first; nil: nothing has one. Allow is asked about them.
+	Named func(name string) []content.Root
 	// Rate is how many bytes a second all peers together are given at most, and
 	// PeerRate each one; 0 means no bound.
 	Rate, PeerRate float64
@@ -176,6 +179,26 @@ func (s *Server) allow(who peer.ID, root content.Root, tokens [][]byte) error {
 	return s.cfg.Allow(ctx, who, root, tokens)
 }
 
+// maxNamed bounds how many contents of one name Allow is asked about.
+const maxNamed = 16
+
+// choose finds what a peer wants, if it may have it. Of a name it learns nothing
+// else.
+func (s *Server) choose(who peer.ID, want wanted, tokens [][]byte) (content.Root, error) {
+	if want.name == "" {
+		return want.root, s.allow(who, want.root, tokens)
+	}
+	if s.cfg.Named != nil {
+		list := s.cfg.Named(want.name)
+		for _, root := range list[:min(len(list), maxNamed)] {
+			if s.allow(who, root, tokens) == nil {
+				return root, nil
+			}
+		}
+	}
+	return content.Root{}, rpc.Errorf(rpc.PermissionDenied, "there is nothing of this name here that you may have")
+}
+
 func (s *Server) serve(st rpc.Stream, p *served) error {
 	_ = st.SetReadDeadline(time.Now().Add(openTime))
 	_, n, err := readHeader(st, frameOpen)
@@ -186,23 +209,24 @@ func (s *Server) serve(st rpc.Stream, p *served) error {
 	if err != nil {
 		return err
 	}
-	root, tokens, err := parseOpen(data)
+	want, tokens, err := parseOpen(data)
 	if err != nil {
 		return err
 	}
-	if err := s.allow(st.Remote(), root, tokens); err != nil {
+	root, err := s.choose(st.Remote(), want, tokens)
+	if err != nil {
 		return err
 	}
 	allowed := time.Now()
 	if _, err := s.cfg.Source.Manifest(root); err != nil {
 		return told(err)
 	}
-	complete := byte(0)
+	first := append([]byte{0}, root[:]...)
 	if s.cfg.Source.Complete(root) {
-		complete = 1
+		first[0] = 1
 	}
 	g := &giver{Server: s, st: st, root: root, peer: p, buf: make([]byte, headerBytes+content.MaxNode)}
-	if err := g.send(answerOpen, []byte{complete}); err != nil {
+	if err := g.send(answerOpen, first); err != nil {
 		return err
 	}
 	for {

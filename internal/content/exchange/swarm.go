@@ -269,7 +269,7 @@ var errNothing = errors.New("it has nothing of what is missing")
 func (w *swarm) session(ctx context.Context, s *source) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	l, err := w.dial(ctx, s.id, w.root)
+	l, err := w.dial(ctx, s.id, wanted{root: w.root})
 	if err != nil {
 		return err
 	}

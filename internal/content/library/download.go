@@ -2,10 +2,8 @@ package library
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/avalnetwork/aval/internal/content"
 	"github.com/avalnetwork/aval/internal/content/exchange"
@@ -16,38 +14,28 @@ import (
 type Download struct {
 	*Library
 	root   content.Root
-	folder string
+	choose func(*content.Manifest) (folder string, err error)
 	used   *entry
 }
 
 var _ exchange.Sink = (*Download)(nil)
 
-// Download begins or goes on with fetching content into a folder, or, if that is
-// empty, into the library's own, within the quota. Until Close the content is in
-// use and is not removed.
-func (l *Library) Download(root content.Root, folder string) (*Download, error) {
-	d := &Download{Library: l, root: root}
-	if folder != "" {
-		abs, err := filepath.Abs(folder)
-		if err != nil {
-			return nil, fmt.Errorf("library: %w", err)
-		}
-		d.folder = abs
+// Download begins or goes on with fetching content. choose says into which
+// folder; empty means the library's own, within the quota. It is not asked if the
+// fetch has begun before, and may be nil for the library's own. Until Close the
+// content is in use and is not removed.
+func (l *Library) Download(root content.Root, choose func(*content.Manifest) (folder string, err error)) (*Download, error) {
+	d := &Download{Library: l, root: root, choose: choose}
+	if e, err := l.entry(root); err == nil {
+		return d, d.use(e)
 	}
-	e, err := l.entry(root)
-	if err != nil {
-		return d, nil // it comes with its manifest
-	}
-	return d, d.use(e)
+	return d, nil // it comes with its manifest
 }
 
-// use keeps an entry from being removed, if it is where the download is to be.
+// use keeps an entry from being removed.
 func (d *Download) use(e *entry) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.state.InPlace && d.folder != "" && e.state.Folder != d.folder {
-		return rpc.Errorf(rpc.FailedPrecondition, "this content was fetched into %s before: name that folder to go on, or have it forgotten with \"aval share stop %s\"", e.folder(), e.root)
-	}
 	e.uses++
 	e.state.Used = d.cfg.Now().UTC()
 	d.used = e
@@ -81,12 +69,21 @@ func (d *Download) WriteManifest(root content.Root, data []byte) error {
 	if err != nil {
 		return err
 	}
-	if d.folder == "" {
+	folder := ""
+	if d.choose != nil {
+		if folder, err = d.choose(m); err == nil && folder != "" {
+			folder, err = filepath.Abs(folder)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if folder == "" {
 		if err := d.makeRoom(m.Size()); err != nil {
 			return err
 		}
 	}
-	e, err := d.create(root, data, m, state{Folder: d.folder})
+	e, err := d.create(root, data, m, state{Folder: folder})
 	if err != nil {
 		return err
 	}
@@ -217,11 +214,8 @@ func (l *Library) chunks() map[content.Hash]place {
 	if index != nil {
 		return index
 	}
-	l.mu.Lock()
-	list := slices.Collect(maps.Values(l.entries))
-	l.mu.Unlock()
 	index = map[content.Hash]place{}
-	for _, e := range list {
+	for _, e := range l.all() {
 		e.mu.Lock()
 		if e.state.Complete && e.load() == nil {
 			for file, t := range e.trees {

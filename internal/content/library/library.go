@@ -31,6 +31,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -314,19 +315,25 @@ func (e *entry) info() Info {
 	return i
 }
 
-// List gives all content, by name.
-func (l *Library) List() []Info {
+func (l *Library) all() []*entry {
 	l.mu.Lock()
-	var entries []*entry
-	for _, e := range l.entries {
-		entries = append(entries, e)
-	}
-	l.mu.Unlock()
-	var list []Info
-	for _, e := range entries {
-		e.look()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Values(l.entries))
+}
+
+func (l *Library) infos() (list []Info) {
+	for _, e := range l.all() {
 		list = append(list, e.info())
 	}
+	return list
+}
+
+// List gives all content, by name, after a look at its files.
+func (l *Library) List() []Info {
+	for _, e := range l.all() {
+		e.look()
+	}
+	list := l.infos()
 	slices.SortFunc(list, func(a, b Info) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Root.String(), b.Root.String()))
 	})
@@ -357,6 +364,78 @@ func (l *Library) Offered(root content.Root) (offered, public bool) {
 // everybody.
 func (l *Library) Offer(root content.Root, public bool) error {
 	return l.set(root, func(s *state) { s.Offered, s.Public = true, public })
+}
+
+// Named gives the roots of what is offered under a name, the newest first.
+func (l *Library) Named(name string) []content.Root {
+	var list []Info
+	for _, i := range l.infos() {
+		if i.Offered && i.Name == name {
+			list = append(list, i)
+		}
+	}
+	slices.SortFunc(list, func(a, b Info) int {
+		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.Root.String(), b.Root.String()))
+	})
+	roots := make([]content.Root, len(list))
+	for i := range list {
+		roots[i] = list[i].Root
+	}
+	return roots
+}
+
+// Files are the places of a content's files, in their order.
+func (l *Library) Files(root content.Root) ([]string, error) {
+	e, err := l.entry(root)
+	if err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	list := make([]string, len(e.manifest.Files))
+	for file := range list {
+		list[file] = e.place(file)
+	}
+	return list, nil
+}
+
+// Moved says that the files of content that is whole are the owner's now, at other
+// places, in their order. Each chunk is checked there when it is read.
+func (l *Library) Moved(root content.Root, files []string) error {
+	e, err := l.entry(root)
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.state.Complete || len(files) != len(e.manifest.Files) {
+		return rpc.Errorf(rpc.FailedPrecondition, "content %s has %d files, or is not whole", root, len(e.manifest.Files))
+	}
+	if err := e.load(); err != nil {
+		return err
+	}
+	stats := make([]stat, len(files))
+	for file, path := range files {
+		info, err := os.Stat(path)
+		if err == nil && info.Size() != e.manifest.Files[file].Size {
+			err = fmt.Errorf("%s has %d bytes, want %d", path, info.Size(), e.manifest.Files[file].Size)
+		}
+		if err != nil {
+			return fmt.Errorf("library: %w", err)
+		}
+		stats[file] = statOf(info)
+		clear(e.checked[file])
+		e.asOf[file] = stats[file]
+	}
+	e.state.Files, e.state.Stats, e.state.Folder, e.state.InPlace = slices.Clone(files), stats, "", true
+	clear(e.changed)
+	if err := e.save(); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(l.path(root, filesFolder)); err != nil {
+		return fmt.Errorf("library: %w", err)
+	}
+	return nil
 }
 
 // Pin keeps content, or no longer.

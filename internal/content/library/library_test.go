@@ -92,10 +92,15 @@ func serve(t testing.TB, s exchange.Source) (*exchange.Server, exchange.Fetcher)
 	return server, exchange.Fetcher{Network: net.Join(id(2)), Finder: exchange.Given{id(1)}, Logger: quiet}
 }
 
+// into chooses a folder.
+func into(dir string) func(*content.Manifest) (string, error) {
+	return func(*content.Manifest) (string, error) { return dir, nil }
+}
+
 // fetch fetches all of a content into a library.
 func fetch(t testing.TB, f exchange.Fetcher, l *library.Library, root content.Root, dir string) (*exchange.Result, error) {
 	t.Helper()
-	d, err := l.Download(root, dir)
+	d, err := l.Download(root, into(dir))
 	if err != nil {
 		return nil, err
 	}
@@ -146,9 +151,9 @@ func TestShareAndFetch(t *testing.T) {
 		t.Error(diff)
 	}
 	_, f := serve(t, l)
-	for _, into := range []string{"", filepath.Join(t.TempDir(), "new")} {
+	for _, folder := range []string{"", filepath.Join(t.TempDir(), "new")} {
 		mine := open(t, t.TempDir())
-		if _, err := fetch(t, f, mine, info.Root, into); err != nil {
+		if _, err := fetch(t, f, mine, info.Root, folder); err != nil {
 			t.Fatal(err)
 		}
 		got, err := mine.Info(info.Root)
@@ -156,7 +161,7 @@ func TestShareAndFetch(t *testing.T) {
 			t.Errorf("%+v, %v", got, err)
 		}
 		same(t, got.Place, files)
-		if n := mine.Cached(); (n != info.Size) == (into == "") {
+		if n := mine.Cached(); (n != info.Size) == (folder == "") {
 			t.Errorf("%d bytes are in the library's own folder", n)
 		}
 		_, onward := serve(t, mine) // who fetched can give
@@ -186,7 +191,7 @@ func TestChangedFile(t *testing.T) {
 		}
 		_, f := serve(t, l)
 		mine := open(t, t.TempDir())
-		d, err := mine.Download(info.Root, "")
+		d, err := mine.Download(info.Root, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -270,11 +275,11 @@ func TestBase(t *testing.T) {
 	dir := folderOf(t, map[string][]byte{"tuned": tuned})
 	info := share(t, theirs, dir)
 	server, f := serve(t, theirs)
-	into := t.TempDir()
-	if _, err := fetch(t, f, mine, info.Root, into); err != nil {
+	out := t.TempDir()
+	if _, err := fetch(t, f, mine, info.Root, out); err != nil {
 		t.Fatal(err)
 	}
-	same(t, into, map[string][]byte{"tuned": tuned})
+	same(t, out, map[string][]byte{"tuned": tuned})
 	if server.Given() > 500_000+3*content.MaxChunk {
 		t.Errorf("%d bytes were fetched for 500,000 new ones", server.Given())
 	}
@@ -295,7 +300,7 @@ func TestOneTensor(t *testing.T) {
 	l := open(t, t.TempDir())
 	info := share(t, l, folderOf(t, map[string][]byte{"model.gguf": file.Bytes()}))
 	server, f := serve(t, l)
-	d, err := open(t, t.TempDir()).Download(info.Root, "")
+	d, err := open(t, t.TempDir()).Download(info.Root, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -358,7 +363,7 @@ func TestQuota(t *testing.T) {
 	if err := mine.Pin(roots[2], true); err != nil {
 		t.Fatal(err)
 	}
-	busy, err := mine.Download(roots[0], "")
+	busy, err := mine.Download(roots[0], nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -395,5 +400,36 @@ func TestStop(t *testing.T) {
 	same(t, dir, files)
 	if err := l.Stop(info.Root); !errors.Is(err, exchange.ErrMissing) {
 		t.Errorf("stopped twice: %v", err)
+	}
+}
+
+// TestMoved gives on what was fetched and then put into another place.
+func TestMoved(t *testing.T) {
+	l := open(t, t.TempDir())
+	info := share(t, l, folderOf(t, map[string][]byte{"f": random(1, 1<<20)}))
+	_, f := serve(t, l)
+	mine := open(t, t.TempDir())
+	if _, err := fetch(t, f, mine, info.Root, ""); err != nil {
+		t.Fatal(err)
+	}
+	dir := folderOf(t, map[string][]byte{"right": random(1, 1<<20), "short": nil, "wrong": random(2, 1<<20)})
+	if err := mine.Moved(info.Root, []string{filepath.Join(dir, "short")}); err == nil {
+		t.Error("a file of another size is taken")
+	}
+	if err := mine.Moved(info.Root, []string{filepath.Join(dir, "right")}); err != nil {
+		t.Fatal(err)
+	}
+	_, onward := serve(t, mine)
+	if _, err := fetch(t, onward, open(t, t.TempDir()), info.Root, ""); err != nil || mine.Cached() != 0 {
+		t.Errorf("%v; %d bytes are cached", err, mine.Cached())
+	}
+	if err := mine.Moved(info.Root, []string{filepath.Join(dir, "wrong")}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := mine.ReadChunk(info.Root, 0, 0, make([]byte, content.MaxChunk)); !errors.Is(err, exchange.ErrMissing) {
+		t.Errorf("a chunk of another file: %v", err)
+	}
+	if err := mine.Offer(info.Root, true); err != nil || !cmp.Equal(mine.Named("set"), []content.Root{info.Root}) {
+		t.Errorf("named: %v, %v", mine.Named("set"), err)
 	}
 }

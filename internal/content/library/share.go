@@ -127,12 +127,13 @@ func (l *Library) Share(ctx context.Context, p Proposal, progress func(done, tot
 
 // sharedBefore finds content that says the same of the same files in the same places.
 func (l *Library) sharedBefore(m *content.Manifest, places []string) *entry {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, e := range l.entries {
+	for _, e := range l.all() {
+		e.mu.Lock()
+		files := e.state.Files
+		e.mu.Unlock()
 		o := e.manifest
 		if o.Kind == m.Kind && o.Name == m.Name && o.Licence == m.Licence && o.Origin == m.Origin && o.Consent == m.Consent &&
-			o.Publisher == m.Publisher && slices.Equal(o.Files, m.Files) && slices.Equal(o.Parents, m.Parents) && slices.Equal(e.state.Files, places) {
+			o.Publisher == m.Publisher && slices.Equal(o.Files, m.Files) && slices.Equal(o.Parents, m.Parents) && slices.Equal(files, places) {
 			return e
 		}
 	}
