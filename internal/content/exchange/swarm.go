@@ -449,9 +449,7 @@ func (w *swarm) take(s *source, a arrived) error {
 	}
 	w.done += size
 	w.fetched += size
-	if w.sched.Finished() {
-		w.changed()
-	}
+	w.changed() // there is room to ask for more, or nothing is left
 	w.tellLocked()
 	return nil
 }
