@@ -31,6 +31,8 @@ type netOptions struct {
 	relays, friends   []string
 	serveRelay, debug bool
 	key               string // file of a private network's key
+	content           bool   // the node of this command shares or fetches
+	library           string // folder of the library, if the node has one
 }
 
 // startFlags are the flags that say how a node starts.
@@ -54,6 +56,7 @@ type asker interface {
 	Ping(ctx context.Context, id peer.ID) (time.Duration, error)
 	Measure(ctx context.Context, id peer.ID, which int, long time.Duration) (node.Measurement, error)
 	Diagnose(ctx context.Context, l node.Link) (node.Diagnosis, error)
+	sharer
 	Close() error
 }
 
@@ -90,6 +93,9 @@ func (a *app) join(ctx context.Context, c *cobra.Command, o *netOptions) (n aske
 	if err != nil {
 		return nil, false, err
 	}
+	if o.content {
+		o.library = libraryFolder(folder)
+	}
 	started, err := a.start(ctx, o, nil, contacts)
 	if err != nil {
 		return nil, false, err
@@ -116,7 +122,7 @@ func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, 
 		}
 		return nil, err
 	}
-	cfg.Folder, cfg.Contacts = folder, contacts
+	cfg.Folder, cfg.Contacts, cfg.Content.Folder = folder, contacts, o.library
 	return node.New(ctx, cfg)
 }
 

@@ -7,6 +7,7 @@ package node
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"log/slog"
 	"slices"
@@ -33,6 +34,7 @@ type Config struct {
 	Folder *control.Folder
 	// Contacts are peers to stay connected with, for a node without a folder.
 	Contacts []Contact
+	Content  ContentConfig
 }
 
 // Node is a running node.
@@ -46,8 +48,12 @@ type Node struct {
 	version string
 	since   time.Time
 	logger  *slog.Logger
+	key     ed25519.PrivateKey
 	end     context.CancelFunc // of what runs beside
 	beside  sync.WaitGroup
+
+	content       contents
+	contentConfig ContentConfig
 
 	mu       sync.Mutex
 	contacts []Contact
@@ -67,7 +73,7 @@ const (
 func New(ctx context.Context, cfg Config) (*Node, error) {
 	n := &Node{
 		folder: cfg.Folder, private: cfg.Mesh.PrivateNetwork != nil, version: cfg.Version, since: time.Now(),
-		logger: cfg.Mesh.Logger, contacts: slices.Clone(cfg.Contacts),
+		logger: cfg.Mesh.Logger, key: cfg.Mesh.Key, contacts: slices.Clone(cfg.Contacts),
 	}
 	if n.logger == nil {
 		n.logger = slog.Default()
@@ -98,11 +104,15 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	n.Calls.Start()
+	if err := n.startContent(cfg); err != nil {
+		return err
+	}
 	running, end := context.WithCancel(context.Background())
 	n.end = end
 	if n.Mesh.Mode() != doctor.Alone {
 		n.beside.Go(func() { n.keep(running) })
 	}
+	n.beside.Go(func() { n.announceContent(running) })
 	if n.folder != nil {
 		n.door, err = n.folder.Serve(n.methods(), n.since)
 	}
@@ -181,6 +191,7 @@ func (n *Node) Close() error {
 		n.end()
 	}
 	n.beside.Wait()
+	list = append(list, n.closeContent())
 	if n.Calls != nil {
 		list = append(list, n.Calls.Close())
 	}
