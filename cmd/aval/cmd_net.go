@@ -128,6 +128,7 @@ func (a *app) netUp(ctx context.Context, o *netOptions, asJSON bool) error {
 	if err != nil {
 		return err
 	}
+	o.library = libraryFolder(path)
 	n, err := a.start(ctx, o, folder, nil, access.Book{})
 	if err != nil {
 		return err

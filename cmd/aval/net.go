@@ -32,6 +32,8 @@ type netOptions struct {
 	relays, friends   []string
 	serveRelay, debug bool
 	key               string // file of a private network's key
+	content           bool   // the node of this command shares or fetches
+	library           string // folder of the library, if the node has one
 }
 
 // startFlags are the flags that say how a node starts.
@@ -55,6 +57,7 @@ type asker interface {
 	Ping(ctx context.Context, id peer.ID) (time.Duration, error)
 	Measure(ctx context.Context, id peer.ID, which int, long time.Duration) (node.Measurement, error)
 	Diagnose(ctx context.Context, l node.Link) (node.Diagnosis, error)
+	sharer
 	Close() error
 }
 
@@ -95,6 +98,9 @@ func (a *app) join(ctx context.Context, c *cobra.Command, o *netOptions) (n aske
 	if err != nil {
 		return nil, false, err
 	}
+	if o.content {
+		o.library = libraryFolder(folder)
+	}
 	started, err := a.start(ctx, o, nil, contacts, granted)
 	if err != nil {
 		return nil, false, err
@@ -121,7 +127,7 @@ func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, 
 		}
 		return nil, err
 	}
-	cfg.Folder, cfg.Contacts, cfg.Access = folder, contacts, granted
+	cfg.Folder, cfg.Contacts, cfg.Access, cfg.Content.Folder = folder, contacts, granted, o.library
 	return node.New(ctx, cfg)
 }
 

@@ -37,6 +37,7 @@ type Config struct {
 	// the tokens to show, for a node without a folder.
 	Contacts []Contact
 	Access   access.Book
+	Content  ContentConfig
 }
 
 // Node is a running node.
@@ -45,16 +46,18 @@ type Node struct {
 	Calls *rpc.Node
 	Guard *access.Guard // decides what others may do here
 
-	key ed25519.PrivateKey
-
 	folder  *control.Folder
 	door    *control.Server
 	private bool
 	version string
 	since   time.Time
 	logger  *slog.Logger
+	key     ed25519.PrivateKey
 	end     context.CancelFunc // of what runs beside
 	beside  sync.WaitGroup
+
+	content       contents
+	contentConfig ContentConfig
 
 	mu       sync.Mutex
 	contacts []Contact
@@ -76,7 +79,7 @@ const (
 func New(ctx context.Context, cfg Config) (*Node, error) {
 	n := &Node{
 		folder: cfg.Folder, private: cfg.Mesh.PrivateNetwork != nil, version: cfg.Version, since: time.Now(),
-		logger: cfg.Mesh.Logger, contacts: slices.Clone(cfg.Contacts), book: cfg.Access, key: cfg.Mesh.Key,
+		logger: cfg.Mesh.Logger, key: cfg.Mesh.Key, contacts: slices.Clone(cfg.Contacts), book: cfg.Access,
 	}
 	if n.logger == nil {
 		n.logger = slog.Default()
@@ -112,11 +115,15 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	n.Calls.Start()
+	if err := n.startContent(cfg); err != nil {
+		return err
+	}
 	running, end := context.WithCancel(context.Background())
 	n.end = end
 	if n.Mesh.Mode() != doctor.Alone {
 		n.beside.Go(func() { n.keep(running) })
 	}
+	n.beside.Go(func() { n.announceContent(running) })
 	if n.folder != nil {
 		n.door, err = n.folder.Serve(n.methods(), n.since)
 	}
@@ -187,6 +194,7 @@ func (n *Node) Close() error {
 		n.end()
 	}
 	n.beside.Wait()
+	list = append(list, n.closeContent())
 	if n.Calls != nil {
 		list = append(list, n.Calls.Close())
 	}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"time"
 
@@ -169,7 +170,7 @@ type (
 
 // methods are what commands may ask of the running node.
 func (n *Node) methods() map[string]control.Method {
-	return map[string]control.Method{
+	m := map[string]control.Method{
 		"status": method(func(ctx context.Context, _ struct{}) (Status, error) { return n.Status(ctx) }),
 		"reach":  method(func(ctx context.Context, in reachRequest) (Reached, error) { return n.Reach(ctx, in.Link, in.Wait) }),
 		"ping":   method(n.Ping),
@@ -184,6 +185,8 @@ func (n *Node) methods() map[string]control.Method {
 		"receive":  method(func(ctx context.Context, in ReceiveRequest) (struct{}, error) { return struct{}{}, n.Receive(ctx, in) }),
 		"remove":   method(func(ctx context.Context, in peer.ID) (struct{}, error) { return struct{}{}, n.Remove(ctx, in) }),
 	}
+	maps.Copy(m, n.contentMethods())
+	return m
 }
 
 // method makes a method of a function.

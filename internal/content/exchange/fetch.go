@@ -106,7 +106,7 @@ func (f *Fetcher) Fetch(ctx context.Context, root content.Root, want func(*conte
 
 func (w *swarm) fetch(ctx context.Context, want func(*content.Manifest) ([]Range, error)) (*Result, error) {
 	var err error
-	if w.manifest, err = w.known(); err == nil && w.manifest == nil {
+	if w.manifest, err = w.present(); err == nil && w.manifest == nil {
 		err = w.race(ctx, w.getManifest)
 	}
 	if err != nil {
@@ -129,8 +129,8 @@ func (w *swarm) fetch(ctx context.Context, want func(*content.Manifest) ([]Range
 	return w.result(), err
 }
 
-// known is the manifest that is in the sink.
-func (w *swarm) known() (*content.Manifest, error) {
+// present is the manifest that is in the sink.
+func (w *swarm) present() (*content.Manifest, error) {
 	data, err := w.Sink.Manifest(w.root)
 	if errors.Is(err, ErrMissing) {
 		return nil, nil
@@ -203,18 +203,34 @@ const (
 	raceDelay = 2 * time.Second // before the next one is asked, too
 )
 
-// race is raceOnce, again if it failed for reasons that may pass.
+// race is raceOnce, again if it failed and others are found, or for reasons that
+// may pass.
 func (w *swarm) race(ctx context.Context, get func(context.Context, *link) error) error {
-	for attempt := 1; ; attempt++ {
-		err := w.raceOnce(ctx, get)
-		code := rpc.CodeOf(err)
-		if err == nil || attempt == raceTries || code != rpc.Unavailable && code != rpc.ResourceExhausted || len(w.candidates()) == 0 {
+	if len(w.candidates()) == 0 {
+		if err := w.find(ctx); err != nil {
 			return err
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(raceDelay):
+	}
+	for attempt := 1; ; attempt++ {
+		err := w.raceOnce(ctx, get)
+		var own *ownError
+		if err == nil || ctx.Err() != nil || attempt == raceTries || errors.As(err, &own) {
+			return err
+		}
+		before := w.known()
+		if ferr := w.find(ctx); ferr != nil {
+			return err
+		}
+		code := rpc.CodeOf(err)
+		if w.known() == before {
+			if code != rpc.Unavailable && code != rpc.ResourceExhausted || len(w.candidates()) == 0 {
+				return err
+			}
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-time.After(raceDelay):
+			}
 		}
 	}
 }
@@ -222,9 +238,6 @@ func (w *swarm) race(ctx context.Context, get func(context.Context, *link) error
 // raceOnce asks one peer after the other, without waiting long for those that do
 // not answer, until get works with one.
 func (w *swarm) raceOnce(ctx context.Context, get func(context.Context, *link) error) error {
-	if err := w.find(ctx); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	list := w.candidates()

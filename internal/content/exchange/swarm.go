@@ -91,6 +91,13 @@ func (w *swarm) find(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// known is how many peers were found.
+func (w *swarm) known() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.peers)
+}
+
 // candidates are the peers that may be asked: those that have answered before, then
 // the others in the order in which they were found.
 func (w *swarm) candidates() []*source {
@@ -157,7 +164,10 @@ func (w *swarm) run(ctx context.Context) error {
 	w.moved = time.Now()
 	w.tell()
 	ended := make(chan struct{}, 4*MaxPeers)
-	var found time.Time
+	searched := make(chan error, 1)
+	var searching bool
+	var began time.Time // of the last search
+	var searchErr error
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -181,11 +191,9 @@ func (w *swarm) run(ctx context.Context) error {
 		case time.Since(moved) > stuckTime:
 			return w.nobody()
 		}
-		if active < MaxPeers && (found.IsZero() || time.Since(found) > findEvery) {
-			found = time.Now()
-			if err := w.find(ctx); err != nil && active == 0 {
-				return err
-			}
+		if !searching && active < MaxPeers && (began.IsZero() || time.Since(began) > findEvery) {
+			searching, began = true, time.Now()
+			running.Go(func() { searched <- w.find(ctx) })
 		}
 		for _, s := range w.candidates() {
 			w.mu.Lock()
@@ -204,13 +212,18 @@ func (w *swarm) run(ctx context.Context) error {
 				ended <- struct{}{}
 			})
 		}
-		if active == 0 {
+		if active == 0 && !searching {
+			if searchErr != nil {
+				return searchErr
+			}
 			return w.nobody()
 		}
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
 		case <-ended:
+		case searchErr = <-searched:
+			searching = false
 		case <-wake:
 		}
 	}

@@ -107,6 +107,10 @@ func Open(cfg Config) (*Library, error) {
 		return nil, fmt.Errorf("library: %w", err)
 	}
 	release, err := store.Lock(filepath.Join(cfg.Folder, lockFile))
+	for tries := 0; errors.Is(err, store.ErrBusy) && tries < 10; tries++ { // a look at the list takes no longer
+		time.Sleep(50 * time.Millisecond)
+		release, err = store.Lock(filepath.Join(cfg.Folder, lockFile))
+	}
 	if errors.Is(err, store.ErrBusy) {
 		return nil, ErrBusy
 	}
