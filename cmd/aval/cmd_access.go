@@ -197,7 +197,7 @@ func newAccessListCommand(a *app) *cobra.Command {
 				}
 				return a.printJSON(b)
 			}
-			if len(b.Granted)+len(b.Received) == 0 {
+			if len(b.Granted)+len(b.Received)+len(b.Blocked) == 0 {
 				a.note("nothing is granted: \"aval access grant PEER\" lets a peer ask the models here")
 				return nil
 			}
@@ -223,6 +223,9 @@ func accessTable(b access.Book, now time.Time) []string {
 		}
 		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\t%s", g.ID, who, rightsText(g.Rights), until, quoteLine(g.Note)))
 	}
+	for _, x := range b.Blocked {
+		rows = append(rows, fmt.Sprintf("\t%s\tnothing, by no token\tgranted again\t", x.Peer))
+	}
 	for _, r := range b.Received {
 		if t, err := access.ParseText(r.Token); err == nil {
 			rows = append(rows, fmt.Sprintf("%s\tthis node, at %s\t%s\t%s\t%s", t.ID, t.Issuer.Short(), rightsText(t.Last().Rights), t.Last().Expires.Local().Format(time.DateTime), quoteLine(r.Note)))
@@ -245,6 +248,7 @@ func newAccessRevokeCommand(a *app) *cobra.Command {
 		Use: "revoke [--all] [ID|PEER]", Short: "Take back what was granted", Args: cobra.MaximumNArgs(1),
 		Long: `Revoke takes back one grant, by the ID that "aval access list" shows, or all that a
 peer has, or, with --all, everything. What was handed on from a grant goes with it.
+A peer loses what others handed on to it, too, until you grant it something again.
 Peers named by "aval net up --friend" are not in the list: leave out the flag.
 ` + exitHelp,
 		Example: "  aval access revoke 3f2a...\n  aval access revoke 12D3Koo...\n  aval access revoke --all",

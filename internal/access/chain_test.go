@@ -212,6 +212,73 @@ func TestAllowAny(t *testing.T) {
 	})
 }
 
+// From whom everything was taken back, no token helps, whoever handed it on, and
+// none that it handed on helps others, until something is granted to it again.
+func TestBlocked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := issue(t, key(1), terms(id(2), ask, 2))
+		second, err := first.Delegate(key(2), terms(id(3), ask, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		third, err := second.Delegate(key(3), terms(id(4), ask, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		bearer, err := access.Issue(key(1), access.ID{2}, terms(peer.ID{}, ask, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := access.NewGuard(id(1), nil, nil)
+		b := access.Book{Granted: []access.Grant{grant(1, id(2), ask...), grant(2, peer.ID{}, ask...)}}
+		try := func(when string, want map[byte]string) {
+			t.Helper()
+			if err := b.Check(); err != nil {
+				t.Fatal(err)
+			}
+			g.Load(b)
+			for _, c := range []struct {
+				who   byte
+				token *access.Token
+				name  string
+			}{{2, first, "first"}, {3, second, "second"}, {4, third, "third"}, {3, bearer, "bearer"}} {
+				r := access.Request{Who: id(c.who), Action: access.Ask, Resource: "m", Tokens: [][]byte{c.token.Bytes()}}
+				refused := strings.Contains(want[c.who], c.name)
+				if err := g.Allow(r); (err != nil) != refused || refused && !strings.Contains(err.Error(), "everything was taken back") {
+					t.Errorf("%s, %s: %v", when, c.name, err)
+				}
+				if err := g.AllowAny(r); (err != nil) != refused {
+					t.Errorf("%s, %s, anything: %v", when, c.name, err)
+				}
+			}
+		}
+		try("before", nil)
+		for _, more := range []bool{true, false} {
+			if got, err := b.Block(id(3), start); got != more || err != nil {
+				t.Errorf("blocked: %v, %v", got, err)
+			}
+		}
+		try("blocked", map[byte]string{3: "second bearer", 4: "third"})
+		again := grant(9, id(3), access.Right{Action: access.Fetch, Resource: "f"})
+		if err := b.Add(again); err != nil {
+			t.Fatal(err)
+		}
+		try("granted again", nil)
+		for i := range access.MaxBlocked {
+			if _, err := b.Block(peer.ID{1, byte(i), byte(i >> 8)}, start); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := b.Block(id(5), start); err == nil {
+			t.Error("the list has no end")
+		}
+		b.Blocked[0].Peer = peer.ID{}
+		if err := b.Check(); err == nil {
+			t.Error("nobody is blocked")
+		}
+	})
+}
+
 // Of many tokens from one peer, the newest that have not ended are shown, and to
 // the peer that signed them, whatever the book says.
 func TestTokensShown(t *testing.T) {

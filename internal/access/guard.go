@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -15,6 +16,7 @@ import (
 const (
 	MaxGrants   = 1024
 	MaxReceived = 256
+	MaxBlocked  = 1024
 	MaxNote     = 200 // bytes
 )
 
@@ -40,16 +42,27 @@ type Received struct {
 	Note   string    `json:"note,omitempty"`
 }
 
+// Blocked is a peer from which everything was taken back: no token helps it, not
+// even one that another handed on to it, and none that went through its hands.
+type Blocked struct {
+	Peer  peer.ID   `json:"peer"`
+	Since time.Time `json:"since"`
+}
+
 // Book is what was granted, to be looked through by its owner.
 type Book struct {
 	Granted  []Grant    `json:"granted"`
 	Received []Received `json:"received"`
+	Blocked  []Blocked  `json:"blocked,omitempty"`
 }
 
 // Check reports what is wrong with a book that was read.
 func (b *Book) Check() error {
-	if len(b.Granted) > MaxGrants || len(b.Received) > MaxReceived {
-		return fmt.Errorf("access: %d grants and %d tokens, want at most %d and %d", len(b.Granted), len(b.Received), MaxGrants, MaxReceived)
+	if len(b.Granted) > MaxGrants || len(b.Received) > MaxReceived || len(b.Blocked) > MaxBlocked {
+		return fmt.Errorf("access: %d grants, %d tokens and %d peers that are blocked, want at most %d, %d and %d", len(b.Granted), len(b.Received), len(b.Blocked), MaxGrants, MaxReceived, MaxBlocked)
+	}
+	if slices.ContainsFunc(b.Blocked, func(x Blocked) bool { return x.Peer.IsZero() }) {
+		return errors.New("access: a peer that is blocked has no ID")
 	}
 	seen := map[ID]bool{}
 	for _, g := range b.Granted {
@@ -93,7 +106,21 @@ func (b *Book) Add(g Grant) error {
 		return fmt.Errorf("access: there are %d grants already", MaxGrants)
 	}
 	b.Granted = append(b.Granted, g)
+	b.Blocked = slices.DeleteFunc(b.Blocked, func(x Blocked) bool { return x.Peer == g.Holder })
 	return nil
+}
+
+// Block denies a peer what it has by tokens, until something is granted to it. It
+// tells whether that is new.
+func (b *Book) Block(id peer.ID, now time.Time) (bool, error) {
+	if slices.ContainsFunc(b.Blocked, func(x Blocked) bool { return x.Peer == id }) {
+		return false, nil
+	}
+	if len(b.Blocked) >= MaxBlocked {
+		return false, fmt.Errorf("access: %d peers are blocked already: take the grants back whose tokens they have", MaxBlocked)
+	}
+	b.Blocked = append(b.Blocked, Blocked{id, now})
+	return true, nil
 }
 
 // Revoke takes grants back: the one with an ID, all of a holder, or all. It
@@ -141,6 +168,7 @@ type Guard struct {
 	holder map[peer.ID][]*Grant
 	meters map[ID]*meter
 	tokens map[peer.ID][]*Token // received, by issuer; the newest first
+	denied map[peer.ID]bool
 }
 
 // meter counts the calls of a grant: a bucket that fills by its rate.
@@ -163,6 +191,10 @@ func (g *Guard) Load(b Book) {
 	defer g.mu.Unlock()
 	old := g.meters
 	g.grants, g.holder, g.meters, g.tokens = map[ID]*Grant{}, map[peer.ID][]*Grant{}, map[ID]*meter{}, map[peer.ID][]*Token{}
+	g.denied = make(map[peer.ID]bool, len(b.Blocked))
+	for _, x := range b.Blocked {
+		g.denied[x.Peer] = true
+	}
 	for _, x := range b.Granted {
 		x.Rights = slices.Clone(x.Rights)
 		g.grants[x.ID] = &x
@@ -291,13 +323,31 @@ func (g *Guard) token(raw []byte, who peer.ID, now time.Time) (*Token, error) {
 		}
 		g.mu.Lock()
 		defer g.mu.Unlock()
+		if g.denied[who] {
+			return fmt.Errorf("%w: everything was taken back from this peer", ErrToken)
+		}
 		_, err := g.grant(id, now)
 		return err
 	})
 	if err == nil {
 		err = t.Check(who, now)
 	}
+	if err == nil {
+		err = g.hands(t)
+	}
 	return t, err
+}
+
+// hands refuses a token that went through the hands of a peer that is denied.
+func (g *Guard) hands(t *Token) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, b := range t.Blocks {
+		if g.denied[b.Holder] {
+			return fmt.Errorf("%w: it went through the hands of %s, from whom everything was taken back", ErrToken, b.Holder.Short())
+		}
+	}
+	return nil
 }
 
 // use counts a use of the grant of a token. It looks at the book again: a token

@@ -142,11 +142,17 @@ func GrantIn(b *access.Book, key ed25519.PrivateKey, r GrantRequest, now time.Ti
 	return g, nil
 }
 
-// RevokeIn takes grants of a book back, and says how many.
+// RevokeIn takes grants of a book back, and says how many. From a peer it takes
+// everything: what others handed on to it, too.
 func RevokeIn(b *access.Book, r RevokeRequest, now time.Time) (int, error) {
 	n := b.Revoke(func(g access.Grant) bool {
 		return r.All || r.ID != (access.ID{}) && g.ID == r.ID || !r.Peer.IsZero() && g.Holder == r.Peer
 	}, now.UTC())
+	if !r.Peer.IsZero() {
+		if more, err := b.Block(r.Peer, now.UTC().Truncate(time.Second)); more || err != nil {
+			return n, err
+		}
+	}
 	if n == 0 && !r.All {
 		return 0, rpc.Errorf(rpc.NotFound, "nothing like that is granted: \"aval access list\" shows what is")
 	}
@@ -208,7 +214,7 @@ func (n *Node) Revoke(_ context.Context, r RevokeRequest) (count int, err error)
 
 // copyBook is the book, to be changed. The caller has the lock.
 func (n *Node) copyBook() access.Book {
-	return access.Book{Granted: slices.Clone(n.book.Granted), Received: slices.Clone(n.book.Received)}
+	return access.Book{Granted: slices.Clone(n.book.Granted), Received: slices.Clone(n.book.Received), Blocked: slices.Clone(n.book.Blocked)}
 }
 
 // Receive keeps a token, to be shown to its issuer.

@@ -139,6 +139,26 @@ func (s *service) PrivateKey(ctx stdcontext.Context, in *wire.PrivateKeyRequest)
 	return out, nil
 }
 
+// stale tells whether an error of Unseal may mean that the key is not used any
+// more, as after the provider was started again.
+func stale(err error) bool {
+	code := rpc.CodeOf(err)
+	return code == rpc.InvalidArgument || code == rpc.FailedPrecondition
+}
+
+// forgetAfter is how old a key must be to be asked for again before its time:
+// whoever sends what cannot be opened does not make the relay ask each time.
+const forgetAfter = time.Second
+
+// forget makes a relay ask for the key of a provider again.
+func (s *service) forget(provider peer.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if k, ok := s.known[provider]; ok && time.Since(k.at) >= forgetAfter {
+		delete(s.known, provider)
+	}
+}
+
 // enter counts a request of a peer in.
 func (s *service) enter(id peer.ID) (leave func(), err error) {
 	busy := &rpc.Error{Code: rpc.ResourceExhausted, Text: "too many private requests at a time", RetryAfter: time.Second}
@@ -199,6 +219,9 @@ func (s *service) Forward(in *wire.ForwardRequest, stream wire.DRPCPrivateServic
 			return nil
 		}
 		if err != nil {
+			if total == 0 && stale(err) {
+				s.forget(provider)
+			}
 			return err
 		}
 		if total += len(out.Sealed); total > 2*MaxAnswer {
@@ -281,52 +304,64 @@ func Ask(ctx stdcontext.Context, calls *rpc.Node, relay, provider peer.ID, reque
 	if relay == calls.Self() {
 		return rpc.Errorf(rpc.InvalidArgument, "this node cannot be its own relay: the provider would see it")
 	}
+	// A provider that was started again has other keys, of which the relay learns
+	// by the refusal. Each try is sealed anew, and nothing of an answer has come. A
+	// relay that lies about the refusal has the provider answer twice, not more.
+	again, err := ask(ctx, calls, relay, provider, request, receive)
+	if again {
+		_, err = ask(ctx, calls, relay, provider, request, receive)
+	}
+	return err
+}
+
+// ask is one try of Ask; again tells that another one may help.
+func ask(ctx stdcontext.Context, calls *rpc.Node, relay, provider peer.ID, request []byte, receive func([]byte) error) (again bool, err error) {
 	client := wire.NewDRPCPrivateServiceClient(calls.To(relay, rpc.Normal))
 	k, err := client.PrivateKey(ctx, &wire.PrivateKeyRequest{Provider: provider[:]})
 	if err != nil {
-		return err
+		return false, err
 	}
 	config, err := OpenConfig(provider, k.Config, time.Unix(k.Expires, 0), k.Signature, time.Now())
 	if err != nil {
-		return rpc.Errorf(rpc.DataLoss, "%w", err)
+		return false, rpc.Errorf(rpc.DataLoss, "%w", err)
 	}
 	sealed, err := Seal(config, request)
 	if err != nil {
-		return rpc.Errorf(rpc.InvalidArgument, "%w", err)
+		return false, rpc.Errorf(rpc.InvalidArgument, "%w", err)
 	}
 	ctx, cancel := stdcontext.WithCancel(ctx)
 	defer cancel()
 	stream, err := client.Forward(ctx, &wire.ForwardRequest{Provider: provider[:], Sealed: sealed.Bytes})
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer stream.Close()
 	parts, total := sealed.Reader(), 0
-	for {
+	for begun := false; ; begun = true {
 		in, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
 			if !parts.Whole {
-				return rpc.Errorf(rpc.DataLoss, "the answer was cut off on the way")
+				return false, rpc.Errorf(rpc.DataLoss, "the answer was cut off on the way")
 			}
-			return nil
+			return false, nil
 		}
 		if err != nil {
-			return err
+			return !begun && stale(err), err
 		}
 		data, err := parts.Next(in.Sealed)
 		var told *ErrAnswer
 		switch {
 		case errors.As(err, &told):
-			return told
+			return false, told
 		case err != nil:
-			return rpc.Errorf(rpc.DataLoss, "%w", err)
+			return false, rpc.Errorf(rpc.DataLoss, "%w", err)
 		}
 		if total += len(data); total > MaxAnswer {
-			return rpc.Errorf(rpc.ResourceExhausted, "the answer has more than %d bytes", MaxAnswer)
+			return false, rpc.Errorf(rpc.ResourceExhausted, "the answer has more than %d bytes", MaxAnswer)
 		}
 		if len(data) > 0 {
 			if err := receive(data); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}
