@@ -319,6 +319,49 @@ func TestErrors(t *testing.T) {
 	})
 }
 
+// One relay does not take all places of a provider.
+func TestPlacesOfARelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newThree(t, func(ctx context.Context, request []byte, _ func([]byte) error) error {
+			if string(request) == "wait" {
+				<-ctx.Done()
+			}
+			return ctx.Err()
+		})
+		bring := func(ctx context.Context, from *rpc.Node, request string) error {
+			s, err := private.Seal(keyOf(t, w), []byte(request))
+			if err != nil {
+				return err
+			}
+			stream, err := wire.NewDRPCPrivateServiceClient(from.To(id(provider), rpc.Normal)).Unseal(ctx, &wire.UnsealRequest{Sealed: s.Bytes})
+			if err != nil {
+				return err
+			}
+			defer stream.Close()
+			_, err = stream.Recv()
+			return err
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() { _ = bring(ctx, w.calls[relay], "wait") })
+		}
+		synctest.Wait()
+		if err := bring(t.Context(), w.calls[relay], ""); rpc.CodeOf(err) != rpc.ResourceExhausted {
+			t.Errorf("a ninth of one relay: %v", err)
+		}
+		if err := bring(t.Context(), w.calls[provider], ""); err != nil {
+			t.Errorf("another one: %v", err)
+		}
+		cancel()
+		wg.Wait()
+		time.Sleep(time.Second)
+		if err := bring(t.Context(), w.calls[relay], ""); err != nil {
+			t.Errorf("after the others have gone: %v", err)
+		}
+	})
+}
+
 // A provider that was started again has other keys. The relay, which keeps the old
 // one, finds out, and the asker notices nothing.
 func TestProviderStartsAgain(t *testing.T) {

@@ -20,6 +20,7 @@ const (
 	maxAsked   = 4  // requests of one peer that a relay passes on at a time
 	maxPassed  = 64 // of all peers
 	maxOpened  = 16 // requests that a provider answers at a time
+	maxBrought = 8  // of one relay
 	askTime    = 10 * time.Minute
 	maxKeys    = 256 // of providers that a relay keeps
 	keyFetched = time.Hour
@@ -46,15 +47,12 @@ type ServiceConfig struct {
 }
 
 type service struct {
-	cfg   ServiceConfig
-	calls *rpc.Node
-	ring  *keyring
-	open  chan struct{}
-	pass  chan struct{}
-
-	mu    sync.Mutex
-	asked map[peer.ID]int
-	known map[peer.ID]knownKey
+	cfg            ServiceConfig
+	calls          *rpc.Node
+	ring           *keyring
+	opened, passed *places
+	mu             sync.Mutex
+	known          map[peer.ID]knownKey
 }
 
 // knownKey is the key of a provider that a relay has asked for.
@@ -66,8 +64,8 @@ type knownKey struct {
 // Register serves private requests on a node.
 func Register(calls *rpc.Node, cfg ServiceConfig) error {
 	s := &service{
-		cfg: cfg, calls: calls, ring: &keyring{sign: cfg.Key, now: time.Now}, open: make(chan struct{}, maxOpened), pass: make(chan struct{}, maxPassed),
-		asked: map[peer.ID]int{}, known: map[peer.ID]knownKey{},
+		cfg: cfg, calls: calls, ring: &keyring{sign: cfg.Key, now: time.Now}, opened: newPlaces(maxOpened, maxBrought), passed: newPlaces(maxPassed, maxAsked),
+		known: map[peer.ID]knownKey{},
 	}
 	return calls.Register(s, wire.DRPCPrivateServiceDescription{}, rpc.Limits{MaxMessage: maxSealed + 1024, Timeout: askTime})
 }
@@ -159,27 +157,34 @@ func (s *service) forget(provider peer.ID) {
 	}
 }
 
-// enter counts a request of a peer in.
-func (s *service) enter(id peer.ID) (leave func(), err error) {
-	busy := &rpc.Error{Code: rpc.ResourceExhausted, Text: "too many private requests at a time", RetryAfter: time.Second}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.asked[id] >= maxAsked {
-		return nil, busy
+// places are those of requests at a time: of all peers, and of each.
+type places struct {
+	all, each int
+	mu        sync.Mutex
+	taken     map[peer.ID]int
+	sum       int
+}
+
+func newPlaces(all, each int) *places {
+	return &places{all: all, each: each, taken: map[peer.ID]int{}}
+}
+
+// take counts a request of a peer in, until leave.
+func (p *places) take(id peer.ID) (leave func(), err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sum >= p.all || p.taken[id] >= p.each {
+		return nil, &rpc.Error{Code: rpc.ResourceExhausted, Text: "too many private requests at a time", RetryAfter: time.Second}
 	}
-	select {
-	case s.pass <- struct{}{}:
-	default:
-		return nil, busy
-	}
-	s.asked[id]++
+	p.sum++
+	p.taken[id]++
 	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.asked[id]--; s.asked[id] == 0 {
-			delete(s.asked, id)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.sum--
+		if p.taken[id]--; p.taken[id] == 0 {
+			delete(p.taken, id)
 		}
-		<-s.pass
 	}, nil
 }
 
@@ -198,7 +203,7 @@ func (s *service) Forward(in *wire.ForwardRequest, stream wire.DRPCPrivateServic
 	if len(in.Sealed) > maxSealed {
 		return rpc.Errorf(rpc.InvalidArgument, "a sealed request of %d bytes, want at most %d", len(in.Sealed), maxSealed)
 	}
-	leave, err := s.enter(who)
+	leave, err := s.passed.take(who)
 	if err != nil {
 		return err
 	}
@@ -248,12 +253,11 @@ func (s *service) Unseal(in *wire.UnsealRequest, stream wire.DRPCPrivateService_
 			return err
 		}
 	}
-	select {
-	case s.open <- struct{}{}:
-		defer func() { <-s.open }()
-	default:
-		return &rpc.Error{Code: rpc.ResourceExhausted, Text: "too many private requests at a time", RetryAfter: time.Second}
+	leave, err := s.opened.take(relay)
+	if err != nil {
+		return err
 	}
+	defer leave()
 	var key *ringKey
 	o, err := Open(func(id byte) hpke.PrivateKey {
 		if key = s.ring.find(id); key == nil {
