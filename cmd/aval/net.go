@@ -30,6 +30,7 @@ type netOptions struct {
 	network           string
 	listen, bootstrap []string
 	relays, friends   []string
+	serve             []string // models
 	serveRelay, debug bool
 	key               string // file of a private network's key
 	content           bool   // the node of this command shares or fetches
@@ -126,6 +127,17 @@ func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, 
 			_ = folder.Close()
 		}
 		return nil, err
+	}
+	if len(o.serve) > 0 {
+		h, err := a.servePeers(o.serve, &serveOptions{slots: 4, models: len(o.serve), keepAlive: 30 * time.Minute})
+		if err != nil {
+			if folder != nil {
+				_ = folder.Close()
+			}
+			return nil, err
+		}
+		cfg.Models = h
+		a.closers = append(a.closers, h.close)
 	}
 	cfg.Folder, cfg.Contacts, cfg.Access, cfg.Content.Folder = folder, contacts, granted, o.library
 	return node.New(ctx, cfg)

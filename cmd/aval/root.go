@@ -133,6 +133,9 @@ func execute(ctx context.Context, a *app, args []string) int {
 	root := newRootCommand(a)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	for _, end := range a.closers {
+		end()
+	}
 	for _, dir := range a.temporary {
 		_ = os.RemoveAll(dir) // what cannot be removed does no harm
 	}

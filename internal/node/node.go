@@ -19,6 +19,8 @@ import (
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
 	"github.com/avalnetwork/aval/internal/node/control"
 	"github.com/avalnetwork/aval/internal/peer"
+	"github.com/avalnetwork/aval/internal/private"
+	"github.com/avalnetwork/aval/internal/remote"
 	"github.com/avalnetwork/aval/internal/rpc"
 	"github.com/avalnetwork/aval/internal/rpc/probe"
 )
@@ -38,6 +40,8 @@ type Config struct {
 	Contacts []Contact
 	Access   access.Book
 	Content  ContentConfig
+	// Models are those that others may ask, if it is granted to them; nil: none.
+	Models remote.Host
 }
 
 // Node is a running node.
@@ -56,6 +60,7 @@ type Node struct {
 	end     context.CancelFunc // of what runs beside
 	beside  sync.WaitGroup
 
+	asks          asks
 	content       contents
 	contentConfig ContentConfig
 
@@ -66,8 +71,9 @@ type Node struct {
 }
 
 // open are the methods that everybody may call. All others are for friends, and
-// for those to whom they are granted.
-var open = []string{"/aval.v1.NetService/Ping", "/aval.v1.NetService/About"}
+// for those to whom they are granted. Those of models and of private requests
+// decide for each model and peer.
+var open = slices.Concat([]string{"/aval.v1.NetService/Ping", "/aval.v1.NetService/About"}, inferenceMethods, private.Methods)
 
 // Rates of one peer's calls; friends are held to them, too.
 const (
@@ -110,6 +116,9 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 	})
 	if err == nil {
 		err = probe.Register(n.Calls, probe.Info{Version: cfg.Version, Observed: n.observed})
+	}
+	if err == nil {
+		err = n.startModels(cfg.Models)
 	}
 	if err != nil {
 		return err

@@ -18,7 +18,7 @@ const (
 	MaxReceipt = 16 << 20 // bytes of a receipt's file
 	maxIDs     = 1 << 20  // tokens of a prompt
 	maxName    = 256      // bytes of what is told of a model
-	piece      = 256 << 10
+	piece      = 48 << 10
 	spare      = 16 // parts of an answer that have no tokens
 )
 

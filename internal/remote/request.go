@@ -213,3 +213,24 @@ func grammarOf(kind, text string) (g *grammar.Grammar, err error) {
 	}
 	return g, nil
 }
+
+// MarshalBinary gives the request as it travels.
+func (r *Request) MarshalBinary() ([]byte, error) {
+	if err := r.validate(); err != nil {
+		return nil, err
+	}
+	return wire.Marshal(r.wire())
+}
+
+// UnmarshalBinary reads what MarshalBinary gives.
+func (r *Request) UnmarshalBinary(data []byte) error {
+	in := &wire.AnswerRequest{}
+	if err := wire.Unmarshal(data, in); err != nil {
+		return requestErrorf("the request cannot be read: %w", err)
+	}
+	out, err := requestOf(in)
+	if err == nil {
+		*r = *out
+	}
+	return err
+}
