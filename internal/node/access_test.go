@@ -15,7 +15,56 @@ import (
 	"github.com/avalnetwork/aval/internal/node"
 	"github.com/avalnetwork/aval/internal/node/control"
 	"github.com/avalnetwork/aval/internal/peer"
+	"github.com/avalnetwork/aval/internal/rpc"
+	"github.com/avalnetwork/aval/internal/rpc/probe"
 )
+
+// A right goes from hand to hand over real connections, and ends at once when the
+// one in the middle loses everything.
+func TestHandedOn(t *testing.T) {
+	a, b, c := start(t, 1), start(t, 2), start(t, 3)
+	if _, err := c.Mesh.Connect(t.Context(), a.Mesh.Addresses()[0]); err != nil {
+		t.Fatal(err)
+	}
+	measure := func() error {
+		_, err := probe.Bulk(t.Context(), c.Calls.To(a.Mesh.Self(), rpc.Bulk), 1<<16, 1<<14)
+		return err
+	}
+	if err := measure(); rpc.CodeOf(err) != rpc.PermissionDenied {
+		t.Fatalf("a stranger: %v", err)
+	}
+	g, err := a.Grant(t.Context(), node.GrantRequest{
+		Holder: b.Mesh.Self(), Rights: []access.Right{{Action: access.Call, Resource: "/aval.v1.NetService/*"}}, Life: time.Hour, HandOn: 1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Receive(t.Context(), node.ReceiveRequest{Token: g.Token}); err == nil {
+		t.Error("a token of another is kept")
+	}
+	token, err := access.ParseText(g.Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	terms := token.Last()
+	terms.Holder, terms.HandOn = c.Mesh.Self(), 0
+	next, err := token.Delegate(ed25519.NewKeyFromSeed(slices.Repeat([]byte{2}, 32)), terms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Receive(t.Context(), node.ReceiveRequest{Token: next.String()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := measure(); err != nil {
+		t.Errorf("handed on: %v", err)
+	}
+	if _, err := a.Revoke(t.Context(), node.RevokeRequest{Peer: b.Mesh.Self()}); err != nil {
+		t.Fatal(err)
+	}
+	if err := measure(); rpc.CodeOf(err) != rpc.PermissionDenied {
+		t.Errorf("handed on by who lost everything: %v", err)
+	}
+}
 
 // What is taken back counts no more, even if the disk does not take it.
 func TestRevokeWithoutDisk(t *testing.T) {
