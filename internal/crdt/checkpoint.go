@@ -3,6 +3,7 @@ package crdt
 import (
 	"crypto/ed25519"
 	"encoding/binary"
+	"slices"
 
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/peer"
@@ -25,7 +26,13 @@ func (s *Space) MakeCheckpoint(key ed25519.PrivateKey) ([]*Op, error) {
 		out = append(out, o)
 	}
 	root := s.Root()
-	o, err := s.make(key, Change{Action: Checkpoint, Root: root})
+	var heads []ID
+	for author := range s.authors {
+		heads = append(heads, s.UpTo(author)...)
+	}
+	heads = sortIDs(heads)
+	heads = heads[:min(len(heads), MaxUpTo)]
+	o, err := s.make(key, Change{Action: Checkpoint, Root: root, UpTo: heads})
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +115,8 @@ func cutItem(data []byte, limit int) (item, rest []byte, err error) {
 
 // Adopt takes a snapshot, if its checkpoint comes after the one that the
 // replica builds on: the higher one, and of two as high that of the larger ID. It
-// returns false if it does not, and the operations that it leaves behind.
+// returns false if it does not. Of operations that it leaves behind, lost has those
+// that are certain; of other authors' there may be some that it covers.
 func (s *Space) Adopt(data []byte) (adopted bool, lost []*Op, err error) {
 	if len(data) > MaxSnapshot {
 		return false, nil, invalidf("a snapshot of %d bytes, want at most %d", len(data), MaxSnapshot)
@@ -151,9 +159,28 @@ func (s *Space) Adopt(data []byte) (adopted bool, lost []*Op, err error) {
 	if v.leaves == nil {
 		v.leaves = []ID{}
 	}
-	lost = s.Ops()
+	lost = s.uncovered(o)
 	s.adopt(o, v)
 	return true, lost, nil
+}
+
+// uncovered lists the operations that a checkpoint whose past is not all here has
+// certainly left behind. An author's own operations are in its replica, so that it
+// knows the head of them that the checkpoint names, and what is above. Where the
+// checkpoint builds on another, or had no room for all heads, nothing is certain.
+func (s *Space) uncovered(o *Op) []*Op {
+	if o.Base != s.base || len(o.Change.UpTo) >= MaxUpTo {
+		return nil
+	}
+	covered := s.past(append(slices.Clone(o.Change.UpTo), o.Parents...), nil)
+	var out []*Op
+	for id, n := range s.ops {
+		if !covered[id] {
+			out = append(out, n.Op)
+		}
+	}
+	SortOps(out)
+	return out
 }
 
 // before tells whether a checkpoint comes after the base.

@@ -168,10 +168,10 @@ func (c *Change) validate() error {
 		}
 		bare.Writer, bare.UpTo = peer.ID{}, nil
 	case Checkpoint:
-		if len(c.Value) != 0 || c.Key != "" || c.Root.IsZero() {
-			return invalidf("a checkpoint has a root alone")
+		if len(c.Value) != 0 || c.Key != "" || c.Root.IsZero() || len(c.UpTo) > MaxUpTo || !sorted(c.UpTo) {
+			return invalidf("a checkpoint has a root and at most %d heads, sorted", MaxUpTo)
 		}
-		bare.Root = ID{}
+		bare.Root, bare.UpTo = ID{}, nil
 	case Merge:
 		if len(c.Value) != 0 || c.Key != "" {
 			return invalidf("a merge has no content")
@@ -232,6 +232,19 @@ func (o *Op) sign(key ed25519.PrivateKey) error {
 // Parse reads an operation and checks all that can be checked of it alone,
 // its signature last.
 func Parse(data []byte) (*Op, error) {
+	o, err := Restore(data)
+	if err != nil {
+		return nil, err
+	}
+	if d := o.digest(); len(o.Sig) != ed25519.SignatureSize || !ed25519.Verify(o.Author.Public(), d[:], o.Sig) {
+		return nil, invalidf("the signature is not %s's", o.Author.Short())
+	}
+	return o, nil
+}
+
+// Restore is Parse for what this device has checked before and kept: it does
+// not check the signature.
+func Restore(data []byte) (*Op, error) {
 	if len(data) > MaxOp {
 		return nil, invalidf("an operation of %d bytes, want at most %d", len(data), MaxOp)
 	}
@@ -247,10 +260,6 @@ func Parse(data []byte) (*Op, error) {
 	}
 	if err := o.Change.validate(); err != nil {
 		return nil, err
-	}
-	d := o.digest()
-	if len(o.Sig) != ed25519.SignatureSize || !ed25519.Verify(o.Author.Public(), d[:], o.Sig) {
-		return nil, invalidf("the signature is not %s's", o.Author.Short())
 	}
 	o.raw = bytes.Clone(data)
 	o.id = sha256.Sum256(o.raw)
