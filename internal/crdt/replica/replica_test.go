@@ -1,11 +1,15 @@
 package replica_test
 
 import (
+	"bufio"
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"flag"
 	"fmt"
+	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -49,6 +53,9 @@ func start(t testing.TB, net *memory.Network, n int, cfg replica.Config) *node {
 		t.Fatal(err)
 	}
 	cfg.Calls, cfg.Key = calls, key(n)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	if cfg.Allow == nil {
 		cfg.Allow = everybody
 	}
@@ -184,12 +191,18 @@ func TestNotAllowed(t *testing.T) {
 	}
 }
 
-// TestCost: of 100,000 operations few are missing; finding them must not take
-// the others along.
-func TestCost(t *testing.T) {
-	if testing.Short() {
-		t.Skip("makes 100,000 signatures")
+// TestCost: of many operations few are missing; finding them must not take the
+// others along.
+func TestCost(t *testing.T) { cost(t, 10_000) }
+
+// BenchmarkCost is TestCost with 100,000 operations.
+func BenchmarkCost(b *testing.B) {
+	for b.Loop() {
+		b.ReportMetric(float64(cost(b, 100_000)), "bytes-for-ten")
 	}
+}
+
+func cost(t testing.TB, n int) int64 {
 	net := memory.New()
 	a, b := start(t, net, 1, replica.Config{}), start(t, net, 2, replica.Config{})
 	g, _ := a.Create("notes")
@@ -197,7 +210,7 @@ func TestCost(t *testing.T) {
 		t.Fatal(err)
 	}
 	var list []crdt.Change
-	for i := range 100_000 {
+	for i := range n {
 		list = append(list, set(fmt.Sprint(i%1000), fmt.Sprint(i)))
 	}
 	change(t, a, g.ID(), list...)
@@ -212,10 +225,11 @@ func TestCost(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, g.ID(), a, b)
-	t.Logf("all: %d bytes; ten more of 100,000: %d bytes", all, b.seen)
+	t.Logf("all: %d bytes; ten more: %d bytes", all, b.seen)
 	if b.seen > 64<<10 {
 		t.Errorf("ten missing operations cost %d bytes", b.seen)
 	}
+	return b.seen
 }
 
 // TestTornFile: whatever part of the last record a crash left, the file opens with
@@ -268,6 +282,49 @@ func TestTornFile(t *testing.T) {
 	}
 	if root, _ := look(t, open(), g.ID()); root != want {
 		t.Error("a last record with a changed byte")
+	}
+}
+
+var killed = flag.String("killed", "", "folder that TestKilled's child writes to")
+
+// TestKilled kills a process that writes; every change whose Do had returned is
+// there afterwards.
+func TestKilled(t *testing.T) {
+	if *killed != "" {
+		x := start(t, memory.New(), 1, replica.Config{Folder: *killed})
+		g, err := x.Create("notes")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := 1; ; i++ {
+			change(t, x, g.ID(), set(fmt.Sprint(i), "x"))
+			fmt.Println("done", i)
+		}
+	}
+	for _, after := range []int{1, 7, 40} {
+		folder := t.TempDir()
+		c := exec.Command(os.Args[0], "-test.run=^TestKilled$", "-killed="+folder)
+		out, err := c.StdoutPipe()
+		if err == nil {
+			err = c.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := 0
+		for lines := bufio.NewScanner(out); done < after && lines.Scan(); {
+			_, _ = fmt.Sscanf(lines.Text(), "done %d", &done)
+		}
+		_ = c.Process.Kill()
+		_ = c.Wait()
+		x := start(t, memory.New(), 1, replica.Config{Folder: folder})
+		list := x.List()
+		if len(list) != 1 || done < after {
+			t.Fatalf("%d namespaces after %d changes", len(list), done)
+		}
+		if _, n := look(t, x, list[0].ID()); n < done {
+			t.Errorf("%d of %d changes are there", n, done)
+		}
 	}
 }
 
