@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,7 +36,7 @@ func everybody(context.Context, peer.ID, string, [][]byte) error { return nil }
 type node struct {
 	*replica.Replica
 	calls *rpc.Node
-	seen  int64 // bytes of messages that it read or wrote as a caller
+	seen  atomic.Int64 // bytes of messages that it read or wrote as a caller
 }
 
 func start(t testing.TB, net *memory.Network, n int, cfg replica.Config) *node {
@@ -45,7 +46,7 @@ func start(t testing.TB, net *memory.Network, n int, cfg replica.Config) *node {
 		Network: net.Join(id(n)), Authorize: func(context.Context, *rpc.Call) error { return nil },
 		Observe: func(e rpc.Event) {
 			if !e.Served {
-				x.seen += e.In + e.Out
+				x.seen.Add(e.In + e.Out)
 			}
 		},
 	})
@@ -218,18 +219,17 @@ func cost(t testing.TB, n int) int64 {
 		t.Fatal(err)
 	}
 	same(t, g.ID(), a, b)
-	all := b.seen
+	all := b.seen.Swap(0)
 	change(t, a, g.ID(), list[:10]...)
-	b.seen = 0
 	if err := b.Sync(t.Context(), g.ID(), id(1)); err != nil {
 		t.Fatal(err)
 	}
 	same(t, g.ID(), a, b)
-	t.Logf("all: %d bytes; ten more: %d bytes", all, b.seen)
-	if b.seen > 64<<10 {
-		t.Errorf("ten missing operations cost %d bytes", b.seen)
+	t.Logf("all: %d bytes; ten more: %d bytes", all, b.seen.Load())
+	if b.seen.Load() > 64<<10 {
+		t.Errorf("ten missing operations cost %d bytes", b.seen.Load())
 	}
-	return b.seen
+	return b.seen.Load()
 }
 
 // TestTornFile: whatever part of the last record a crash left, the file opens with
