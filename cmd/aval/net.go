@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/avalnetwork/aval/internal/access"
 	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/internal/mesh"
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
@@ -31,6 +32,8 @@ type netOptions struct {
 	relays, friends   []string
 	serveRelay, debug bool
 	key               string // file of a private network's key
+	content           bool   // the node of this command shares or fetches
+	library           string // folder of the library, if the node has one
 }
 
 // startFlags are the flags that say how a node starts.
@@ -54,6 +57,7 @@ type asker interface {
 	Ping(ctx context.Context, id peer.ID) (time.Duration, error)
 	Measure(ctx context.Context, id peer.ID, which int, long time.Duration) (node.Measurement, error)
 	Diagnose(ctx context.Context, l node.Link) (node.Diagnosis, error)
+	sharer
 	Close() error
 }
 
@@ -90,7 +94,14 @@ func (a *app) join(ctx context.Context, c *cobra.Command, o *netOptions) (n aske
 	if err != nil {
 		return nil, false, err
 	}
-	started, err := a.start(ctx, o, nil, contacts)
+	granted, err := node.ReadAccess(folder)
+	if err != nil {
+		return nil, false, err
+	}
+	if o.content {
+		o.library = libraryFolder(folder)
+	}
+	started, err := a.start(ctx, o, nil, contacts, granted)
 	if err != nil {
 		return nil, false, err
 	}
@@ -108,7 +119,7 @@ func (o *netOptions) changed(c *cobra.Command) string {
 }
 
 // start joins the network, with the node's folder or, for one command, without.
-func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, contacts []node.Contact) (*node.Node, error) {
+func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, contacts []node.Contact, granted access.Book) (*node.Node, error) {
 	cfg, err := a.nodeConfig(o)
 	if err != nil {
 		if folder != nil {
@@ -116,7 +127,7 @@ func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, 
 		}
 		return nil, err
 	}
-	cfg.Folder, cfg.Contacts = folder, contacts
+	cfg.Folder, cfg.Contacts, cfg.Access, cfg.Content.Folder = folder, contacts, granted, o.library
 	return node.New(ctx, cfg)
 }
 

@@ -3,9 +3,11 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"time"
 
+	"github.com/avalnetwork/aval/internal/access"
 	"github.com/avalnetwork/aval/internal/mesh"
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
 	"github.com/avalnetwork/aval/internal/node/control"
@@ -168,7 +170,7 @@ type (
 
 // methods are what commands may ask of the running node.
 func (n *Node) methods() map[string]control.Method {
-	return map[string]control.Method{
+	m := map[string]control.Method{
 		"status": method(func(ctx context.Context, _ struct{}) (Status, error) { return n.Status(ctx) }),
 		"reach":  method(func(ctx context.Context, in reachRequest) (Reached, error) { return n.Reach(ctx, in.Link, in.Wait) }),
 		"ping":   method(n.Ping),
@@ -177,8 +179,14 @@ func (n *Node) methods() map[string]control.Method {
 		}),
 		"diagnose": method(n.Diagnose),
 		"add":      method(func(ctx context.Context, in Link) (struct{}, error) { return struct{}{}, n.Add(ctx, in) }),
+		"access":   method(func(ctx context.Context, _ struct{}) (access.Book, error) { return n.Access(ctx) }),
+		"grant":    method(n.Grant),
+		"revoke":   method(n.Revoke),
+		"receive":  method(func(ctx context.Context, in ReceiveRequest) (struct{}, error) { return struct{}{}, n.Receive(ctx, in) }),
 		"remove":   method(func(ctx context.Context, in peer.ID) (struct{}, error) { return struct{}{}, n.Remove(ctx, in) }),
 	}
+	maps.Copy(m, n.contentMethods())
+	return m
 }
 
 // method makes a method of a function.
