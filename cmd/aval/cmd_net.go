@@ -37,7 +37,7 @@ is in a folder beside the key (~/.aval/node).
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newNetUpCommand(a), newNetIDCommand(a), newNetLinkCommand(a), newNetAddCommand(a), newNetForgetCommand(a),
-		newNetPeersCommand(a), newNetPingCommand(a), newNetBenchCommand(a), newNetDoctorCommand(a), newNetPrivateCommand(a))
+		newNetPeersCommand(a), newNetModelsCommand(a), newNetPingCommand(a), newNetBenchCommand(a), newNetDoctorCommand(a), newNetPrivateCommand(a))
 	return c
 }
 
