@@ -304,12 +304,17 @@ func (w *swarm) session(ctx context.Context, s *source) error {
 	}()
 
 	in := make(chan arrived, checks)
+	settled := make(chan struct{}, 1) // a chunk was checked, so that another can be asked for
 	failed := make(chan error, 1)
 	var checking sync.WaitGroup
 	checking.Go(func() {
 		for a := range in {
 			err := w.take(s, a)
 			buffers.Put(a.buf)
+			select {
+			case settled <- struct{}{}:
+			default:
+			}
 			if err != nil {
 				failed <- err
 				cancel() // which ends the stream, and so the reading
@@ -320,7 +325,7 @@ func (w *swarm) session(ctx context.Context, s *source) error {
 			}
 		}
 	})
-	err = w.pump(ctx, l, s, in)
+	err = w.pump(ctx, l, s, in, settled)
 	close(in)
 	checking.Wait()
 	select {
@@ -365,7 +370,7 @@ type arrived struct {
 var buffers = sync.Pool{New: func() any { return new([content.MaxChunk]byte) }}
 
 // pump asks for chunks and reads them.
-func (w *swarm) pump(ctx context.Context, l *link, s *source, in chan<- arrived) error {
+func (w *swarm) pump(ctx context.Context, l *link, s *source, in chan<- arrived, settled <-chan struct{}) error {
 	var expected []int
 	var idle time.Time
 	for {
@@ -397,6 +402,7 @@ func (w *swarm) pump(ctx context.Context, l *link, s *source, in chan<- arrived)
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-wake:
+			case <-settled:
 			case <-time.After(idlePoll): // a peer may turn out to be slow
 			}
 			continue
