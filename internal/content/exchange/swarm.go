@@ -19,7 +19,8 @@ const (
 	stuckTime   = time.Minute     // without a single chunk, after which a fetch fails
 	maxAttempts = 5               // to reach a peer, without a chunk between them
 	firstRetry  = 500 * time.Millisecond
-	checks      = 3 // chunks of a peer that wait to be checked
+	checkers    = 2 // goroutines that check and write the chunks of one peer
+	checks      = 2 // chunks of a peer that wait to be checked
 )
 
 type piece struct{ file, index int32 }
@@ -305,26 +306,28 @@ func (w *swarm) session(ctx context.Context, s *source) error {
 
 	in := make(chan arrived, checks)
 	settled := make(chan struct{}, 1) // a chunk was checked, so that another can be asked for
-	failed := make(chan error, 1)
+	failed := make(chan error, checkers)
 	var checking sync.WaitGroup
-	checking.Go(func() {
-		for a := range in {
-			err := w.take(s, a)
-			buffers.Put(a.buf)
-			select {
-			case settled <- struct{}{}:
-			default:
-			}
-			if err != nil {
-				failed <- err
-				cancel() // which ends the stream, and so the reading
-				for a := range in {
-					buffers.Put(a.buf)
+	for range checkers {
+		checking.Go(func() {
+			for a := range in {
+				err := w.take(s, a)
+				buffers.Put(a.buf)
+				select {
+				case settled <- struct{}{}:
+				default:
 				}
-				return
+				if err != nil {
+					failed <- err
+					cancel() // which ends the stream, and so the reading
+					for a := range in {
+						buffers.Put(a.buf)
+					}
+					return
+				}
 			}
-		}
-	})
+		})
+	}
 	err = w.pump(ctx, l, s, in, settled)
 	close(in)
 	checking.Wait()
