@@ -330,7 +330,7 @@ type finder struct {
 // Find gives the peer that was given first.
 func (f *finder) Find(ctx context.Context, root content.Root) ([]peer.ID, error) {
 	list := []peer.ID{f.given}
-	if !f.again.Swap(true) || f.mesh.Mode() == doctor.Alone {
+	if !f.again.Swap(true) || f.mesh.Mode() != doctor.Open {
 		return list, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, findTime)
@@ -363,7 +363,7 @@ func (c *contents) announce() {
 // announceContent tells the table what everybody may have. What is for friends
 // alone is told to nobody.
 func (n *Node) announceContent(ctx context.Context) {
-	if n.content.library == nil || n.Mesh.Mode() == doctor.Alone {
+	if n.content.library == nil || n.Mesh.Mode() != doctor.Open { // there is no table
 		return
 	}
 	next := announceFirst
