@@ -76,8 +76,12 @@ func TestWhoMayFetch(t *testing.T) {
 		what node.Shared
 		code rpc.Code
 	}{
-		{friendly, private, rpc.OK}, {friendly, public, rpc.OK}, {tokened, private, rpc.OK}, {tokened, public, rpc.OK},
-		{strange, private, rpc.PermissionDenied}, {strange, public, rpc.OK},
+		{friendly, private, rpc.OK},
+		{friendly, public, rpc.OK},
+		{tokened, private, rpc.OK},
+		{tokened, public, rpc.OK},
+		{strange, private, rpc.PermissionDenied},
+		{strange, public, rpc.OK},
 	} {
 		x := sharing(t, c.who, func(cfg *node.Config) {
 			cfg.Content.Tokens = func(peer.ID) [][]byte {
