@@ -108,7 +108,8 @@ Measuring ("aval net bench") is for those whom you name with --friend.
 		RunE:    func(c *cobra.Command, _ []string) error { return a.netUp(c.Context(), &o, asJSON) },
 	}
 	o.flags(c)
-	c.Flags().StringArrayVar(&o.friends, "friend", nil, "ID of a peer that may make every call; again for more")
+	o.sharingFlags(c)
+	c.Flags().StringArrayVar(&o.friends, "friend", nil, "ID of a peer that may make every call, and fetch what is shared; again for more")
 	c.Flags().BoolVar(&o.serveRelay, "serve-relay", false, "pass on the traffic of nodes that cannot be reached, if this one can")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the ID and the addresses as JSON, once")
 	return c
