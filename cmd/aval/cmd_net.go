@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/avalnetwork/aval/internal/access"
 	"github.com/avalnetwork/aval/internal/mesh"
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
 	"github.com/avalnetwork/aval/internal/node"
@@ -101,15 +102,16 @@ contacts ("aval net add") are connected with again and again, and --bootstrap na
 a node to begin with for this time. While it runs, the other "aval net" commands of
 this machine ask it.
 
-Everybody may ask a node whether it is there and what it is ("aval net ping").
-Measuring ("aval net bench") is for those whom you name with --friend.
+Everybody may ask a node whether it is there and what it is ("aval net ping"). All
+else, such as measuring ("aval net bench"), is for those to whom it is granted
+("aval access grant"), and for those whom you name with --friend.
 ` + exitHelp,
 		Example: "  aval net up\n  aval net up --bootstrap 'peer://12D3Koo...?addr=/ip4/192.0.2.1/tcp/4710'\n  aval net up --serve-relay   # on a machine that the Internet reaches",
 		RunE:    func(c *cobra.Command, _ []string) error { return a.netUp(c.Context(), &o, asJSON) },
 	}
 	o.flags(c)
 	o.sharingFlags(c)
-	c.Flags().StringArrayVar(&o.friends, "friend", nil, "ID of a peer that may make every call, and fetch what is shared; again for more")
+	c.Flags().StringArrayVar(&o.friends, "friend", nil, "ID of a peer that may do everything; again for more")
 	c.Flags().BoolVar(&o.serveRelay, "serve-relay", false, "pass on the traffic of nodes that cannot be reached, if this one can")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the ID and the addresses as JSON, once")
 	return c
@@ -128,7 +130,7 @@ func (a *app) netUp(ctx context.Context, o *netOptions, asJSON bool) error {
 		return err
 	}
 	o.library = libraryFolder(path)
-	n, err := a.start(ctx, o, folder, nil)
+	n, err := a.start(ctx, o, folder, nil, access.Book{})
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,8 @@ func newNetBenchCommand(a *app) *cobra.Command {
 		Long: `Bench measures how many calls a second there can be, how long they take (median,
 and the time that 99 of 100 keep), and how fast bytes come. Without PEER it starts
 two nodes on this machine and measures between them, over QUIC and over TCP. With
-PEER, its owner must have let you: "aval net up --friend" with your "aval net id".
+PEER, its owner must have let you: "aval access grant YOU --call '/aval.v1.NetService/*'",
+with your "aval net id" for YOU.
 ` + peerHelp + "\n" + exitHelp,
 		Example: "  aval net bench\n  aval net bench /ip4/192.168.1.7/tcp/4710/p2p/12D3Koo...",
 		RunE: func(c *cobra.Command, args []string) error {

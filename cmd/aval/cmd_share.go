@@ -50,9 +50,10 @@ and are not copied; what is changed afterwards is not given any more until it is
 shared again. Files and folders whose names begin with a dot are left out, and links
 are refused.
 
-Only friends ("aval net up --friend", or --friend here) can fetch it, unless it is
---public: then everybody can who has the link, and the network is told that this node
-has it. If this machine's node runs ("aval net up"), it gives the files as long as it
+Only those can fetch it to whom you grant it ("aval access grant PEER --fetch ROOT"),
+and friends ("aval net up --friend", or --friend here), unless it is --public: then
+everybody can who has the link, and the network is told that this node has it. If
+this machine's node runs ("aval net up"), it gives the files as long as it
 runs; otherwise this command does, until Ctrl-C.
 
 MODEL is a model of the store ("aval list") or a GGUF file.
@@ -112,6 +113,9 @@ func (a *app) share(ctx context.Context, c *cobra.Command, o *shareOptions, arg 
 	if err != nil || running {
 		if err == nil {
 			a.note("%s is shared with %s while \"aval net up\" runs; \"aval share stop %s\" ends it", s.Name, audience(s.Info), s.Root)
+			if !s.Public {
+				a.note("for a peer that is no friend: aval access grant PEER --fetch %s", s.Root)
+			}
 		}
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/avalnetwork/aval/internal/access"
 	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/internal/mesh"
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
@@ -99,10 +100,14 @@ func (a *app) join(ctx context.Context, c *cobra.Command, o *netOptions) (n aske
 	if err != nil {
 		return nil, false, err
 	}
+	granted, err := node.ReadAccess(folder)
+	if err != nil {
+		return nil, false, err
+	}
 	if o.content {
 		o.library = libraryFolder(folder)
 	}
-	started, err := a.start(ctx, o, nil, contacts)
+	started, err := a.start(ctx, o, nil, contacts, granted)
 	if err != nil {
 		return nil, false, err
 	}
@@ -120,7 +125,7 @@ func (o *netOptions) changed(c *cobra.Command) string {
 }
 
 // start joins the network, with the node's folder or, for one command, without.
-func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, contacts []node.Contact) (*node.Node, error) {
+func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, contacts []node.Contact, granted access.Book) (*node.Node, error) {
 	cfg, err := a.nodeConfig(o)
 	if err != nil {
 		if folder != nil {
@@ -128,7 +133,7 @@ func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, 
 		}
 		return nil, err
 	}
-	cfg.Folder, cfg.Contacts, cfg.Content.Folder = folder, contacts, o.library
+	cfg.Folder, cfg.Contacts, cfg.Access, cfg.Content.Folder = folder, contacts, granted, o.library
 	cfg.Content.Rate = o.upload * 1e6
 	return node.New(ctx, cfg)
 }

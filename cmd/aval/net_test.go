@@ -70,7 +70,7 @@ func TestNet(t *testing.T) {
 		t.Errorf("bench of a friend: %d, %s", code, text)
 	}
 	stranger := up(t, t.TempDir(), local...)
-	if code, _, text := run("bench", "--time", "10ms", stranger.Addresses[0]); code != exitFailure || !strings.Contains(text, "permission denied") || !strings.Contains(text, "--friend "+me.ID.String()) {
+	if code, _, text := run("bench", "--time", "10ms", stranger.Addresses[0]); code != exitFailure || !strings.Contains(text, "permission denied") || !strings.Contains(text, "aval access grant "+me.ID.String()) {
 		t.Errorf("bench of a stranger: %d, %s", code, text)
 	}
 	if code, text, _ := run("doctor", "--wait", "100ms", other.Addresses[0]); code != exitOK || !strings.Contains(text, "Can a friend reach me?") || !strings.Contains(text, "You can") {

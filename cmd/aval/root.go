@@ -70,7 +70,7 @@ func usageErrorf(format string, args ...any) error { return usageError{fmt.Error
 // commands lists the subcommands in the order of the help.
 var commands = []func(*app) *cobra.Command{
 	newRunCommand, newVerifyCommand, newReceiptCommand, newAuditCommand, newKeyCommand,
-	newTrainCommand, newClassifyCommand, newPullCommand, newShareCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand, newNetCommand,
+	newTrainCommand, newClassifyCommand, newPullCommand, newShareCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand, newNetCommand, newAccessCommand,
 	newBenchCommand, newPerplexityCommand, newTokenizeCommand, newQuantizeCommand, newMergeCommand, newVersionCommand,
 }
 

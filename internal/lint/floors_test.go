@@ -17,9 +17,9 @@ var floors = [][]string{
 	{"gguf", "internal/kernel", "receipt", "internal/trace", "internal/eeg"},
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/tensor", "internal/adapter", "receipt/training", "internal/eeg/signal", "internal/peer"},
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/bpe", "internal/train", "internal/adapter/merge", "internal/rpc/wire", "internal/rpc", "internal/content"},
-	{"internal/dataset", "internal/engine", "internal/operation", "internal/train/lm", "internal/train/net", "internal/train/record", "internal/rpc/memory", "internal/rpc/probe", "internal/content/exchange"},
-	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute", "internal/eeg/decode", "internal/mesh/doctor"},
-	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun", "internal/audit/replay", "internal/train/run", "models/eeg", "internal/mesh", "internal/mesh/sim", "internal/node/control", "internal/content/library"},
+	{"internal/dataset", "internal/engine", "internal/operation", "internal/train/lm", "internal/train/net", "internal/train/record", "internal/rpc/memory", "internal/rpc/probe", "internal/access", "internal/private", "internal/content/exchange"},
+	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute", "internal/eeg/decode", "internal/mesh/doctor", "internal/mesh/portmap"},
+	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun", "internal/audit/replay", "internal/train/run", "models/eeg", "internal/mesh", "internal/mesh/sim", "internal/node/control", "internal/content/library", "internal/remote"},
 	{"internal/bench", "internal/httpapi/fake", "internal/node", "."}, // . is the package aval
 	{"cmd/aval", "web/verify/build", "web/verify/wasm", "models/eeg/train"},
 }
@@ -55,6 +55,7 @@ var owners = map[string]string{
 	"storj.io/drpc":                   "internal/rpc",
 	"google.golang.org/protobuf":      "internal/rpc",
 	"golang.org/x/time":               "internal/rpc",
+	"github.com/klauspost/compress":   "internal/rpc",
 }
 
 // publicPackages may import only the standard library and what begins

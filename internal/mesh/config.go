@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -112,7 +113,8 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// infos reads addresses of nodes, each with /p2p/ID at its end.
+// infos reads addresses of nodes, each with /p2p/ID at its end, and gives each
+// node once, with all its addresses.
 func infos(list []string) ([]libp2ppeer.AddrInfo, error) {
 	var out []libp2ppeer.AddrInfo
 	for _, s := range list {
@@ -122,6 +124,10 @@ func infos(list []string) ([]libp2ppeer.AddrInfo, error) {
 		}
 		if _, err := fromLibp2p(info.ID); err != nil {
 			return nil, fmt.Errorf("mesh: %s: %w", s, err)
+		}
+		if i := slices.IndexFunc(out, func(x libp2ppeer.AddrInfo) bool { return x.ID == info.ID }); i >= 0 {
+			out[i].Addrs = append(out[i].Addrs, info.Addrs...)
+			continue
 		}
 		out = append(out, *info)
 	}

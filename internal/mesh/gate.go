@@ -20,13 +20,17 @@ import (
 const maxBans = 4096
 
 // gate decides who may connect: peers with Ed25519 keys that are not banned, in
-// the mode LAN from the local network only.
+// the mode LAN from the local network only. Nobody is dialled before this node
+// listens: a connection made earlier leaves from another port than the one that
+// is listened on, so that the peer sees an address at which nobody answers, and
+// a router keeps no way in.
 type gate struct {
-	local bool
-	mu    sync.Mutex
-	until map[peer.ID]time.Time
-	nets  []*net.IPNet // of this machine's interfaces
-	asked time.Time    // when they were looked up
+	local     bool
+	listening chan struct{} // closed when the node listens, or will not
+	mu        sync.Mutex
+	until     map[peer.ID]time.Time
+	nets      []*net.IPNet // of this machine's interfaces
+	asked     time.Time    // when they were looked up
 }
 
 var _ connmgr.ConnectionGater = (*gate)(nil)
@@ -85,7 +89,10 @@ func (g *gate) networks() []*net.IPNet {
 	return g.nets
 }
 
-func (g *gate) InterceptPeerDial(id libp2ppeer.ID) bool { return g.allowed(id) }
+func (g *gate) InterceptPeerDial(id libp2ppeer.ID) bool {
+	<-g.listening
+	return g.allowed(id)
+}
 
 func (g *gate) InterceptAddrDial(_ libp2ppeer.ID, a ma.Multiaddr) bool { return g.near(a) }
 

@@ -96,6 +96,21 @@ func TestTransports(t *testing.T) {
 	}
 }
 
+// TestListensFirst holds the node to leave by the port that it listens on: the
+// peer then sees an address that others can use. A connection made before the
+// port is open leaves by another one.
+func TestListensFirst(t *testing.T) {
+	first := start(t, 1, mesh.Config{Reach: mesh.Public, Listen: []string{tcp}})
+	for i := range 12 {
+		n := start(t, byte(10+i), mesh.Config{Reach: mesh.Private, Listen: []string{tcp}, Bootstrap: first.Addresses(), Relays: first.Addresses()})
+		within(t, "they are connected", func() bool { _, ok := first.Peer(n.Self()); return ok })
+		p, _ := first.Peer(n.Self())
+		if own := n.Addresses(); !slices.Contains(own, p.Address+"/p2p/"+n.Self().String()) {
+			t.Errorf("the peer sees %s, the node listens on %v", p.Address, own)
+		}
+	}
+}
+
 func TestOpenFails(t *testing.T) {
 	a, b := start(t, 1, mesh.Config{Mode: doctor.LAN}), start(t, 2, mesh.Config{Mode: doctor.LAN})
 	nobody := peer.FromPrivate(key(9))

@@ -39,6 +39,7 @@ import (
 	"go.uber.org/fx"
 
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
+	"github.com/avalnetwork/aval/internal/mesh/portmap"
 	"github.com/avalnetwork/aval/internal/peer"
 	"github.com/avalnetwork/aval/internal/rpc"
 )
@@ -69,6 +70,7 @@ type Node struct {
 	host    host.Host            // nil in the mode Alone
 	basic   *basichost.BasicHost // the same, without the table
 	puncher *holepunch.Service   // nil without the mode Open
+	opener  *opener              // nil if no router is asked for ports
 	dht     *dual.DHT            // nil without the mode Open
 	gossip  *pubsub.PubSub
 	mdns    interface{ Close() error }
@@ -76,6 +78,7 @@ type Node struct {
 	mu       sync.Mutex
 	handlers map[string]func(rpc.Stream)
 	topics   map[string]*Topic
+	records  map[string]published // by kind
 }
 
 var _ rpc.Network = (*Node)(nil)
@@ -95,8 +98,8 @@ func New(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		cfg: cfg, begin: begin, given: given, self: peer.FromPrivate(cfg.Key), started: time.Now(), traffic: metrics.NewBandwidthCounter(),
-		gate:  &gate{local: cfg.Mode == doctor.LAN, until: map[peer.ID]time.Time{}},
-		ready: make(chan struct{}), handlers: map[string]func(rpc.Stream){}, topics: map[string]*Topic{},
+		gate:  &gate{local: cfg.Mode == doctor.LAN, listening: make(chan struct{}), until: map[peer.ID]time.Time{}},
+		ready: make(chan struct{}), handlers: map[string]func(rpc.Stream){}, topics: map[string]*Topic{}, records: map[string]published{},
 	}
 	n.watch = newWatch(n)
 	n.ctx, n.cancel = context.WithCancel(context.Background())
@@ -115,7 +118,11 @@ func (n *Node) start(ctx context.Context) error {
 		return err
 	}
 	options = append(options, n.cfg.Options...)
-	if n.host, err = libp2p.New(options...); err != nil {
+	if n.host, err = libp2p.New(options...); err == nil {
+		err = n.listen()
+	}
+	close(n.gate.listening)
+	if err != nil {
 		return fmt.Errorf("mesh: start: %w", err)
 	}
 	if n.gossip, err = n.newGossip(); err != nil {
@@ -123,9 +130,6 @@ func (n *Node) start(ctx context.Context) error {
 	}
 	close(n.ready)
 	if err := n.watch.start(); err != nil {
-		return err
-	}
-	if err := n.listen(); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -144,6 +148,7 @@ func (n *Node) start(ctx context.Context) error {
 			return err
 		}
 		n.wg.Go(n.bootstrap)
+		n.wg.Go(n.republish)
 		if n.cfg.ServeRelay {
 			n.wg.Go(n.announceRelay)
 		}
@@ -169,7 +174,7 @@ func (n *Node) options() ([]libp2p.Option, error) {
 		libp2p.Identity(key), libp2p.NoListenAddrs, libp2p.UserAgent(n.cfg.Agent), libp2p.ProtocolVersion("aval/1"),
 		libp2p.ResourceManager(limits), libp2p.ConnectionManager(connections), libp2p.ConnectionGater(n.gate),
 		libp2p.BandwidthReporter(n.traffic), libp2p.DisableMetrics(), libp2p.SwarmOpts(swarm.WithDialRanker(rank)),
-		libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.Transport(tcp.NewTCPTransport, tcp.WithDialerForAddr(n.dialerFor)),
 	}
 	if n.cfg.PrivateNetwork != nil {
 		options = append(options, libp2p.PrivateNetwork(n.cfg.PrivateNetwork))
@@ -190,7 +195,10 @@ func (n *Node) options() ([]libp2p.Option, error) {
 			return n.dht, err
 		}))
 	if !n.cfg.Bare {
-		options = append(options, libp2p.NATPortMap())
+		options = append(options, libp2p.NATManager(func(net network.Network) basichost.NATManager {
+			n.opener = newOpener(net, portmap.Start(portmap.Config{Logger: n.cfg.Logger}))
+			return n.opener
+		}))
 	}
 	switch n.cfg.Reach {
 	case Public:
@@ -215,8 +223,15 @@ func (n *Node) limits() (network.ResourceManager, error) {
 			Memory: rcmgr.LimitVal64(n.cfg.Memory), Conns: rcmgr.LimitVal(3 * n.cfg.MaxPeers), ConnsInbound: rcmgr.LimitVal(2 * n.cfg.MaxPeers),
 			Streams: 8192, StreamsInbound: 4096,
 		},
+		// The handler of calls has bounds of its own for every peer; these are for
+		// one that talks round it, and leave room for all classes of calls.
+		Transient:           rcmgr.ResourceLimits{Streams: 4096, StreamsInbound: 2048, StreamsOutbound: 2048},
+		ProtocolDefault:     rcmgr.ResourceLimits{Streams: 8192, StreamsInbound: 4096, StreamsOutbound: 4096},
+		ProtocolPeerDefault: rcmgr.ResourceLimits{Streams: 576, StreamsInbound: 288, StreamsOutbound: 288},
 		PeerDefault: rcmgr.ResourceLimits{
-			Memory: rcmgr.LimitVal64(n.cfg.Memory / 4), Conns: 8, ConnsInbound: 8, Streams: 512, StreamsInbound: 320, StreamsOutbound: 320,
+			Memory: rcmgr.LimitVal64(n.cfg.Memory / 4), Conns: 8 + 2*maxPunched, ConnsInbound: 8,
+			ConnsOutbound: 2 * maxPunched, // attempts count: all addresses of a hole are dialled at once
+			Streams:       512, StreamsInbound: 320, StreamsOutbound: 320,
 		},
 	}
 	// Many nodes may come from one address: a household behind a router, and
@@ -251,7 +266,7 @@ func (n *Node) listen() error {
 		}
 	}
 	if good == 0 && len(list) > 0 {
-		return fmt.Errorf("mesh: none of the addresses %v can be listened on: is another program using them?", list)
+		return fmt.Errorf("none of the addresses %v can be listened on: is another program using them?", list)
 	}
 	return nil
 }
@@ -302,13 +317,10 @@ func (n *Node) Connect(ctx context.Context, addresses ...string) (peer.ID, error
 	if len(list) == 0 {
 		return peer.ID{}, rpc.Errorf(rpc.InvalidArgument, "no address is given")
 	}
-	info := list[0]
-	for _, other := range list[1:] {
-		if other.ID != info.ID {
-			return peer.ID{}, rpc.Errorf(rpc.InvalidArgument, "the addresses are of several nodes")
-		}
-		info.Addrs = append(info.Addrs, other.Addrs...)
+	if len(list) > 1 {
+		return peer.ID{}, rpc.Errorf(rpc.InvalidArgument, "the addresses are of several nodes")
 	}
+	info := list[0]
 	id, err := fromLibp2p(info.ID)
 	if err != nil {
 		return peer.ID{}, err
@@ -316,7 +328,15 @@ func (n *Node) Connect(ctx context.Context, addresses ...string) (peer.ID, error
 	if n.host == nil {
 		return id, rpc.Errorf(rpc.Unavailable, "this node runs alone, without a network")
 	}
+	n.forgive(info.ID) // somebody asks: that it did not work a moment ago is no answer
 	return id, n.connect(ctx, info)
+}
+
+// forgive lets a peer be dialled although that has just failed.
+func (n *Node) forgive(id libp2ppeer.ID) {
+	if s, ok := n.host.Network().(*swarm.Swarm); ok {
+		s.Backoff().Clear(id)
+	}
 }
 
 // connect reaches a peer and remembers what came of it.
@@ -328,9 +348,7 @@ func (n *Node) connect(ctx context.Context, info libp2ppeer.AddrInfo) error {
 		if !crossed(err) || !n.pause(ctx, rand.N(crossingWait)) {
 			break
 		}
-		if s, ok := n.host.Network().(*swarm.Swarm); ok {
-			s.Backoff().Clear(info.ID)
-		}
+		n.forgive(info.ID)
 		err = n.host.Connect(ctx, info) // at once, if the other one was faster
 	}
 	n.watch.dialled(info.ID, err, time.Since(start))
@@ -369,15 +387,19 @@ func (n *Node) pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// short is the first line of libp2p's long errors.
+// maxShort bounds an error of libp2p's as it is told, in bytes.
+const maxShort = 400
+
+// short puts libp2p's long errors on one line.
 func short(err error) error {
-	text := err.Error()
-	for i, r := range text {
-		if r == '\n' || i > 300 {
-			return errors.New(text[:i])
-		}
+	text := strings.Join(strings.Fields(err.Error()), " ")
+	if text == err.Error() && len(text) <= maxShort {
+		return err
 	}
-	return err
+	if len(text) > maxShort {
+		text = strings.ToValidUTF8(text[:maxShort], "") + " ..."
+	}
+	return errors.New(text)
 }
 
 // Disconnect ends the connections with a peer. It may come back.

@@ -3,6 +3,7 @@ package mesh
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"time"
 
@@ -46,11 +47,11 @@ type relayedPeer struct {
 func (n *Node) punch() {
 	known := map[libp2ppeer.ID]*relayedPeer{}
 	seats := make(chan struct{}, punches)
-	for n.sleep(500*time.Millisecond + rand.N(500*time.Millisecond)) { // both ends do so, not at the same time
+	for n.sleep(500*time.Millisecond + rand.N(500*time.Millisecond)) {
 		now := time.Now()
 		relayed := map[libp2ppeer.ID]bool{}
 		for _, id := range n.host.Network().Peers() {
-			if n.host.Network().Connectedness(id) != network.Limited {
+			if n.host.Network().Connectedness(id) != network.Limited || !n.called(id) {
 				continue
 			}
 			relayed[id] = true
@@ -80,23 +81,42 @@ func (n *Node) punch() {
 	}
 }
 
+// called tells whether the peer began the connection through the relay. Then it
+// is this node that begins to punch: if both did, both would dial as well, the
+// SYNs would cross, and a TCP connection would come about of which each end
+// believes that it began it, and that blocks the ports for the real attempt.
+func (n *Node) called(id libp2ppeer.ID) bool {
+	return slices.ContainsFunc(n.host.Network().ConnsToPeer(id), func(c network.Conn) bool {
+		return c.Stat().Limited && c.Stat().Direction == network.DirInbound
+	})
+}
+
 // punchable are public addresses under which the other side of a hole may find
-// this node: its own, those under which others see its listening ports, and,
-// for a router that keeps port numbers, the same address with the ports of the
-// other transport.
+// this node: its own, those that the router opened, those under which others see
+// its listening ports, and, for a router that keeps port numbers, the same address
+// with the ports of the other transport. Where the router gives each peer another
+// port, what one of them sees is of no use to the next and is left out: every
+// address costs the other side a dial, and all at once.
 func (n *Node) punchable() []ma.Multiaddr {
 	var out []ma.Multiaddr
 	seen := map[string]bool{}
 	add := func(a ma.Multiaddr) {
-		if s := a.String(); manet.IsPublicAddr(a) && !seen[s] && len(out) < 24 {
+		if s := a.String(); manet.IsPublicAddr(a) && !seen[s] && len(out) < maxPunched {
 			seen[s] = true
 			out = append(out, a)
 		}
 	}
 	listening := map[string]map[string]bool{"tcp": {}, "udp": {}} // ports
 	for _, a := range n.host.Network().ListenAddresses() {
-		if network, port := transportPort(a); port != "" && plain(a) {
-			listening[network][port] = true
+		network, port := transportPort(a)
+		if port == "" || !plain(a) {
+			continue
+		}
+		listening[network][port] = true
+		if n.opener != nil {
+			if open := n.opener.GetMapping(a); open != nil {
+				add(open)
+			}
 		}
 	}
 	for _, a := range n.basic.AllAddrs() {
@@ -104,6 +124,29 @@ func (n *Node) punchable() []ma.Multiaddr {
 			add(a)
 		}
 	}
+	agreed, lone := n.agreed(listening)
+	for _, a := range agreed {
+		add(a)
+	}
+	// Without any address of its own a node may not even say that it takes part
+	// (libp2p's service waits for one), though the other side can perhaps be
+	// reached.
+	for i := 0; len(out) == 0 && i < len(lone); i++ {
+		add(lone[i])
+	}
+	return out
+}
+
+// maxPunched bounds the addresses that the other side of a hole is told.
+const maxPunched = 12
+
+// agreed are the addresses of listening ports that two peers see alike, or that
+// the only peer sees, and those that follow from them; lone are the others.
+func (n *Node) agreed(listening map[string]map[string]bool) (agreed, lone []ma.Multiaddr) {
+	type view struct{ network, family, ip, port, local string }
+	observers := map[view]int{}
+	all := map[view]int{} // with no port outside: of all peers
+	var order []view
 	for _, o := range n.watch.observed() {
 		a, err := ma.NewMultiaddr(o.Address)
 		local, err2 := ma.NewMultiaddr(o.Local)
@@ -116,29 +159,41 @@ func (n *Node) punchable() []ma.Multiaddr {
 		if err != nil || port == "" || !listening[network][localPort] {
 			continue // seen from a port that nobody listens on
 		}
-		family := "ip4"
+		v := view{network, "ip4", ip.String(), port, localPort}
 		if ip.To4() == nil {
-			family = "ip6"
+			v.family = "ip6"
 		}
-		at := func(network, port string) {
-			s := fmt.Sprintf("/%s/%s/%s/%s", family, ip, network, port)
-			if network == "udp" {
-				s += "/quic-v1"
-			}
-			if a, err := ma.NewMultiaddr(s); err == nil {
-				add(a)
-			}
+		if observers[v]++; observers[v] == 1 {
+			order = append(order, v)
 		}
-		at(network, port)
-		if port != localPort {
-			continue
+		v.port = ""
+		all[v]++
+	}
+	at := func(list *[]ma.Multiaddr, v view, network, port string) {
+		s := fmt.Sprintf("/%s/%s/%s/%s", v.family, v.ip, network, port)
+		if network == "udp" {
+			s += "/quic-v1"
 		}
-		other := map[string]string{"tcp": "udp", "udp": "tcp"}[network]
-		for p := range listening[other] {
-			at(other, p)
+		if a, err := ma.NewMultiaddr(s); err == nil {
+			*list = append(*list, a)
 		}
 	}
-	return out
+	for _, v := range order {
+		any := v
+		any.port = ""
+		if observers[v] < 2 && all[any] > 1 {
+			at(&lone, v, v.network, v.port)
+			continue
+		}
+		at(&agreed, v, v.network, v.port)
+		if v.port == v.local { // the router keeps ports
+			other := map[string]string{"tcp": "udp", "udp": "tcp"}[v.network]
+			for p := range listening[other] {
+				at(&agreed, v, other, p)
+			}
+		}
+	}
+	return agreed, lone
 }
 
 // plain tells an address of TCP or QUIC without more on top.

@@ -171,21 +171,23 @@ func (w *watch) relayFound() {
 }
 
 func (w *watch) bootstrapped(info libp2ppeer.AddrInfo, err error) {
-	address := ""
-	if list, e := libp2ppeer.AddrInfoToP2pAddrs(&info); e == nil && len(list) > 0 {
-		address = list[0].String()
-	}
-	b := doctor.Bootstrap{Address: address, Tried: true}
-	if err != nil {
-		b.Error = err.Error()
+	list, e := libp2ppeer.AddrInfoToP2pAddrs(&info)
+	if e != nil {
+		return
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if i := slices.IndexFunc(w.o.Bootstrap, func(b doctor.Bootstrap) bool { return b.Address == address }); i >= 0 {
-		w.o.Bootstrap[i] = b
-		return
+	for _, a := range list {
+		b := doctor.Bootstrap{Address: a.String(), Tried: true}
+		if err != nil {
+			b.Error = err.Error()
+		}
+		if i := slices.IndexFunc(w.o.Bootstrap, func(x doctor.Bootstrap) bool { return x.Address == b.Address }); i >= 0 {
+			w.o.Bootstrap[i] = b
+			continue
+		}
+		w.o.Bootstrap = keep(w.o.Bootstrap, b)
 	}
-	w.o.Bootstrap = keep(w.o.Bootstrap, b)
 }
 
 // dialled notes an attempt to reach a peer, address by address where libp2p
@@ -300,6 +302,9 @@ func (n *Node) Observations() doctor.Observations {
 	o.Proxy = n.cfg.Proxy
 	if n.host == nil {
 		return o
+	}
+	if n.opener != nil {
+		o.Mappings = n.opener.mappings()
 	}
 	for _, b := range n.cfg.Bootstrap {
 		if !slices.ContainsFunc(o.Bootstrap, func(x doctor.Bootstrap) bool { return x.Address == b }) {

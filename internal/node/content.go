@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/avalnetwork/aval/internal/access"
 	"github.com/avalnetwork/aval/internal/content"
 	"github.com/avalnetwork/aval/internal/content/exchange"
 	"github.com/avalnetwork/aval/internal/content/library"
@@ -28,11 +29,6 @@ type ContentConfig struct {
 	Folder string
 	Quota  int64   // bytes; 0 means library.DefaultQuota
 	Rate   float64 // bytes a second that others are given; 0: no bound
-	// Allow decides about peers that are no friends and content that is not
-	// public; nil refuses them.
-	Allow func(ctx context.Context, who peer.ID, root content.Root, tokens [][]byte) error
-	// Tokens gives the capability tokens to show a peer; nil shows none.
-	Tokens func(to peer.ID) [][]byte
 }
 
 // contents is the part of a node that shares.
@@ -68,10 +64,7 @@ func (n *Node) startContent(cfg Config) (err error) {
 	}
 	lib := n.content.library
 	n.content.server = exchange.Serve(exchange.ServerConfig{
-		Network: n.Mesh, Source: lib, Named: lib.Named, Rate: c.Rate, Logger: n.logger,
-		Allow: func(ctx context.Context, who peer.ID, root content.Root, tokens [][]byte) error {
-			return n.allowContent(ctx, who, root, tokens, cfg.Friends)
-		},
+		Network: n.Mesh, Source: lib, Named: lib.Named, Rate: c.Rate, Logger: n.logger, Allow: n.allowContent,
 	})
 	return nil
 }
@@ -86,24 +79,21 @@ func (n *Node) closeContent() error {
 	return nil
 }
 
-// allowContent decides about content: what is public is for everybody, what is
-// offered for friends, and the rest for those whom the owner's rules allow. To
-// others it is the same whether it is there.
-func (n *Node) allowContent(ctx context.Context, who peer.ID, root content.Root, tokens [][]byte, friends []peer.ID) error {
+// allowContent decides about content: what is public is for everybody, what else
+// is offered for those to whom the guard lets it go. To others it is the same
+// whether it is there.
+func (n *Node) allowContent(_ context.Context, who peer.ID, root content.Root, tokens [][]byte) error {
 	offered, public := n.content.library.Offered(root)
-	friend := slices.Contains(friends, who)
-	switch {
-	case public, offered && friend:
+	if offered && public {
 		return nil
-	case friend:
-		return rpc.Errorf(rpc.NotFound, "this content is not shared here")
-	case n.contentConfig.Allow != nil:
-		if err := n.contentConfig.Allow(ctx, who, root, tokens); err != nil || offered {
-			return err
-		}
+	}
+	if err := n.Guard.Allow(access.Request{Who: who, Action: access.Fetch, Resource: root.String(), Tokens: tokens}); err != nil {
+		return err
+	}
+	if !offered {
 		return rpc.Errorf(rpc.NotFound, "this content is not shared here")
 	}
-	return rpc.Errorf(rpc.PermissionDenied, "peer %s may not have this here: its owner can let you with \"aval net up --friend %s\", or share it with --public", who.Short(), who)
+	return nil
 }
 
 // ContentLink says which content is meant and where it may be had.
@@ -264,7 +254,7 @@ func (n *Node) Pull(ctx context.Context, r PullRequest, progress func(Progress))
 	if r.Link.Peer != n.Mesh.Self() {
 		unreached = n.connect(ctx, r.Link.Link)
 	}
-	f := exchange.Fetcher{Network: n.Mesh, Tokens: n.contentConfig.Tokens, Logger: n.logger}
+	f := exchange.Fetcher{Network: n.Mesh, Tokens: n.Guard.Tokens, Logger: n.logger}
 	root, err := content.ParseRoot(r.Link.Content)
 	if err != nil {
 		if root, err = f.Lookup(ctx, r.Link.Peer, r.Link.Content); err != nil {

@@ -2,7 +2,6 @@ package node_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/ed25519"
 	"errors"
 	"os"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/avalnetwork/aval/internal/access"
 	"github.com/avalnetwork/aval/internal/content"
 	"github.com/avalnetwork/aval/internal/content/library"
 	"github.com/avalnetwork/aval/internal/mesh"
@@ -47,16 +47,8 @@ func TestWhoMayFetch(t *testing.T) {
 	key := func(n byte) peer.ID {
 		return peer.FromPrivate(ed25519.NewKeyFromSeed(slices.Repeat([]byte{n}, 32)))
 	}
-	const friendly, tokened, strange = 2, 3, 4
-	a := sharing(t, 1, func(c *node.Config) {
-		c.Friends = []peer.ID{key(friendly)}
-		c.Content.Allow = func(_ context.Context, who peer.ID, _ content.Root, tokens [][]byte) error {
-			if who == key(tokened) && len(tokens) == 1 && string(tokens[0]) == "ticket" {
-				return nil
-			}
-			return rpc.Errorf(rpc.PermissionDenied, "no ticket")
-		}
-	})
+	const friendly, granted, bearer, strange = 2, 3, 4, 5
+	a := sharing(t, 1, func(c *node.Config) { c.Friends = []peer.ID{key(friendly)} })
 	dir := t.TempDir()
 	data := bytes.Repeat([]byte("data "), 100_000)
 	if err := os.WriteFile(filepath.Join(dir, "file"), data, 0o600); err != nil {
@@ -71,6 +63,18 @@ func TestWhoMayFetch(t *testing.T) {
 		return s
 	}
 	private, public := share("private", false), share("public", true)
+	grant := func(who peer.ID) node.Granted {
+		t.Helper()
+		g, err := a.Grant(t.Context(), node.GrantRequest{
+			Holder: who, Rights: []access.Right{{Action: access.Fetch, Resource: private.Root.String()}}, Life: time.Hour,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g
+	}
+	grant(key(granted))
+	ticket := grant(peer.ID{}) // for whoever has it
 	for _, c := range []struct {
 		who  byte
 		what node.Shared
@@ -78,19 +82,18 @@ func TestWhoMayFetch(t *testing.T) {
 	}{
 		{friendly, private, rpc.OK},
 		{friendly, public, rpc.OK},
-		{tokened, private, rpc.OK},
-		{tokened, public, rpc.OK},
+		{granted, private, rpc.OK},
+		{granted, public, rpc.OK},
+		{bearer, private, rpc.OK},
 		{strange, private, rpc.PermissionDenied},
 		{strange, public, rpc.OK},
 	} {
-		x := sharing(t, c.who, func(cfg *node.Config) {
-			cfg.Content.Tokens = func(peer.ID) [][]byte {
-				if c.who == tokened {
-					return [][]byte{[]byte("ticket")}
-				}
-				return nil
+		x := sharing(t, c.who, nil)
+		if c.who == bearer {
+			if err := x.Receive(t.Context(), node.ReceiveRequest{Token: ticket.Token}); err != nil {
+				t.Fatal(err)
 			}
-		})
+		}
 		base := t.TempDir()
 		for _, name := range []string{c.what.Root.String(), c.what.Name} {
 			l := c.what.Link

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/avalnetwork/aval/internal/access"
 	"github.com/avalnetwork/aval/internal/mesh"
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
 	"github.com/avalnetwork/aval/internal/node/control"
@@ -25,15 +26,17 @@ import (
 // Config is what a node is made of.
 type Config struct {
 	Mesh mesh.Config
-	// Friends may make every call. Others may ask whether the node is there and
-	// what it is, and nothing else.
+	// Friends may do everything. Others may ask whether the node is there and what
+	// it is, and do what the owner granted them.
 	Friends []peer.ID
 	Version string // of the program, told to who asks
 	// Folder is what the node keeps between its runs, and where commands find it
 	// while it runs; nil: nothing, and nowhere. New takes it over.
 	Folder *control.Folder
-	// Contacts are peers to stay connected with, for a node without a folder.
+	// Contacts are peers to stay connected with, and Access is what is granted and
+	// the tokens to show, for a node without a folder.
 	Contacts []Contact
+	Access   access.Book
 	Content  ContentConfig
 }
 
@@ -41,6 +44,7 @@ type Config struct {
 type Node struct {
 	Mesh  *mesh.Node
 	Calls *rpc.Node
+	Guard *access.Guard // decides what others may do here
 
 	folder  *control.Folder
 	door    *control.Server
@@ -57,10 +61,12 @@ type Node struct {
 
 	mu       sync.Mutex
 	contacts []Contact
+	book     access.Book
 	closed   bool
 }
 
-// open are the methods that everybody may call. All others are for friends.
+// open are the methods that everybody may call. All others are for friends, and
+// for those to whom they are granted.
 var open = []string{"/aval.v1.NetService/Ping", "/aval.v1.NetService/About"}
 
 // Rates of one peer's calls; friends are held to them, too.
@@ -73,7 +79,7 @@ const (
 func New(ctx context.Context, cfg Config) (*Node, error) {
 	n := &Node{
 		folder: cfg.Folder, private: cfg.Mesh.PrivateNetwork != nil, version: cfg.Version, since: time.Now(),
-		logger: cfg.Mesh.Logger, key: cfg.Mesh.Key, contacts: slices.Clone(cfg.Contacts),
+		logger: cfg.Mesh.Logger, key: cfg.Mesh.Key, contacts: slices.Clone(cfg.Contacts), book: cfg.Access,
 	}
 	if n.logger == nil {
 		n.logger = slog.Default()
@@ -89,13 +95,18 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 		if n.contacts, err = ReadContacts(n.folder.Path); err != nil {
 			return err
 		}
+		if n.book, err = ReadAccess(n.folder.Path); err != nil {
+			return err
+		}
 	}
 	if n.Mesh, err = mesh.New(ctx, cfg.Mesh); err != nil {
 		return err
 	}
+	n.Guard = access.NewGuard(n.Mesh.Self(), open, cfg.Friends)
+	n.Guard.Load(n.book)
 	n.Calls, err = rpc.New(rpc.Config{
 		Network: n.Mesh, Logger: cfg.Mesh.Logger, CallRate: callRate, ByteRate: byteRate,
-		Authorize: func(_ context.Context, c *rpc.Call) error { return allow(c, cfg.Friends) },
+		Authorize: n.Guard.Authorize, Tokens: n.Guard.Tokens,
 	})
 	if err == nil {
 		err = probe.Register(n.Calls, probe.Info{Version: cfg.Version, Observed: n.observed})
@@ -117,14 +128,6 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 		n.door, err = n.folder.Serve(n.methods(), n.since)
 	}
 	return err
-}
-
-// allow decides about a call of another peer.
-func allow(c *rpc.Call, friends []peer.ID) error {
-	if slices.Contains(open, c.Method) || slices.Contains(friends, c.Caller) {
-		return nil
-	}
-	return rpc.Errorf(rpc.PermissionDenied, "peer %s may not call %s here: its owner can let you with \"aval net up --friend %s\"", c.Caller.Short(), c.Method, c.Caller)
 }
 
 // observed is from where a peer comes.

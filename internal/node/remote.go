@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/avalnetwork/aval/internal/access"
 	"github.com/avalnetwork/aval/internal/node/control"
 	"github.com/avalnetwork/aval/internal/peer"
 )
@@ -60,6 +61,29 @@ func (r *Remote) Add(ctx context.Context, l Link) error { return r.client.Call(c
 // Remove is Node.Remove.
 func (r *Remote) Remove(ctx context.Context, id peer.ID) error {
 	return r.client.Call(ctx, "remove", id, nil)
+}
+
+// Access is Node.Access.
+func (r *Remote) Access(ctx context.Context) (out access.Book, err error) {
+	err = r.client.Call(ctx, "access", struct{}{}, &out)
+	return out, err
+}
+
+// Grant is Node.Grant.
+func (r *Remote) Grant(ctx context.Context, in GrantRequest) (out Granted, err error) {
+	err = r.client.Call(ctx, "grant", in, &out)
+	return out, err
+}
+
+// Revoke is Node.Revoke.
+func (r *Remote) Revoke(ctx context.Context, in RevokeRequest) (out int, err error) {
+	err = r.client.Call(ctx, "revoke", in, &out)
+	return out, err
+}
+
+// Receive is Node.Receive.
+func (r *Remote) Receive(ctx context.Context, in ReceiveRequest) error {
+	return r.client.Call(ctx, "receive", in, nil)
 }
 
 // Close lets the node alone; it runs on.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/avalnetwork/aval/internal/access"
 	"github.com/avalnetwork/aval/internal/mesh"
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
 	"github.com/avalnetwork/aval/internal/node/control"
@@ -178,6 +179,10 @@ func (n *Node) methods() map[string]control.Method {
 		}),
 		"diagnose": method(n.Diagnose),
 		"add":      method(func(ctx context.Context, in Link) (struct{}, error) { return struct{}{}, n.Add(ctx, in) }),
+		"access":   method(func(ctx context.Context, _ struct{}) (access.Book, error) { return n.Access(ctx) }),
+		"grant":    method(n.Grant),
+		"revoke":   method(n.Revoke),
+		"receive":  method(func(ctx context.Context, in ReceiveRequest) (struct{}, error) { return struct{}{}, n.Receive(ctx, in) }),
 		"remove":   method(func(ctx context.Context, in peer.ID) (struct{}, error) { return struct{}{}, n.Remove(ctx, in) }),
 	}
 	maps.Copy(m, n.contentMethods())

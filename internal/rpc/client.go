@@ -66,7 +66,7 @@ func (c *caller) enter(ctx context.Context, r route) (leave func(), err error) {
 	c.mu.Lock()
 	l := c.lane[r]
 	if l == nil {
-		l = &lane{seats: make(chan struct{}, c.node.cfg.MaxCalls)}
+		l = &lane{seats: make(chan struct{}, c.node.cfg.lanes(r.class))}
 		c.lane[r] = l
 	}
 	l.users++
@@ -127,7 +127,7 @@ func (c *conn) Closed() <-chan struct{} { return c.closed }
 
 // begin prepares a call.
 func (c *conn) begin(ctx context.Context, method string, enc drpc.Encoding) (context.Context, *pending, error) {
-	p := &pending{conn: c, method: method, start: time.Now(), codec: codec{Encoding: enc, limit: c.caller.node.limits(method).MaxMessage}}
+	p := &pending{conn: c, method: method, start: time.Now(), codec: codec{Encoding: enc, limit: c.caller.node.limits(method).MaxMessage, shrink: c.route.class != Bulk}}
 	m, err := c.caller.node.metadata(ctx, c.route.peer)
 	if err != nil {
 		return nil, nil, err

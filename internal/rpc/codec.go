@@ -11,6 +11,7 @@ import (
 type codec struct {
 	drpc.Encoding
 	limit   int
+	shrink  bool // messages that get shorter by it are compressed
 	failed  bool // to write
 	in, out int64
 }
@@ -34,6 +35,11 @@ func (c *codec) MarshalAppend(buf []byte, msg drpc.Message) ([]byte, error) {
 		c.failed = true
 		return nil, Errorf(ResourceExhausted, "a message of %d bytes, at most %d may be sent", n, c.limit)
 	}
+	if c.shrink {
+		if short := compress(buf[before:]); short != nil {
+			buf = append(buf[:before], short...)
+		}
+	}
 	c.out += int64(len(buf) - before)
 	return buf, nil
 }
@@ -46,6 +52,12 @@ func (c *codec) Unmarshal(data []byte, msg drpc.Message) error {
 	c.in += int64(len(data))
 	if len(data) > c.limit {
 		return Errorf(ResourceExhausted, "a message of %d bytes, at most %d are read", len(data), c.limit)
+	}
+	if len(data) > 0 && data[0] == compressedMark {
+		var err error
+		if data, err = decompress(data[1:], c.limit); err != nil {
+			return err
+		}
 	}
 	if err := c.Encoding.Unmarshal(data, msg); err != nil {
 		return Errorf(InvalidArgument, "a message is not %T: %v", msg, fmt.Sprintf("%.200s", err))

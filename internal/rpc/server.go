@@ -83,7 +83,7 @@ func (s *server) admit(id peer.ID, class Class, relayed bool) (*guest, error) {
 		}
 		s.guests[id] = g
 	}
-	most := cfg.MaxCalls
+	most := cfg.lanes(class)
 	if relayed {
 		most = max(1, most/relayedShare)
 	}
@@ -155,7 +155,7 @@ func (s *server) HandleRPC(stream drpc.Stream, name string) error {
 	m, _ := drpcmetadata.Get(stream.Context())
 	start := time.Now()
 	c := &Call{Caller: v.t.Remote(), Method: name, Class: v.class, Relayed: v.t.Relayed()}
-	h := &serverStream{Stream: stream, visit: v, codec: codec{limit: s.node.cfg.MaxMessage}}
+	h := &serverStream{Stream: stream, visit: v, codec: codec{limit: s.node.cfg.MaxMessage, shrink: v.class != Bulk}}
 	err := s.call(h, c, m)
 	if observe := s.node.cfg.Observe; observe != nil {
 		if s.methods[name] == nil {

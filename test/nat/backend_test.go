@@ -85,6 +85,8 @@ func (b *backend) do(ctx context.Context, c command) answer {
 		return b.status(id)
 	case "call":
 		return b.call(ctx, id, c.Size)
+	case "why":
+		return b.why(id)
 	case "forget":
 		return failed(b.n.Disconnect(id))
 	}
@@ -98,6 +100,26 @@ func (b *backend) status(id peer.ID) answer {
 		return answer{Error: "not connected"}
 	}
 	return answer{Relayed: p.Relayed, Address: p.Address}
+}
+
+// why is what the node saw of itself and of its attempts to reach a peer.
+func (b *backend) why(id peer.ID) answer {
+	var text strings.Builder
+	o := b.n.Observations()
+	for _, seen := range o.Observed {
+		fmt.Fprintf(&text, "    seen as %s, from %s, by %s\n", seen.Address, seen.Local, seen.ByIP)
+	}
+	for _, h := range o.HolePunches {
+		if h.Peer == id {
+			fmt.Fprintf(&text, "    punch %s: success %v %s\n", h.Time.Format("05.000"), h.Success, h.Error)
+		}
+	}
+	for _, d := range o.Dials {
+		if d.Peer == id {
+			fmt.Fprintf(&text, "    dial %s: %s %s\n", d.Time.Format("05.000"), d.Address, d.Error)
+		}
+	}
+	return answer{Text: text.String()}
 }
 
 func (b *backend) call(ctx context.Context, id peer.ID, size int) answer {

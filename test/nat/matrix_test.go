@@ -44,6 +44,7 @@ type pair struct {
 	Call      float64 `json:"call_ms"`             // 64 KiB there and back, at the end
 	Address   string  `json:"address,omitempty"`   // of the other side, as it ended
 	Error     string  `json:"error,omitempty"`
+	Why       string  `json:"why,omitempty"` // what both sides saw, if they are not directly connected and could be
 }
 
 // punchable tells whether a direct connection is possible: what the two
@@ -53,7 +54,7 @@ func punchable(from, to kind) bool {
 	switch {
 	case two[v6Only]: // meets only those that have IPv6
 		return from == to || two[openSite]
-	case two[openSite], two[natPMP]:
+	case two[openSite], two[natPMP], two[pcp]:
 		return true
 	case two[symmetric]:
 		return false // the port cannot be foreseen, and all others let only answers in
@@ -160,7 +161,7 @@ func try(a, b *node, from, to kind) pair {
 	began := time.Now()
 	c := a.ask(command{Do: "connect", Peer: b.id, Addresses: b.addresses}, 30*time.Second)
 	if c.Error != "" {
-		p.Error = "connect: " + c.Error
+		p.Error = fmt.Sprintf("connect: %s\n  it was to be reached at %v\n  it is now at %v\n  %s", c.Error, b.addresses, b.ask(command{Do: "info"}, 5*time.Second).Addresses, a.ask(command{Do: "why", Peer: b.id}, 5*time.Second).Text)
 		return p
 	}
 	p.Connected, p.Connect = true, milliseconds(time.Since(began))
@@ -186,6 +187,9 @@ func try(a, b *node, from, to kind) pair {
 		time.Sleep(20 * time.Millisecond)
 	}
 	p.Address = s.Address
+	if p.Expected && !p.Direct {
+		p.Why = fmt.Sprintf("%s\n%s  %s\n%s", a.name, a.ask(command{Do: "why", Peer: b.id}, 5*time.Second).Text, b.name, b.ask(command{Do: "why", Peer: a.id}, 5*time.Second).Text)
+	}
 	call = a.ask(command{Do: "call", Peer: b.id, Size: 64 << 10}, 20*time.Second)
 	if call.Error != "" {
 		p.Error = "call: " + call.Error
@@ -221,7 +225,7 @@ func judge(t *testing.T, all []pair) {
 			if *strict {
 				say = t.Errorf
 			}
-			say("%s -> %s: goes through a relay; a direct connection is possible", p.From, p.To)
+			say("%s -> %s: goes through a relay; a direct connection is possible\n  %s", p.From, p.To, p.Why)
 		case !p.Expected && p.Direct:
 			t.Errorf("%s -> %s: direct, which these routers do not allow: the test's network is wrong", p.From, p.To)
 		}

@@ -18,6 +18,7 @@ import (
 type natPMPConfig struct {
 	Listen   string `json:"listen"`   // the router's address on the local network
 	External string `json:"external"` // and on the Internet
+	PCP      bool   `json:"pcp"`      // it answers to PCP (RFC 6887) alone
 }
 
 // startNATPMP runs a NAT-PMP server in a router's namespace until the test
@@ -51,7 +52,11 @@ func serveNATPMP(cfg natPMPConfig) error {
 			if err != nil {
 				return
 			}
-			reply := answerNATPMP(buf[:n], from.Addr(), external, time.Since(began), mapped)
+			answer := answerNATPMP
+			if cfg.PCP {
+				answer = answerPCP
+			}
+			reply := answer(buf[:n], from.Addr(), external, time.Since(began), mapped)
 			if reply != nil {
 				_, _ = conn.WriteToUDPAddrPort(reply, from)
 			}
@@ -84,15 +89,55 @@ func answerNATPMP(req []byte, from, external netip.Addr, epoch time.Duration, ma
 	}
 	port := binary.BigEndian.Uint16(req[4:])
 	lifetime := binary.BigEndian.Uint32(req[8:])
-	rule := fmt.Sprintf("add rule ip pmp pre iifname \"wan0\" %s dport %d dnat to %s:%d", network, port, from, port)
-	if lifetime > 0 && !mapped[rule] {
-		if text, err := exec.Command("nft", rule).CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "nft %s: %v %s\n", rule, err, text)
-			out[3] = 2 // refused
-		}
-		mapped[rule] = true
+	if lifetime > 0 && !openPort(network, port, from, mapped) {
+		out[3] = 2 // refused
 	}
 	out = binary.BigEndian.AppendUint16(out, port)
 	out = binary.BigEndian.AppendUint16(out, port)
 	return binary.BigEndian.AppendUint32(out, lifetime)
+}
+
+// answerPCP is RFC 6887 sections 7.2, 11.3 and 14.1. The outside port is always
+// the one inside.
+func answerPCP(req []byte, from, external netip.Addr, epoch time.Duration, mapped map[string]bool) []byte {
+	if len(req) < 24 || req[0] != 2 {
+		return nil
+	}
+	out := make([]byte, 24, 60)
+	out[0], out[1] = 2, req[1]|128
+	copy(out[4:8], req[4:8])
+	binary.BigEndian.PutUint32(out[8:], uint32(epoch.Seconds()))
+	own := from.As16()
+	switch {
+	case string(req[8:24]) != string(own[:]):
+		out[3] = 12 // the address in the request is not where it comes from
+		return out
+	case req[1] == 0:
+		return out
+	case req[1] != 1 || len(req) < 60:
+		out[3] = 4
+		return out
+	}
+	port := binary.BigEndian.Uint16(req[40:])
+	network := map[byte]string{6: "tcp", 17: "udp"}[req[36]]
+	if binary.BigEndian.Uint32(req[4:]) > 0 && !openPort(network, port, from, mapped) {
+		out[3] = 2
+	}
+	out = append(out, req[24:42]...)
+	out = binary.BigEndian.AppendUint16(out, port)
+	outside := external.As16()
+	return append(out, outside[:]...)
+}
+
+// openPort forwards a port to a machine of the local network.
+func openPort(network string, port uint16, to netip.Addr, mapped map[string]bool) bool {
+	rule := fmt.Sprintf("add rule ip pmp pre iifname \"wan0\" %s dport %d dnat to %s:%d", network, port, to, port)
+	if !mapped[rule] {
+		if text, err := exec.Command("nft", rule).CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "nft %s: %v %s\n", rule, err, text)
+			return false
+		}
+		mapped[rule] = true
+	}
+	return true
 }

@@ -22,10 +22,11 @@ const (
 	double    kind = "double"    // cone behind cone
 	v6Only    kind = "ipv6"      // IPv6 only, behind a firewall that lets only answers in
 	natPMP    kind = "nat-pmp"   // symmetric, and the router opens ports when it is asked (RFC 6886)
+	pcp       kind = "pcp"       // the same by PCP (RFC 6887)
 	hostWall  kind = "host-fw"   // a public address; the machine's own firewall drops
 )
 
-var kinds = []kind{openSite, cone, symmetric, udpBlock, double, v6Only, hostWall, natPMP}
+var kinds = []kind{openSite, cone, symmetric, udpBlock, double, v6Only, hostWall, natPMP, pcp}
 
 // relayIPs are the addresses of the four relays: an address that peers observe
 // counts from four observers on.
@@ -87,7 +88,7 @@ func newWorld(t testing.TB) *world {
 	t.Helper()
 	w := &world{t: t}
 	w.namespace("wan")
-	w.sh("wan", `ip link add br0 type bridge
+	w.sh("wan", `ip link add br0 type bridge mcast_snooping 0
 ip link set br0 up
 ip addr add 5.5.5.1/24 dev br0
 ip -6 addr add 2a05:5::1/32 dev br0 nodad
@@ -175,7 +176,7 @@ func (w *world) site(k kind) *site {
 		w.sh(router, answersOnly("forward", "lan0"))
 		w.sh(router, answersOnly("input", "lan0"))
 		how := ""
-		if k == symmetric || k == natPMP {
+		if k == symmetric || k == natPMP || k == pcp {
 			how = "fully-random"
 		}
 		w.sh(router, masquerade(how))
@@ -198,10 +199,10 @@ func (w *world) site(k kind) *site {
 		s.ip = fmt.Sprintf("10.%d.0.2", n)
 		w.sh(inside, fmt.Sprintf("ip addr add 10.%d.0.1/24 dev lan0", n))
 		w.sh(s.host, fmt.Sprintf("ip addr add %s/24 dev eth0; ip route add default via 10.%d.0.1 dev eth0", s.ip, n))
-		if k == natPMP {
+		if k == natPMP || k == pcp {
 			w.sh(router, nft("add table ip pmp", "add chain ip pmp pre { type nat hook prerouting priority -100; }",
 				"add rule inet wall forwardside ct status dnat accept"))
-			startNATPMP(w.t, router, natPMPConfig{Listen: fmt.Sprintf("10.%d.0.1", n), External: fmt.Sprintf("5.5.5.%d", 10+n)})
+			startNATPMP(w.t, router, natPMPConfig{Listen: fmt.Sprintf("10.%d.0.1", n), External: fmt.Sprintf("5.5.5.%d", 10+n), PCP: k == pcp})
 		}
 	}
 	return s

@@ -21,6 +21,7 @@ type link struct {
 	root     content.Root
 	complete bool // the peer has all of it
 	by       time.Time
+	until    time.Time // the deadline of reading that is set
 }
 
 // dial opens a stream for content and waits until the peer allows it. ctx ends
@@ -90,13 +91,17 @@ func (l *link) write(data []byte) error {
 	return err
 }
 
-// Read reads as long as something comes.
+// Read reads as long as something comes. Reads are many and small, and setting a
+// deadline costs as much as one, so that it is moved only now and then.
 func (l *link) Read(p []byte) (int, error) {
 	by := time.Now().Add(stallTime)
 	if l.by.Before(by) {
 		by = l.by
 	}
-	_ = l.SetReadDeadline(by)
+	if by.Before(l.until) || by.Sub(l.until) > stallTime/10 {
+		l.until = by
+		_ = l.SetReadDeadline(by)
+	}
 	return l.Stream.Read(p)
 }
 

@@ -128,8 +128,9 @@ func (s *Scheduler) Next(peer, most int, now time.Duration) []int {
 	}
 	var out []int
 	full := p.pipeline()
-	// Half full is full enough, so that requests come in runs and not one by one.
-	if len(p.owes) > 0 && p.bytes > full/2 {
+	// Three quarters are full enough, so that requests come in runs and not one by
+	// one.
+	if len(p.owes) > 0 && p.bytes > 3*full/4 {
 		return nil
 	}
 	for i := s.first; i < len(s.queue) && len(out) < most && (len(p.owes) == 0 || p.bytes < full); {

@@ -471,7 +471,7 @@ func (w *swarm) take(s *source, a arrived) error {
 	}
 	w.done += size
 	w.fetched += size
-	if w.sched.Finished() {
+	if w.sched.Finished() { // that there is room for more is told by settled
 		w.changed()
 	}
 	w.tellLocked()
