@@ -113,6 +113,7 @@ name of the store or a file. Every answer gets a receipt, signed by this node.
 		RunE:    func(c *cobra.Command, _ []string) error { return a.netUp(c.Context(), &o, asJSON) },
 	}
 	o.flags(c)
+	o.sharingFlags(c)
 	c.Flags().StringArrayVar(&o.friends, "friend", nil, "ID of a peer that may do everything; again for more")
 	c.Flags().StringArrayVar(&o.serve, "serve", nil, "MODEL that those to whom it is granted may ask; again for more")
 	c.Flags().BoolVar(&o.serveRelay, "serve-relay", false, "pass on the traffic of nodes that cannot be reached, if this one can")

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/avalnetwork/aval/internal/access"
+	"github.com/avalnetwork/aval/internal/crdt/replica"
+	"github.com/avalnetwork/aval/internal/directory"
 	"github.com/avalnetwork/aval/internal/mesh"
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
 	"github.com/avalnetwork/aval/internal/node/control"
@@ -49,6 +51,9 @@ type Node struct {
 	Mesh  *mesh.Node
 	Calls *rpc.Node
 	Guard *access.Guard // decides what others may do here
+	// Data is the shared data, Directory a part of it.
+	Data      *replica.Replica
+	Directory *directory.Directory // of offered models
 
 	folder  *control.Folder
 	door    *control.Server
@@ -108,7 +113,7 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 	if n.Mesh, err = mesh.New(ctx, cfg.Mesh); err != nil {
 		return err
 	}
-	n.Guard = access.NewGuard(n.Mesh.Self(), open, cfg.Friends)
+	n.Guard = access.NewGuard(n.Mesh.Self(), slices.Concat(open, syncMethods), cfg.Friends)
 	n.Guard.Load(n.book)
 	n.Calls, err = rpc.New(rpc.Config{
 		Network: n.Mesh, Logger: cfg.Mesh.Logger, CallRate: callRate, ByteRate: byteRate,
@@ -119,6 +124,9 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 	}
 	if err == nil {
 		err = n.startModels(cfg.Models)
+	}
+	if err == nil {
+		err = n.startData()
 	}
 	if err != nil {
 		return err
@@ -203,7 +211,7 @@ func (n *Node) Close() error {
 		n.end()
 	}
 	n.beside.Wait()
-	list = append(list, n.closeContent())
+	list = append(list, n.closeContent(), n.closeData())
 	if n.Calls != nil {
 		list = append(list, n.Calls.Close())
 	}
