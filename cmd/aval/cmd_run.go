@@ -23,6 +23,7 @@ type runOptions struct {
 	receiptOptions
 	netOptions
 	verify, via                            string // of models on other devices
+	report                                 bool
 	raw, json, verbose, noThink, ignoreEOS bool
 	seeded                                 bool   // the command line has a --seed
 	opening                                string // the prompt if there is none, not on a terminal
@@ -103,7 +104,7 @@ relay carries the question sealed, so that the device does not see who asks.
 			if isPeerModel(args[0]) {
 				return a.runPeer(c.Context(), c, &o, args[0], args[1:])
 			}
-			for _, name := range append([]string{"verify", "via"}, startFlags...) {
+			for _, name := range append([]string{"verify", "via", "report"}, startFlags...) {
 				if c.Flags().Changed(name) {
 					return usageErrorf("--%s is about models of other devices: peer://ID/MODEL", name)
 				}
@@ -125,6 +126,7 @@ relay carries the question sealed, so that the device does not see who asks.
 	o.receiptOptions.add(f)
 	f.StringVar(&o.verify, "verify", verifyAuto, "what is checked of an answer of another device: its receipt; computed again in full, or sampled; none; auto: in full if the model is here")
 	f.StringVar(&o.via, "via", "", "link of a relay that carries the question sealed to another device")
+	f.BoolVar(&o.report, "report", false, "note in the shared directory how asking another device went: everybody can read that you asked")
 	o.netOptions.flags(c)
 	for _, name := range startFlags { // of "aval net up", where they are explained
 		_ = f.MarkHidden(name)

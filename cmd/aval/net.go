@@ -31,6 +31,9 @@ type netOptions struct {
 	listen, bootstrap []string
 	relays, friends   []string
 	serve             []string // models
+	offer             bool
+	price             string // "IN/OUT UNIT"
+	region            string
 	serveRelay, debug bool
 	key               string // file of a private network's key
 	content           bool   // the node of this command shares or fetches
@@ -143,11 +146,33 @@ func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, 
 			return nil, err
 		}
 		cfg.Models = h
+		if o.offer {
+			if cfg.Offer, err = o.offered(); err != nil {
+				h.close()
+				if folder != nil {
+					_ = folder.Close()
+				}
+				return nil, err
+			}
+			h.identify()
+		}
 		a.closers = append(a.closers, h.close)
 	}
 	cfg.Folder, cfg.Contacts, cfg.Access, cfg.Content.Folder = folder, contacts, granted, o.library
 	cfg.Content.Rate = o.upload * 1e6
 	return node.New(ctx, cfg)
+}
+
+// offered reads the flags that say how the models are offered.
+func (o *netOptions) offered() (*node.Offer, error) {
+	offer := &node.Offer{Region: o.region}
+	if o.price == "" {
+		return offer, nil
+	}
+	if n, err := fmt.Sscanf(o.price, "%d/%d %s", &offer.PriceIn, &offer.PriceOut, &offer.Unit); err != nil || n != 3 {
+		return nil, usageErrorf("--price %q: want IN/OUT UNIT, for 1,000 tokens read and written, such as '1/4 credits'", clip(o.price))
+	}
+	return offer, nil
 }
 
 func (a *app) nodeConfig(o *netOptions) (node.Config, error) {

@@ -6,16 +6,23 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
+	"github.com/avalnetwork/aval/internal/fingerprint"
 	"github.com/avalnetwork/aval/internal/httpapi"
+	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/internal/kernel"
 	"github.com/avalnetwork/aval/internal/remote"
+	"github.com/avalnetwork/aval/receipt"
 )
 
 // peerHost lets peers ask some of a host's models.
 type peerHost struct {
 	*host
 	names []string // as the host has them
+
+	rootsMu sync.Mutex
+	roots   map[string]receipt.Hash // fingerprints that are known
 }
 
 // servePeers finds the models that peers may ask, each a name of the store or a
@@ -41,7 +48,7 @@ func (a *app) servePeers(models []string, o *serveOptions) (*peerHost, error) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	p := &peerHost{host: h, names: slices.Compact(names)}
+	p := &peerHost{host: h, names: slices.Compact(names), roots: map[string]receipt.Hash{}}
 	for _, name := range p.names {
 		if _, err := h.find(name); err != nil {
 			h.close()
@@ -51,8 +58,43 @@ func (a *app) servePeers(models []string, o *serveOptions) (*peerHost, error) {
 	return p, nil
 }
 
+// identify computes the fingerprints of the models beside everything else.
+func (p *peerHost) identify() {
+	p.computing.Go(func() {
+		for _, name := range p.names {
+			f, err := p.find(name)
+			if err != nil {
+				continue
+			}
+			id, err := issuer.Identify(f.path)
+			if err != nil {
+				continue
+			}
+			id.Compute(p.closing, identityCache(), 1)
+			if root, err := id.Root(p.closing); err == nil {
+				p.rootsMu.Lock()
+				p.roots[name] = root
+				p.rootsMu.Unlock()
+			}
+			id.Close()
+		}
+	})
+}
+
+// root is a model's fingerprint, zero if it is not known yet.
+func (p *peerHost) root(ctx context.Context, name, path string) receipt.Hash {
+	p.rootsMu.Lock()
+	defer p.rootsMu.Unlock()
+	if root := p.roots[name]; !root.IsZero() {
+		return root
+	}
+	root := cachedRoot(ctx, fingerprint.Cache{Dir: identityCache()}, path)
+	p.roots[name] = root
+	return root
+}
+
 // Models describes them.
-func (p *peerHost) Models(context.Context) ([]remote.Model, error) {
+func (p *peerHost) Models(ctx context.Context) ([]remote.Model, error) {
 	var list []remote.Model
 	for _, name := range p.names {
 		f, err := p.find(name)
@@ -64,7 +106,7 @@ func (p *peerHost) Models(context.Context) ([]remote.Model, error) {
 			continue
 		}
 		m := remote.Model{
-			Name: name, Architecture: d.Architecture, Quantization: d.Quantization, Context: contextFor(name, p.options.Context), Numerics: kernel.Numerics,
+			Name: name, Root: p.root(ctx, name, f.path), Architecture: d.Architecture, Quantization: d.Quantization, Context: contextFor(name, p.options.Context), Numerics: kernel.Numerics,
 			Chat: d.Template != "", Receipts: p.key != nil,
 		}
 		if m.Context == 0 {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/avalnetwork/aval/internal/audit"
 	"github.com/avalnetwork/aval/internal/chat"
+	"github.com/avalnetwork/aval/internal/directory"
 	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/internal/node"
 	"github.com/avalnetwork/aval/internal/remote"
@@ -61,6 +62,7 @@ type peerAsker interface {
 	Models(ctx context.Context, l node.Link) ([]remote.Model, error)
 	Ask(ctx context.Context, in node.AskRequest, on func(remote.Delta)) (node.Asked, error)
 	Open(ctx context.Context, in node.OpenRequest) ([]byte, error)
+	Report(ctx context.Context, in node.ReportRequest) error
 }
 
 var _, _ peerAsker = (*node.Node)(nil), (*node.Remote)(nil)
@@ -74,6 +76,8 @@ type peerRun struct {
 	n    peerAsker
 	r    remote.Request
 	last string // what was printed last
+	// computed tells that the answer was computed again here.
+	computed bool
 }
 
 // runPeer is "aval run" with the model of another device.
@@ -126,6 +130,9 @@ func (p *peerRun) options(c *cobra.Command) error {
 	}
 	if p.o.via == "" {
 		return nil
+	}
+	if p.o.report {
+		return usageErrorf("--via and --report exclude each other: everybody would read who asked")
 	}
 	if p.o.verify == verifySampled {
 		return usageErrorf("--via and --verify sampled exclude each other: the peer would be asked directly")
@@ -236,6 +243,7 @@ func (p *peerRun) run(ctx context.Context) error {
 		fmt.Fprintln(p.out)
 	}
 	if err != nil {
+		p.report(ctx, &out, directory.Outcome{Failed: true})
 		return err
 	}
 	if p.o.verbose {
@@ -258,12 +266,25 @@ func (p *peerRun) run(ctx context.Context) error {
 			return end
 		}
 	}
+	p.report(ctx, &out, directory.Outcome{
+		Latency: out.First, False: j.Verdict == receipt.Invalid, Verified: j.Verdict == receipt.Valid && p.computed,
+	})
 	if p.o.json {
 		if err := p.printRow(j); err != nil {
 			return err
 		}
 	}
 	return end
+}
+
+// report tells other devices how it went, if the person wants that.
+func (p *peerRun) report(ctx context.Context, out *node.Asked, o directory.Outcome) {
+	if !p.o.report || out.Model.Root.IsZero() {
+		return
+	}
+	if err := p.n.Report(ctx, node.ReportRequest{Peer: p.at.link.Peer, Root: out.Model.Root, Outcome: o}); err != nil {
+		p.note("aval: how it went could not be noted: %v", err)
+	}
 }
 
 // judge writes the receipt down and computes the answer again, as far as that is
@@ -305,7 +326,7 @@ func (p *peerRun) judge(ctx context.Context, out *node.Asked, j *peerRunJSON) er
 			return err
 		}
 	}
-	j.Verdict = v.verdict(vo)
+	j.Verdict, p.computed = v.verdict(vo), v.model != ""
 	switch {
 	case j.Verdict == receipt.Invalid:
 		if failed := v.checks.Failed(); failed != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/avalnetwork/aval/internal/access"
+	"github.com/avalnetwork/aval/internal/directory"
 	"github.com/avalnetwork/aval/internal/node/control"
 	"github.com/avalnetwork/aval/internal/peer"
 	"github.com/avalnetwork/aval/internal/private"
@@ -31,25 +32,97 @@ func (n *Node) startModels(host remote.Host) error {
 		},
 	}
 	if host != nil {
-		s, err := remote.New(remote.Config{
+		var err error
+		n.host = host
+		n.models, err = remote.New(remote.Config{
 			Host: host, Logger: n.logger,
 			Allow: func(_ context.Context, who peer.ID, model string, tokens [][]byte) error {
 				return n.Guard.Allow(access.Request{Who: who, Action: access.Ask, Resource: model, Tokens: tokens})
 			},
 		})
 		if err == nil {
-			err = s.Register(n.Calls)
+			err = n.models.Register(n.Calls)
 		}
 		if err != nil {
 			return err
 		}
-		cfg.Handle = s.Handler()
+		cfg.Handle = n.models.Handler()
 		// The relay must be allowed to ask the model; the handler sees to that.
 		cfg.Provide = func(_ context.Context, relay peer.ID, tokens [][]byte) error {
 			return n.Guard.AllowAny(access.Request{Who: relay, Action: access.Ask, Resource: "*", Tokens: tokens})
 		}
 	}
 	return private.Register(n.Calls, cfg)
+}
+
+// Offer is how models are offered in the directory that devices share.
+type Offer struct {
+	PriceIn, PriceOut uint64 // of 1,000 tokens, in Unit
+	Unit, Region      string
+}
+
+// How often offers are published, and how long each holds.
+const (
+	offerFirst = 5 * time.Second
+	offerAgain = time.Minute // until the fingerprints are known
+	offerEvery = 6 * time.Hour
+	offerHolds = 24 * time.Hour
+)
+
+// offer publishes what this node serves, until ctx ends; then it is withdrawn.
+func (n *Node) offer(ctx context.Context, o Offer) {
+	published := map[receipt.Hash]bool{}
+	defer func() {
+		for root := range published {
+			if err := n.Directory.Withdraw(root); err != nil {
+				n.logger.Debug("node: an offer is not withdrawn", "root", root, "error", err)
+			}
+		}
+	}()
+	next := offerFirst
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(next):
+		}
+		next = offerEvery
+		list, err := n.host.Models(ctx)
+		if err != nil {
+			n.logger.Debug("node: the models are not offered", "error", err)
+		}
+		for _, m := range list {
+			if m.Root.IsZero() {
+				next = offerAgain
+				continue
+			}
+			err := n.Directory.Publish(directory.Offer{
+				Root: m.Root, Name: m.Name, Context: uint64(m.Context), Quant: m.Quantization, PriceIn: o.PriceIn, PriceOut: o.PriceOut,
+				Unit: o.Unit, Region: o.Region, Speed: uint64(n.models.Speed(m.Name)), Expires: time.Now().Add(offerHolds).Unix(),
+			})
+			if err != nil {
+				n.logger.Warn("a model is not offered", "model", m.Name, "error", err)
+				continue
+			}
+			published[m.Root] = true
+		}
+	}
+}
+
+// ReportRequest is how asking a model at a peer went.
+type ReportRequest struct {
+	Peer    peer.ID           `json:"peer"`
+	Root    receipt.Hash      `json:"root"`
+	Outcome directory.Outcome `json:"outcome"`
+}
+
+// Report writes into the shared directory how asking a model went. Everybody can
+// read there that this node asked.
+func (n *Node) Report(_ context.Context, r ReportRequest) error {
+	if err := n.Directory.Report(r.Peer, r.Root, r.Outcome); err != nil {
+		return rpc.Errorf(rpc.InvalidArgument, "%w", err)
+	}
+	return nil
 }
 
 // client asks a peer.
@@ -231,6 +304,7 @@ func (n *Node) modelMethods() map[string]control.Method {
 		"ask":    method(func(ctx context.Context, in AskRequest) (Asked, error) { return n.Ask(ctx, in, nil) }),
 		"heard":  method(n.Heard),
 		"open":   method(n.Open),
+		"report": method(func(ctx context.Context, in ReportRequest) (struct{}, error) { return struct{}{}, n.Report(ctx, in) }),
 	}
 }
 
@@ -241,6 +315,11 @@ const hearEvery = 50 * time.Millisecond
 func (r *Remote) Models(ctx context.Context, l Link) (out []remote.Model, err error) {
 	err = r.client.Call(ctx, "models", l, &out)
 	return out, err
+}
+
+// Report is Node.Report.
+func (r *Remote) Report(ctx context.Context, in ReportRequest) error {
+	return r.client.Call(ctx, "report", in, nil)
 }
 
 // Open is Node.Open.

@@ -44,6 +44,9 @@ type Config struct {
 	Content  ContentConfig
 	// Models are those that others may ask, if it is granted to them; nil: none.
 	Models remote.Host
+	// Offer publishes them in the directory that devices share; nil: nobody is
+	// told.
+	Offer *Offer
 }
 
 // Node is a running node.
@@ -65,6 +68,8 @@ type Node struct {
 	end     context.CancelFunc // of what runs beside
 	beside  sync.WaitGroup
 
+	host          remote.Host
+	models        *remote.Server
 	asks          asks
 	content       contents
 	contentConfig ContentConfig
@@ -141,6 +146,9 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 		n.beside.Go(func() { n.keep(running) })
 	}
 	n.beside.Go(func() { n.announceContent(running) })
+	if cfg.Offer != nil && cfg.Models != nil {
+		n.beside.Go(func() { n.offer(running, *cfg.Offer) })
+	}
 	if n.folder != nil {
 		n.door, err = n.folder.Serve(n.methods(), n.since)
 	}

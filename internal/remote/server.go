@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/avalnetwork/aval/internal/audit"
@@ -103,6 +104,33 @@ type Server struct {
 	cfg   Config
 	gate  *gate
 	shelf *shelf
+
+	mu     sync.Mutex
+	speeds map[string]float64 // tokens a second of each model, the last answers counting most
+}
+
+// Speed is how many tokens a second a model gave lately; 0: not known yet.
+func (s *Server) Speed(model string) float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.speeds[model]
+}
+
+// leastMeasured is how many tokens an answer must have to tell a speed.
+const leastMeasured = 8
+
+func (s *Server) measured(model string, res *engine.Result) {
+	took := res.Timings.Generate.Seconds()
+	if len(res.IDs) < leastMeasured || took <= 0 {
+		return
+	}
+	rate := float64(len(res.IDs)-1) / took
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if old := s.speeds[model]; old > 0 {
+		rate = (3*old + rate) / 4
+	}
+	s.speeds[model] = rate
 }
 
 // New makes the serving side.
@@ -112,7 +140,8 @@ func New(cfg Config) (*Server, error) {
 	}
 	return &Server{
 		cfg: cfg, gate: newGate(cfg.Answers, cfg.AnswersOfPeer, cfg.Queue),
-		shelf: &shelf{most: cfg.Kept, bytes: cfg.KeptBytes, long: cfg.Keep, now: cfg.Now},
+		speeds: map[string]float64{},
+		shelf:  &shelf{most: cfg.Kept, bytes: cfg.KeptBytes, long: cfg.Keep, now: cfg.Now},
 	}, nil
 }
 
@@ -362,6 +391,7 @@ func (a *answering) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	a.server.measured(a.model.Name, res)
 	end := &wire.AnswerEnd{Stop: string(res.Stop), StopText: res.StopText, EndId: uint32(res.EndToken + 1), Tokens: uint32(len(res.IDs))}
 	var file []byte
 	if a.draft != nil {
