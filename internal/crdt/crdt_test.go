@@ -225,8 +225,11 @@ func TestBackDating(t *testing.T) {
 
 // TestGrantInOneBranch: a grant holds for what has it in its past by any way.
 func TestGrantInOneBranch(t *testing.T) {
-	for i := range 8 { // in which the IDs of the branches are ordered one way or the other
-		a, b := space(t), space(t)
+	for i := range 16 { // in which the IDs of the branches are ordered one way or the other
+		own := genesis()
+		own.Salt[0] = byte(i)
+		a, _ := crdt.New(own, crdt.Limits{})
+		b, _ := crdt.New(own, crdt.Limits{})
 		g := do(t, a, 0, grantAll(1))
 		other := do(t, b, 0, set("other", fmt.Sprint(i)))
 		give(t, a, other)
