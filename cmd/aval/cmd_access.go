@@ -29,7 +29,7 @@ node that runs, too.
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newAccessGrantCommand(a), newAccessListCommand(a), newAccessRevokeCommand(a), newAccessAddCommand(a), newAccessShowCommand(a))
+	c.AddCommand(newAccessGrantCommand(a), newAccessListCommand(a), newAccessRevokeCommand(a), newAccessAddCommand(a), newAccessPassCommand(a), newAccessShowCommand(a))
 	return c
 }
 
@@ -62,6 +62,18 @@ A resource may end with a star, for all that begin so.
   aval access grant --bearer --ask aval-mini         # a token for whoever has it`,
 		RunE: func(c *cobra.Command, args []string) error { return a.accessGrant(c.Context(), &o, args) },
 	}
+	o.rightFlags(c)
+	c.Flags().DurationVar(&o.life, "for", 90*24*time.Hour, "how long it holds")
+	c.Flags().IntVar(&o.handOn, "hand-on", 0, "through how many further hands the peer may pass it (0 to 3)")
+	c.Flags().IntVar(&o.perMinute, "per-minute", 0, "how often a minute it may be used; 0: no bound")
+	c.Flags().BoolVar(&o.bearer, "bearer", false, "for whoever has the token: treat it like a password")
+	c.Flags().StringVar(&o.note, "note", "", "what it is for, to remember")
+	c.Flags().BoolVar(&o.json, "json", false, "print JSON")
+	return c
+}
+
+// rightFlags are the flags that say what may be done.
+func (o *grantOptions) rightFlags(c *cobra.Command) {
 	for _, f := range []struct {
 		action access.Action
 		help   string
@@ -77,17 +89,10 @@ A resource may end with a star, for all that begin so.
 		o.lists[f.action] = list
 		c.Flags().StringArrayVar(list, string(f.action), nil, f.help)
 	}
-	c.Flags().DurationVar(&o.life, "for", 90*24*time.Hour, "how long it holds")
-	c.Flags().IntVar(&o.handOn, "hand-on", 0, "through how many further hands the peer may pass it (0 to 3)")
-	c.Flags().IntVar(&o.perMinute, "per-minute", 0, "how often a minute it may be used; 0: no bound")
-	c.Flags().BoolVar(&o.bearer, "bearer", false, "for whoever has the token: treat it like a password")
-	c.Flags().StringVar(&o.note, "note", "", "what it is for, to remember")
-	c.Flags().BoolVar(&o.json, "json", false, "print JSON")
-	return c
 }
 
-// rights are those of the flags; asking every model if there are none.
-func (o *grantOptions) rights() (list []access.Right, err error) {
+// rights are those of the flags; otherwise if there are none.
+func (o *grantOptions) rights(otherwise []access.Right) (list []access.Right, err error) {
 	for _, action := range []access.Action{access.Ask, access.Fetch, access.Read, access.Write, access.Call, access.Relay} {
 		for _, r := range *o.lists[action] {
 			right := access.Right{Action: action, Resource: r}
@@ -98,7 +103,7 @@ func (o *grantOptions) rights() (list []access.Right, err error) {
 		}
 	}
 	if list == nil {
-		list = []access.Right{{Action: access.Ask, Resource: "*"}}
+		list = otherwise
 	}
 	return list, nil
 }
@@ -107,7 +112,7 @@ func (a *app) accessGrant(ctx context.Context, o *grantOptions, args []string) e
 	if o.bearer == (len(args) == 1) {
 		return usageErrorf("name one peer, or give --bearer: a right is for one of the two")
 	}
-	rights, err := o.rights()
+	rights, err := o.rights([]access.Right{{Action: access.Ask, Resource: "*"}})
 	if err != nil {
 		return err
 	}
@@ -197,7 +202,7 @@ func newAccessListCommand(a *app) *cobra.Command {
 				}
 				return a.printJSON(b)
 			}
-			if len(b.Granted)+len(b.Received) == 0 {
+			if len(b.Granted)+len(b.Received)+len(b.Blocked) == 0 {
 				a.note("nothing is granted: \"aval access grant PEER\" lets a peer ask the models here")
 				return nil
 			}
@@ -223,6 +228,9 @@ func accessTable(b access.Book, now time.Time) []string {
 		}
 		rows = append(rows, fmt.Sprintf("%s\t%s\t%s\t%s\t%s", g.ID, who, rightsText(g.Rights), until, quoteLine(g.Note)))
 	}
+	for _, x := range b.Blocked {
+		rows = append(rows, fmt.Sprintf("\t%s\tnothing, by no token\tgranted again\t", x.Peer))
+	}
 	for _, r := range b.Received {
 		if t, err := access.ParseText(r.Token); err == nil {
 			rows = append(rows, fmt.Sprintf("%s\tthis node, at %s\t%s\t%s\t%s", t.ID, t.Issuer.Short(), rightsText(t.Last().Rights), t.Last().Expires.Local().Format(time.DateTime), quoteLine(r.Note)))
@@ -245,6 +253,7 @@ func newAccessRevokeCommand(a *app) *cobra.Command {
 		Use: "revoke [--all] [ID|PEER]", Short: "Take back what was granted", Args: cobra.MaximumNArgs(1),
 		Long: `Revoke takes back one grant, by the ID that "aval access list" shows, or all that a
 peer has, or, with --all, everything. What was handed on from a grant goes with it.
+A peer loses what others handed on to it, too, until you grant it something again.
 Peers named by "aval net up --friend" are not in the list: leave out the flag.
 ` + exitHelp,
 		Example: "  aval access revoke 3f2a...\n  aval access revoke 12D3Koo...\n  aval access revoke --all",
@@ -330,7 +339,7 @@ func newAccessShowCommand(a *app) *cobra.Command {
 			}
 			last := t.Last()
 			if asJSON {
-				return a.printJSON(tokenJSON{t.ID, t.Issuer, last.Holder, len(t.Blocks) - 1, last.Rights, last.Begins, last.Expires, last.HandOn})
+				return a.printJSON(tokenAsJSON(t))
 			}
 			who := "whoever has it"
 			if !last.Holder.IsZero() {

@@ -257,13 +257,17 @@ func (a *app) auditOpened(ctx context.Context, o *verifyOptions, opt receipt.Opt
 		data []byte
 		err  error
 	)
+	ask := o.ask
 	if o.prover != "" {
+		ask = func(ctx context.Context, ch *audit.Challenge) ([]byte, error) { return a.askProver(ctx, o, ch) }
+	}
+	if ask != nil {
 		sample := o.sample
 		if sample == "" {
 			sample = "auto"
 		}
 		if ch, err = newChallenge(f, sample, layers); err == nil {
-			data, err = a.askProver(ctx, o, ch)
+			data, err = ask(ctx, ch)
 		}
 	} else if ch, err = readChallenge(ctx, o.challenge); err == nil {
 		data, err = readOpening(ctx, o.opening)
@@ -279,7 +283,7 @@ func (a *app) auditOpened(ctx context.Context, o *verifyOptions, opt receipt.Opt
 	}
 	checks, err := auditor.Sampled(ctx, f, ch, opening, opt)
 	scope := scopeOfChallenge(ch, layers, &claims)
-	scope.Given = o.prover == ""
+	scope.Given = ask == nil
 	return checks, scope, err
 }
 

@@ -105,12 +105,17 @@ this machine ask it.
 Everybody may ask a node whether it is there and what it is ("aval net ping"). All
 else, such as measuring ("aval net bench"), is for those to whom it is granted
 ("aval access grant"), and for those whom you name with --friend.
+
+With --serve MODEL others ask a model of this machine ("aval run peer://ID/MODEL"): a
+name of the store or a file. Every answer gets a receipt, signed by this node.
 ` + exitHelp,
-		Example: "  aval net up\n  aval net up --bootstrap 'peer://12D3Koo...?addr=/ip4/192.0.2.1/tcp/4710'\n  aval net up --serve-relay   # on a machine that the Internet reaches",
+		Example: "  aval net up\n  aval net up --serve smollm2\n  aval net up --bootstrap 'peer://12D3Koo...?addr=/ip4/192.0.2.1/tcp/4710'\n  aval net up --serve-relay   # on a machine that the Internet reaches",
 		RunE:    func(c *cobra.Command, _ []string) error { return a.netUp(c.Context(), &o, asJSON) },
 	}
 	o.flags(c)
+	o.sharingFlags(c)
 	c.Flags().StringArrayVar(&o.friends, "friend", nil, "ID of a peer that may do everything; again for more")
+	c.Flags().StringArrayVar(&o.serve, "serve", nil, "MODEL that those to whom it is granted may ask; again for more")
 	c.Flags().BoolVar(&o.serveRelay, "serve-relay", false, "pass on the traffic of nodes that cannot be reached, if this one can")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the ID and the addresses as JSON, once")
 	return c

@@ -146,7 +146,7 @@ func (a *app) pullContent(ctx context.Context, c *cobra.Command, o *pullOptions,
 	}
 	defer n.Close()
 	show, end := a.progress("fetch")
-	p, err := n.Pull(ctx, r, func(m node.Moved) { show(m.Done, m.Total) })
+	p, err := n.Pull(ctx, r, func(m node.Progress) { show(m.Done, m.Total) })
 	end()
 	for _, peer := range p.Peers {
 		if peer.Garbage {

@@ -21,6 +21,8 @@ type runOptions struct {
 	loraOptions
 	samplingOptions
 	receiptOptions
+	netOptions
+	verify, via                            string // of models on other devices
 	raw, json, verbose, noThink, ignoreEOS bool
 	seeded                                 bool   // the command line has a --seed
 	opening                                string // the prompt if there is none, not on a terminal
@@ -75,6 +77,13 @@ The default seed is 0: the same command gives the same answer everywhere.
 With --receipt the answer gets a signed receipt, which "aval verify" checks: that
 the answer was not changed, and, with the model, that this model gave it. The
 file shows prompt and answer unless --privacy says otherwise. See "aval receipt".
+
+MODEL can be on another device: peer://ID/MODEL?addr=ADDRESS, the link that "aval net
+up --serve MODEL" prints there. It answers if its owner lets you ("aval access grant").
+A nonce is made for the question, and the receipt that comes back is checked: that it
+is signed by that device, for this prompt and this nonce, and names this answer. If
+this machine has the model, the answer is computed again, too (--verify). With --via a
+relay carries the question sealed, so that the device does not see who asks.
 ` + modelHelp + "\n" + loraHelp + "\n" + exitHelp,
 		Example: `  aval run                                               # the built-in model
   aval run aval-mini "The prince looked at"
@@ -84,11 +93,20 @@ file shows prompt and answer unless --privacy says otherwise. See "aval receipt"
   aval run --raw --temperature 0 --max-tokens 64 model.gguf "Once upon a time"
   aval run --schema person.json smollm2 "Invent a person"
   aval run --lora poems.gguf --lora brief.gguf=0.5 smollm2 "Tell me of the sea"
-  aval run --receipt sky.aval --nonce 00112233445566778899 smollm2 "Why is the sky blue?"`,
+  aval run --receipt sky.aval --nonce 00112233445566778899 smollm2 "Why is the sky blue?"
+  aval run 'peer://12D3Koo.../smollm2?addr=/ip4/192.0.2.1/udp/4710/quic-v1' "Why is the sky blue?"`,
 		RunE: func(c *cobra.Command, args []string) error {
 			o.seeded = c.Flags().Changed("seed")
 			if len(args) == 0 {
 				args, o.opening = []string{models.MiniName}, "It was"
+			}
+			if isPeerModel(args[0]) {
+				return a.runPeer(c.Context(), c, &o, args[0], args[1:])
+			}
+			for _, name := range append([]string{"verify", "via"}, startFlags...) {
+				if c.Flags().Changed(name) {
+					return usageErrorf("--%s is about models of other devices: peer://ID/MODEL", name)
+				}
 			}
 			return a.run(c.Context(), &o, args[0], args[1:])
 		},
@@ -105,6 +123,12 @@ file shows prompt and answer unless --privacy says otherwise. See "aval receipt"
 	o.loraOptions.add(f, "change the model by this adapter")
 	o.samplingOptions.add(f)
 	o.receiptOptions.add(f)
+	f.StringVar(&o.verify, "verify", verifyAuto, "what is checked of an answer of another device: its receipt; computed again in full, or sampled; none; auto: in full if the model is here")
+	f.StringVar(&o.via, "via", "", "link of a relay that carries the question sealed to another device")
+	o.netOptions.flags(c)
+	for _, name := range startFlags { // of "aval net up", where they are explained
+		_ = f.MarkHidden(name)
+	}
 	return c
 }
 

@@ -21,10 +21,10 @@ import (
 
 // sharer is the part of an asker that has to do with content.
 type sharer interface {
-	Share(ctx context.Context, r node.ShareRequest, progress func(node.Moved)) (node.Shared, error)
+	Share(ctx context.Context, r node.ShareRequest, progress func(node.Progress)) (node.Shared, error)
 	Shares(ctx context.Context) ([]node.Shared, error)
 	Unshare(ctx context.Context, root content.Root) error
-	Pull(ctx context.Context, r node.PullRequest, progress func(node.Moved)) (node.Pulled, error)
+	Pull(ctx context.Context, r node.PullRequest, progress func(node.Progress)) (node.Pulled, error)
 	Settle(ctx context.Context, root content.Root, files []string) error
 }
 
@@ -52,7 +52,8 @@ are refused.
 
 Only those can fetch it to whom you grant it ("aval access grant PEER --fetch ROOT"),
 and friends ("aval net up --friend", or --friend here), unless it is --public: then
-everybody can who has the link, and the network is told that this node has it. If this machine's node runs ("aval net up"), it gives the files as long as it
+everybody can who has the link, and the network is told that this node has it. If
+this machine's node runs ("aval net up"), it gives the files as long as it
 runs; otherwise this command does, until Ctrl-C.
 
 MODEL is a model of the store ("aval list") or a GGUF file.
@@ -76,6 +77,7 @@ MODEL is a model of the store ("aval list") or a GGUF file.
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	f.StringArrayVar(&o.friends, "friend", nil, "ID of a peer that may fetch it, if no node runs; again for more")
 	o.flags(c)
+	o.sharingFlags(c)
 	c.AddCommand(newShareListCommand(a), newShareStopCommand(a))
 	return c
 }
@@ -95,7 +97,7 @@ func (a *app) share(ctx context.Context, c *cobra.Command, o *shareOptions, arg 
 		return usageErrorf("this node runs already: end it and name its friends there (\"aval net up --friend\")")
 	}
 	show, end := a.progress("index " + r.Name)
-	s, err := n.Share(ctx, r, func(m node.Moved) { show(m.Done, m.Total) })
+	s, err := n.Share(ctx, r, func(m node.Progress) { show(m.Done, m.Total) })
 	end()
 	if err != nil {
 		return err

@@ -37,8 +37,10 @@ Exit codes:
 type verifyOptions struct {
 	modelOptions
 	loraOptions
-	model, sample, nonce, beacon, key      string
-	prompt, promptFile                     string
+	model, sample, nonce, beacon, key string
+	prompt, promptFile                string
+	// ask has the prover show what a challenge chooses; nil: it is not asked.
+	ask                                    func(ctx context.Context, ch *audit.Challenge) ([]byte, error)
 	with, html, challenge, opening, prover string
 	maxAge                                 time.Duration
 	offline, json, details                 bool

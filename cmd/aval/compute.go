@@ -196,7 +196,7 @@ func cachedRoot(ctx context.Context, cache fingerprint.Cache, path string) recei
 // opened for a challenge.
 func (a *app) audit(ctx context.Context, o *verifyOptions, opt receipt.Options, f *receipt.File, m *checkedModel) (receipt.Report, *report.Scope, error) {
 	auditor := m.auditor()
-	if o.opening != "" || o.prover != "" {
+	if o.opening != "" || o.prover != "" || o.ask != nil {
 		return a.auditOpened(ctx, o, opt, f, auditor)
 	}
 	full := audit.Options{Options: opt}

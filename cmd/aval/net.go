@@ -30,14 +30,16 @@ type netOptions struct {
 	network           string
 	listen, bootstrap []string
 	relays, friends   []string
+	serve             []string // models
 	serveRelay, debug bool
 	key               string // file of a private network's key
 	content           bool   // the node of this command shares or fetches
 	library           string // folder of the library, if the node has one
+	upload            float64
 }
 
 // startFlags are the flags that say how a node starts.
-var startFlags = []string{"network", "listen", "bootstrap", "relay", "private", "debug"}
+var startFlags = []string{"network", "listen", "bootstrap", "relay", "private", "debug", "upload"}
 
 func (o *netOptions) flags(c *cobra.Command) {
 	f := c.Flags()
@@ -47,6 +49,11 @@ func (o *netOptions) flags(c *cobra.Command) {
 	f.StringArrayVar(&o.relays, "relay", nil, "link or address of a relay to be reachable through; again for more")
 	f.StringVar(&o.key, "private", "", "file of a private network's key (see \"aval net new-private\")")
 	f.BoolVar(&o.debug, "debug", false, "tell everything that happens")
+}
+
+// sharingFlags are the flags of what gives content to others for long.
+func (o *netOptions) sharingFlags(c *cobra.Command) {
+	c.Flags().Float64Var(&o.upload, "upload", 0, "megabytes a second that others get of what is shared, at most (default no bound)")
 }
 
 // asker is what commands ask of a node: one that this process starts, or the one
@@ -127,7 +134,19 @@ func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, 
 		}
 		return nil, err
 	}
+	if len(o.serve) > 0 {
+		h, err := a.servePeers(o.serve, &serveOptions{slots: 4, models: len(o.serve), keepAlive: 30 * time.Minute})
+		if err != nil {
+			if folder != nil {
+				_ = folder.Close()
+			}
+			return nil, err
+		}
+		cfg.Models = h
+		a.closers = append(a.closers, h.close)
+	}
 	cfg.Folder, cfg.Contacts, cfg.Access, cfg.Content.Folder = folder, contacts, granted, o.library
+	cfg.Content.Rate = o.upload * 1e6
 	return node.New(ctx, cfg)
 }
 

@@ -34,6 +34,7 @@ type app struct {
 	inTerminal, outTerminal, errTerminal bool
 
 	temporary []string // folders to remove at the end
+	closers   []func() // to be called at the end
 }
 
 func newApp() *app {

@@ -70,7 +70,8 @@ func usageErrorf(format string, args ...any) error { return usageError{fmt.Error
 // commands lists the subcommands in the order of the help.
 var commands = []func(*app) *cobra.Command{
 	newRunCommand, newVerifyCommand, newReceiptCommand, newAuditCommand, newKeyCommand,
-	newTrainCommand, newClassifyCommand, newPullCommand, newShareCommand, newDataCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand, newNetCommand, newAccessCommand,
+	newTrainCommand, newClassifyCommand, newPullCommand, newShareCommand, newDataCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand,
+	newNetCommand, newAccessCommand,
 	newBenchCommand, newPerplexityCommand, newTokenizeCommand, newQuantizeCommand, newMergeCommand, newVersionCommand,
 }
 
@@ -133,6 +134,9 @@ func execute(ctx context.Context, a *app, args []string) int {
 	root := newRootCommand(a)
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
+	for _, end := range a.closers {
+		end()
+	}
 	for _, dir := range a.temporary {
 		_ = os.RemoveAll(dir) // what cannot be removed does no harm
 	}

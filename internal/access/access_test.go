@@ -126,8 +126,7 @@ func TestDelegate(t *testing.T) {
 	}
 }
 
-// No chain allows what the block before does not, whatever is tried: what can be
-// made is narrower, and a block taken from one chain counts in no other.
+// No chain allows what the block before does not: what can be made is narrower.
 func TestOnlyNarrows(t *testing.T) {
 	resource := rapid.StringMatching(`[ab]{1,3}\*?`)
 	rights := rapid.Custom(func(t *rapid.T) []access.Right {
@@ -292,7 +291,9 @@ func TestGuard(t *testing.T) {
 	})
 }
 
-func TestBook(t *testing.T) {
+func TestBook(t *testing.T) { synctest.Test(t, testBook) } // whose clock is at start
+
+func testBook(t *testing.T) {
 	var b access.Book
 	for i := range access.MaxGrants {
 		g := grant(0, id(2), access.Right{access.Ask, "m"})

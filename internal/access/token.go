@@ -179,6 +179,12 @@ func extend(key ed25519.PrivateKey, t *Token, terms Terms) (*Token, error) {
 // Parse reads a token and checks its signatures and that each block narrows the
 // one before. It does not ask who uses it, when, or whether it was taken back.
 func Parse(data []byte) (*Token, error) {
+	return parse(data, func(peer.ID, ID) error { return nil })
+}
+
+// parse is Parse that asks first whether the grant of an issuer is of use, so that
+// no signature is checked in vain.
+func parse(data []byte, use func(peer.ID, ID) error) (*Token, error) {
 	fail := func(format string, args ...any) (*Token, error) {
 		return nil, fmt.Errorf("%w: "+format, append([]any{ErrToken}, args...)...)
 	}
@@ -195,6 +201,9 @@ func Parse(data []byte) (*Token, error) {
 	}
 	copy(t.Issuer[:], w.Issuer)
 	copy(t.ID[:], w.ID)
+	if err := use(t.Issuer, t.ID); err != nil {
+		return nil, err
+	}
 	signer := t.Issuer
 	for i, l := range w.Links {
 		b, err := parseBlock(l.Block)

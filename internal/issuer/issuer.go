@@ -114,7 +114,7 @@ type traced struct {
 // refuses what no receipt can state.
 func (i *Issuer) Begin(r *engine.Request, p Prompt, o Options) (*Draft, error) {
 	d := &Draft{issuer: i, salt: i.cfg.Salt(), opt: o}
-	d.known = receipt.Transcript{Source: p.Source, Bias: r.Params.LogitBias, Extra: extraOf(r, p.Template)}
+	d.known = receipt.Transcript{Source: p.Source, Bias: r.Params.LogitBias, Extra: Extra(r, p.Template)}
 	if o.Seed != nil {
 		r.Params.Seed = o.Seed.Derive(r.Prompt)
 		d.claims.Seed = *o.Seed
@@ -122,7 +122,7 @@ func (i *Issuer) Begin(r *engine.Request, p Prompt, o Options) (*Draft, error) {
 		d.claims.Seed = receipt.SelfSeed(r.Params.Seed)
 	}
 	r.Trace = o.Trace
-	d.claims.Params = paramsOf(r, i.cfg.Context)
+	d.claims.Params = Params(r, i.cfg.Context)
 	// What is known already must be such as can be committed to.
 	probe := d.known
 	probe.Prompt, probe.Output = []int32{0}, []int32{0}

@@ -85,8 +85,8 @@ func toolText(t *chat.Tool) (string, error) {
 	return string(b), err
 }
 
-// extraOf are the parameters of a request that do not fit into the claims.
-func extraOf(r *engine.Request, template *chat.Template) receipt.Extra {
+// Extra are the parameters of a request that do not fit into the claims.
+func Extra(r *engine.Request, template *chat.Template) receipt.Extra {
 	e := receipt.Extra{Stop: r.Stop}
 	if r.Grammar != nil {
 		kind, text := r.Grammar.Source()
@@ -98,9 +98,10 @@ func extraOf(r *engine.Request, template *chat.Template) receipt.Extra {
 	return e
 }
 
-// paramsOf are those that do. What changes nothing is left out, so that the
+// Params are those of a request that fit into the claims, for an engine of a
+// context. What changes nothing is left out, so that the
 // same request always has the same claims.
-func paramsOf(r *engine.Request, context int) receipt.Params {
+func Params(r *engine.Request, context int) receipt.Params {
 	p := r.Params
 	unless := func(v, none float32) float32 {
 		if v == none || v == 0 { // also -0

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/avalnetwork/aval/internal/access"
@@ -141,11 +142,17 @@ func GrantIn(b *access.Book, key ed25519.PrivateKey, r GrantRequest, now time.Ti
 	return g, nil
 }
 
-// RevokeIn takes grants of a book back, and says how many.
+// RevokeIn takes grants of a book back, and says how many. From a peer it takes
+// everything: what others handed on to it, too.
 func RevokeIn(b *access.Book, r RevokeRequest, now time.Time) (int, error) {
 	n := b.Revoke(func(g access.Grant) bool {
-		return r.All || g.ID == r.ID || !r.Peer.IsZero() && g.Holder == r.Peer
+		return r.All || r.ID != (access.ID{}) && g.ID == r.ID || !r.Peer.IsZero() && g.Holder == r.Peer
 	}, now.UTC())
+	if !r.Peer.IsZero() {
+		if more, err := b.Block(r.Peer, now.UTC().Truncate(time.Second)); more || err != nil {
+			return n, err
+		}
+	}
 	if n == 0 && !r.All {
 		return 0, rpc.Errorf(rpc.NotFound, "nothing like that is granted: \"aval access list\" shows what is")
 	}
@@ -186,13 +193,28 @@ func (n *Node) Grant(_ context.Context, r GrantRequest) (g Granted, err error) {
 	return g, err
 }
 
-// Revoke takes grants back, from now on, and says how many.
+// Revoke takes grants back, from now on, and says how many. They count no more
+// even if that cannot be written down; the error then says so.
 func (n *Node) Revoke(_ context.Context, r RevokeRequest) (count int, err error) {
-	err = n.changeAccess(func(b *access.Book) error {
-		count, err = RevokeIn(b, r, time.Now())
-		return err
-	})
-	return count, err
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	b := n.copyBook()
+	if count, err = RevokeIn(&b, r, time.Now()); err != nil {
+		return 0, err
+	}
+	n.book = b
+	n.Guard.Load(b)
+	if n.folder != nil {
+		if err := writeAccess(n.folder, b); err != nil {
+			return count, fmt.Errorf("taken back as long as this node runs, but not on the disk: %w; try again when it can be written", err)
+		}
+	}
+	return count, nil
+}
+
+// copyBook is the book, to be changed. The caller has the lock.
+func (n *Node) copyBook() access.Book {
+	return access.Book{Granted: slices.Clone(n.book.Granted), Received: slices.Clone(n.book.Received), Blocked: slices.Clone(n.book.Blocked)}
 }
 
 // Receive keeps a token, to be shown to its issuer.
@@ -204,7 +226,7 @@ func (n *Node) Receive(_ context.Context, r ReceiveRequest) error {
 func (n *Node) changeAccess(change func(*access.Book) error) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	b := access.Book{Granted: append([]access.Grant(nil), n.book.Granted...), Received: append([]access.Received(nil), n.book.Received...)}
+	b := n.copyBook()
 	err := change(&b)
 	if err == nil && n.folder != nil {
 		err = writeAccess(n.folder, b)

@@ -38,7 +38,7 @@ type contents struct {
 	changed chan struct{} // something is to be announced
 
 	mu       sync.Mutex
-	progress map[string]Moved // of what is under way, by the name that who asked gave it
+	progress map[string]Progress // of what is under way, by the name that who asked gave it
 }
 
 // incoming is where, in the library's folder, models are on their way to the store.
@@ -53,7 +53,7 @@ func (n *Node) startContent(cfg Config) (err error) {
 	if c.Folder == "" {
 		return nil
 	}
-	n.content.progress, n.content.changed = map[string]Moved{}, make(chan struct{}, 1)
+	n.content.progress, n.content.changed = map[string]Progress{}, make(chan struct{}, 1)
 	n.contentConfig = c
 	n.content.library, err = library.Open(library.Config{Folder: c.Folder, Quota: c.Quota, Logger: n.logger})
 	if errors.Is(err, library.ErrBusy) {
@@ -137,8 +137,8 @@ func (l ContentLink) String() string {
 	return id
 }
 
-// Moved is how far something is.
-type Moved struct {
+// Progress is how far something is.
+type Progress struct {
 	Done  int64 `json:"done"` // bytes
 	Total int64 `json:"total"`
 	Peers int   `json:"peers"` // that serve it
@@ -169,7 +169,7 @@ type Shared struct {
 const maxHidden = 20
 
 // Share indexes files where they are and offers them.
-func (n *Node) Share(ctx context.Context, r ShareRequest, progress func(Moved)) (Shared, error) {
+func (n *Node) Share(ctx context.Context, r ShareRequest, progress func(Progress)) (Shared, error) {
 	var s Shared
 	if n.content.library == nil {
 		return s, ErrNoContent
@@ -191,7 +191,7 @@ func (n *Node) Share(ctx context.Context, r ShareRequest, progress func(Moved)) 
 	s.Info, err = n.content.library.Share(ctx, library.Proposal{
 		Manifest: content.Manifest{Kind: r.Kind, Name: r.Name, Licence: r.Licence, Origin: r.Origin, Consent: r.Consent, Parents: r.Parents},
 		Items:    items, Key: n.key, Public: r.Public,
-	}, func(done, total int64) { show(Moved{Done: done, Total: total}) })
+	}, func(done, total int64) { show(Progress{Done: done, Total: total}) })
 	if err == nil {
 		s.Link = n.contentLink(s.Root)
 		n.content.announce()
@@ -242,7 +242,7 @@ type Pulled struct {
 }
 
 // Pull fetches content. What it got is kept if it fails, and it goes on there.
-func (n *Node) Pull(ctx context.Context, r PullRequest, progress func(Moved)) (Pulled, error) {
+func (n *Node) Pull(ctx context.Context, r PullRequest, progress func(Progress)) (Pulled, error) {
 	var out Pulled
 	lib := n.content.library
 	if lib == nil {
@@ -278,7 +278,7 @@ func (n *Node) Pull(ctx context.Context, r PullRequest, progress func(Moved)) (P
 		return out, rpc.Errorf(rpc.FailedPrecondition, "this content was fetched into %s before, at least in part: name that folder, or have it forgotten with \"aval share stop %s\"", i.Place, root)
 	}
 	f.Sink, f.Finder = d, &finder{mesh: n.Mesh, given: r.Link.Peer}
-	res, err := f.Fetch(ctx, root, exchange.Whole, func(p exchange.Progress) { show(Moved{p.Done, p.Total, p.Peers}) })
+	res, err := f.Fetch(ctx, root, exchange.Whole, func(p exchange.Progress) { show(Progress{p.Done, p.Total, p.Peers}) })
 	out.Fetched, out.Peers = res.Fetched, res.Peers
 	if err != nil {
 		if unreached != nil && ctx.Err() == nil {
@@ -320,7 +320,7 @@ type finder struct {
 // Find gives the peer that was given first.
 func (f *finder) Find(ctx context.Context, root content.Root) ([]peer.ID, error) {
 	list := []peer.ID{f.given}
-	if !f.again.Swap(true) || f.mesh.Mode() == doctor.Alone {
+	if !f.again.Swap(true) || f.mesh.Mode() != doctor.Open {
 		return list, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, findTime)
@@ -353,7 +353,7 @@ func (c *contents) announce() {
 // announceContent tells the table what everybody may have. What is for friends
 // alone is told to nobody.
 func (n *Node) announceContent(ctx context.Context) {
-	if n.content.library == nil || n.Mesh.Mode() == doctor.Alone {
+	if n.content.library == nil || n.Mesh.Mode() != doctor.Open { // there is no table
 		return
 	}
 	next := announceFirst
@@ -383,8 +383,8 @@ func (n *Node) announceContent(ctx context.Context) {
 const maxJobs = 64
 
 // job lets Progress tell of something under a name.
-func (c *contents) job(name string, progress func(Moved)) (show func(Moved), end func()) {
-	show = func(m Moved) {
+func (c *contents) job(name string, progress func(Progress)) (show func(Progress), end func()) {
+	show = func(m Progress) {
 		if progress != nil {
 			progress(m)
 		}
@@ -405,7 +405,7 @@ func (c *contents) job(name string, progress func(Moved)) (show func(Moved), end
 }
 
 // Progress tells how far a Share or Pull is that was given a job's name.
-func (n *Node) Progress(_ context.Context, job string) (Moved, error) {
+func (n *Node) Progress(_ context.Context, job string) (Progress, error) {
 	n.content.mu.Lock()
 	defer n.content.mu.Unlock()
 	return n.content.progress[job], nil

@@ -12,7 +12,7 @@ import (
 const progressEvery = 250 * time.Millisecond
 
 // follow tells progress how far a job is until stop is called.
-func (r *Remote) follow(ctx context.Context, progress func(Moved)) (job string, stop func()) {
+func (r *Remote) follow(ctx context.Context, progress func(Progress)) (job string, stop func()) {
 	if progress == nil {
 		return "", func() {}
 	}
@@ -27,7 +27,7 @@ func (r *Remote) follow(ctx context.Context, progress func(Moved)) (job string, 
 				return
 			case <-time.After(progressEvery):
 			}
-			var m Moved
+			var m Progress
 			if err := r.client.Call(ctx, "progress", job, &m); err == nil && m.Total > 0 {
 				progress(m)
 			}
@@ -40,7 +40,7 @@ func (r *Remote) follow(ctx context.Context, progress func(Moved)) (job string, 
 }
 
 // Share is Node.Share.
-func (r *Remote) Share(ctx context.Context, in ShareRequest, progress func(Moved)) (out Shared, err error) {
+func (r *Remote) Share(ctx context.Context, in ShareRequest, progress func(Progress)) (out Shared, err error) {
 	job, stop := r.follow(ctx, progress)
 	defer stop()
 	in.Job = job
@@ -60,7 +60,7 @@ func (r *Remote) Unshare(ctx context.Context, root content.Root) error {
 }
 
 // Pull is Node.Pull.
-func (r *Remote) Pull(ctx context.Context, in PullRequest, progress func(Moved)) (out Pulled, err error) {
+func (r *Remote) Pull(ctx context.Context, in PullRequest, progress func(Progress)) (out Pulled, err error) {
 	job, stop := r.follow(ctx, progress)
 	defer stop()
 	in.Job = job

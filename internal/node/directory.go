@@ -35,7 +35,7 @@ func (n *Node) startData() (err error) {
 	if n.Data, err = replica.New(cfg); err != nil {
 		return err
 	}
-	n.Models = directory.New(n.Data, directory.Models, n.Mesh.Self(), time.Now)
+	n.Directory = directory.New(n.Data, directory.Models, n.Mesh.Self(), time.Now)
 	return nil
 }
 
@@ -44,8 +44,8 @@ func (n *Node) closeData() error {
 	if n.Data == nil {
 		return nil
 	}
-	if n.Models != nil {
-		if err := n.Models.Flush(); err != nil {
+	if n.Directory != nil {
+		if err := n.Directory.Flush(); err != nil {
 			n.logger.Warn("what was seen of others could not be written", "error", err)
 		}
 	}
@@ -81,7 +81,7 @@ func (n *Node) isContact(id peer.ID) bool {
 
 // Offers finds offers of models.
 func (n *Node) Offers(_ context.Context, q directory.Query) ([]directory.Listing, error) {
-	list, err := n.Models.Search(q)
+	list, err := n.Directory.Search(q)
 	if err != nil {
 		return nil, rpc.Errorf(rpc.InvalidArgument, "%w", err)
 	}
@@ -90,14 +90,14 @@ func (n *Node) Offers(_ context.Context, q directory.Query) ([]directory.Listing
 
 // Offer publishes an offer of this node.
 func (n *Node) Offer(_ context.Context, o directory.Offer) error {
-	if err := n.Models.Publish(o); err != nil {
+	if err := n.Directory.Publish(o); err != nil {
 		return rpc.Errorf(rpc.InvalidArgument, "%w", err)
 	}
 	return nil
 }
 
 // Withdraw ends the offer of a model.
-func (n *Node) Withdraw(_ context.Context, root canon.Hash) error { return n.Models.Withdraw(root) }
+func (n *Node) Withdraw(_ context.Context, root canon.Hash) error { return n.Directory.Withdraw(root) }
 
 // ChangeRequest is a change of a namespace, made and signed here.
 type ChangeRequest struct {

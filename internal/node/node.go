@@ -21,6 +21,8 @@ import (
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
 	"github.com/avalnetwork/aval/internal/node/control"
 	"github.com/avalnetwork/aval/internal/peer"
+	"github.com/avalnetwork/aval/internal/private"
+	"github.com/avalnetwork/aval/internal/remote"
 	"github.com/avalnetwork/aval/internal/rpc"
 	"github.com/avalnetwork/aval/internal/rpc/probe"
 )
@@ -40,6 +42,8 @@ type Config struct {
 	Contacts []Contact
 	Access   access.Book
 	Content  ContentConfig
+	// Models are those that others may ask, if it is granted to them; nil: none.
+	Models remote.Host
 }
 
 // Node is a running node.
@@ -47,9 +51,9 @@ type Node struct {
 	Mesh  *mesh.Node
 	Calls *rpc.Node
 	Guard *access.Guard // decides what others may do here
-	// Data is the shared data, Models the directory in it.
-	Data   *replica.Replica
-	Models *directory.Directory
+	// Data is the shared data, Directory a part of it.
+	Data      *replica.Replica
+	Directory *directory.Directory // of offered models
 
 	folder  *control.Folder
 	door    *control.Server
@@ -61,6 +65,7 @@ type Node struct {
 	end     context.CancelFunc // of what runs beside
 	beside  sync.WaitGroup
 
+	asks          asks
 	content       contents
 	contentConfig ContentConfig
 
@@ -71,8 +76,9 @@ type Node struct {
 }
 
 // open are the methods that everybody may call. All others are for friends, and
-// for those to whom they are granted.
-var open = []string{"/aval.v1.NetService/Ping", "/aval.v1.NetService/About"}
+// for those to whom they are granted. Those of models and of private requests
+// decide for each model and peer.
+var open = slices.Concat([]string{"/aval.v1.NetService/Ping", "/aval.v1.NetService/About"}, inferenceMethods, private.Methods)
 
 // Rates of one peer's calls; friends are held to them, too.
 const (
@@ -115,6 +121,9 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 	})
 	if err == nil {
 		err = probe.Register(n.Calls, probe.Info{Version: cfg.Version, Observed: n.observed})
+	}
+	if err == nil {
+		err = n.startModels(cfg.Models)
 	}
 	if err == nil {
 		err = n.startData()

@@ -186,6 +186,7 @@ func (n *Node) methods() map[string]control.Method {
 		"remove":   method(func(ctx context.Context, in peer.ID) (struct{}, error) { return struct{}{}, n.Remove(ctx, in) }),
 	}
 	maps.Copy(m, n.contentMethods())
+	maps.Copy(m, n.modelMethods())
 	maps.Copy(m, n.dataMethods())
 	return m
 }

@@ -319,6 +319,87 @@ func TestErrors(t *testing.T) {
 	})
 }
 
+// One relay does not take all places of a provider.
+func TestPlacesOfARelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newThree(t, func(ctx context.Context, request []byte, _ func([]byte) error) error {
+			if string(request) == "wait" {
+				<-ctx.Done()
+			}
+			return ctx.Err()
+		})
+		bring := func(ctx context.Context, from *rpc.Node, request string) error {
+			s, err := private.Seal(keyOf(t, w), []byte(request))
+			if err != nil {
+				return err
+			}
+			stream, err := wire.NewDRPCPrivateServiceClient(from.To(id(provider), rpc.Normal)).Unseal(ctx, &wire.UnsealRequest{Sealed: s.Bytes})
+			if err != nil {
+				return err
+			}
+			defer stream.Close()
+			_, err = stream.Recv()
+			return err
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() { _ = bring(ctx, w.calls[relay], "wait") })
+		}
+		synctest.Wait()
+		if err := bring(t.Context(), w.calls[relay], ""); rpc.CodeOf(err) != rpc.ResourceExhausted {
+			t.Errorf("a ninth of one relay: %v", err)
+		}
+		if err := bring(t.Context(), w.calls[provider], ""); err != nil {
+			t.Errorf("another one: %v", err)
+		}
+		cancel()
+		wg.Wait()
+		time.Sleep(time.Second)
+		if err := bring(t.Context(), w.calls[relay], ""); err != nil {
+			t.Errorf("after the others have gone: %v", err)
+		}
+	})
+}
+
+// A provider that was started again has other keys. The relay, which keeps the old
+// one, finds out, and the asker notices nothing.
+func TestProviderStartsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		answers := 0
+		handle := func(_ context.Context, _ []byte, send func([]byte) error) error {
+			answers++
+			return send([]byte("yes"))
+		}
+		w := newThree(t, handle)
+		ask := func() (got string, err error) {
+			err = w.ask("?", func(b []byte) error { got += string(b); return nil })
+			return got, err
+		}
+		if got, err := ask(); err != nil || got != "yes" {
+			t.Fatalf("%q, %v", got, err)
+		}
+		if err := w.calls[provider].Close(); err != nil {
+			t.Fatal(err)
+		}
+		calls, err := rpc.New(rpc.Config{Network: w.taps[provider], Authorize: func(context.Context, *rpc.Call) error { return nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { calls.Close() })
+		allow := func(context.Context, peer.ID, [][]byte) error { return nil }
+		if err := private.Register(calls, private.ServiceConfig{Key: key(provider), Provide: allow, Handle: handle}); err != nil {
+			t.Fatal(err)
+		}
+		calls.Start()
+		w.calls[provider] = calls
+		time.Sleep(time.Minute) // less than the relay keeps a key for
+		if got, err := ask(); err != nil || got != "yes" || answers != 2 {
+			t.Errorf("%q, %v, after %d answers", got, err, answers)
+		}
+	})
+}
+
 func unseal(t *testing.T, calls *rpc.Node, sealed []byte) error {
 	t.Helper()
 	stream, err := wire.NewDRPCPrivateServiceClient(calls.To(id(provider), rpc.Normal)).Unseal(t.Context(), &wire.UnsealRequest{Sealed: sealed})

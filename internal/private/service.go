@@ -20,6 +20,7 @@ const (
 	maxAsked   = 4  // requests of one peer that a relay passes on at a time
 	maxPassed  = 64 // of all peers
 	maxOpened  = 16 // requests that a provider answers at a time
+	maxBrought = 8  // of one relay
 	askTime    = 10 * time.Minute
 	maxKeys    = 256 // of providers that a relay keeps
 	keyFetched = time.Hour
@@ -46,15 +47,12 @@ type ServiceConfig struct {
 }
 
 type service struct {
-	cfg   ServiceConfig
-	calls *rpc.Node
-	ring  *keyring
-	open  chan struct{}
-	pass  chan struct{}
-
-	mu    sync.Mutex
-	asked map[peer.ID]int
-	known map[peer.ID]knownKey
+	cfg            ServiceConfig
+	calls          *rpc.Node
+	ring           *keyring
+	opened, passed *places
+	mu             sync.Mutex
+	known          map[peer.ID]knownKey
 }
 
 // knownKey is the key of a provider that a relay has asked for.
@@ -66,8 +64,8 @@ type knownKey struct {
 // Register serves private requests on a node.
 func Register(calls *rpc.Node, cfg ServiceConfig) error {
 	s := &service{
-		cfg: cfg, calls: calls, ring: &keyring{sign: cfg.Key, now: time.Now}, open: make(chan struct{}, maxOpened), pass: make(chan struct{}, maxPassed),
-		asked: map[peer.ID]int{}, known: map[peer.ID]knownKey{},
+		cfg: cfg, calls: calls, ring: &keyring{sign: cfg.Key, now: time.Now}, opened: newPlaces(maxOpened, maxBrought), passed: newPlaces(maxPassed, maxAsked),
+		known: map[peer.ID]knownKey{},
 	}
 	return calls.Register(s, wire.DRPCPrivateServiceDescription{}, rpc.Limits{MaxMessage: maxSealed + 1024, Timeout: askTime})
 }
@@ -139,27 +137,54 @@ func (s *service) PrivateKey(ctx stdcontext.Context, in *wire.PrivateKeyRequest)
 	return out, nil
 }
 
-// enter counts a request of a peer in.
-func (s *service) enter(id peer.ID) (leave func(), err error) {
-	busy := &rpc.Error{Code: rpc.ResourceExhausted, Text: "too many private requests at a time", RetryAfter: time.Second}
+// stale tells whether an error of Unseal may mean that the key is not used any
+// more, as after the provider was started again.
+func stale(err error) bool {
+	code := rpc.CodeOf(err)
+	return code == rpc.InvalidArgument || code == rpc.FailedPrecondition
+}
+
+// forgetAfter is how old a key must be to be asked for again before its time:
+// whoever sends what cannot be opened does not make the relay ask each time.
+const forgetAfter = time.Second
+
+// forget makes a relay ask for the key of a provider again.
+func (s *service) forget(provider peer.ID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.asked[id] >= maxAsked {
-		return nil, busy
+	if k, ok := s.known[provider]; ok && time.Since(k.at) >= forgetAfter {
+		delete(s.known, provider)
 	}
-	select {
-	case s.pass <- struct{}{}:
-	default:
-		return nil, busy
+}
+
+// places are those of requests at a time: of all peers, and of each.
+type places struct {
+	all, each int
+	mu        sync.Mutex
+	taken     map[peer.ID]int
+	sum       int
+}
+
+func newPlaces(all, each int) *places {
+	return &places{all: all, each: each, taken: map[peer.ID]int{}}
+}
+
+// take counts a request of a peer in, until leave.
+func (p *places) take(id peer.ID) (leave func(), err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sum >= p.all || p.taken[id] >= p.each {
+		return nil, &rpc.Error{Code: rpc.ResourceExhausted, Text: "too many private requests at a time", RetryAfter: time.Second}
 	}
-	s.asked[id]++
+	p.sum++
+	p.taken[id]++
 	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.asked[id]--; s.asked[id] == 0 {
-			delete(s.asked, id)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.sum--
+		if p.taken[id]--; p.taken[id] == 0 {
+			delete(p.taken, id)
 		}
-		<-s.pass
 	}, nil
 }
 
@@ -178,7 +203,7 @@ func (s *service) Forward(in *wire.ForwardRequest, stream wire.DRPCPrivateServic
 	if len(in.Sealed) > maxSealed {
 		return rpc.Errorf(rpc.InvalidArgument, "a sealed request of %d bytes, want at most %d", len(in.Sealed), maxSealed)
 	}
-	leave, err := s.enter(who)
+	leave, err := s.passed.take(who)
 	if err != nil {
 		return err
 	}
@@ -199,6 +224,9 @@ func (s *service) Forward(in *wire.ForwardRequest, stream wire.DRPCPrivateServic
 			return nil
 		}
 		if err != nil {
+			if total == 0 && stale(err) {
+				s.forget(provider)
+			}
 			return err
 		}
 		if total += len(out.Sealed); total > 2*MaxAnswer {
@@ -225,12 +253,11 @@ func (s *service) Unseal(in *wire.UnsealRequest, stream wire.DRPCPrivateService_
 			return err
 		}
 	}
-	select {
-	case s.open <- struct{}{}:
-		defer func() { <-s.open }()
-	default:
-		return &rpc.Error{Code: rpc.ResourceExhausted, Text: "too many private requests at a time", RetryAfter: time.Second}
+	leave, err := s.opened.take(relay)
+	if err != nil {
+		return err
 	}
+	defer leave()
 	var key *ringKey
 	o, err := Open(func(id byte) hpke.PrivateKey {
 		if key = s.ring.find(id); key == nil {
@@ -281,52 +308,64 @@ func Ask(ctx stdcontext.Context, calls *rpc.Node, relay, provider peer.ID, reque
 	if relay == calls.Self() {
 		return rpc.Errorf(rpc.InvalidArgument, "this node cannot be its own relay: the provider would see it")
 	}
+	// A provider that was started again has other keys, of which the relay learns
+	// by the refusal. Each try is sealed anew, and nothing of an answer has come. A
+	// relay that lies about the refusal has the provider answer twice, not more.
+	again, err := ask(ctx, calls, relay, provider, request, receive)
+	if again {
+		_, err = ask(ctx, calls, relay, provider, request, receive)
+	}
+	return err
+}
+
+// ask is one try of Ask; again tells that another one may help.
+func ask(ctx stdcontext.Context, calls *rpc.Node, relay, provider peer.ID, request []byte, receive func([]byte) error) (again bool, err error) {
 	client := wire.NewDRPCPrivateServiceClient(calls.To(relay, rpc.Normal))
 	k, err := client.PrivateKey(ctx, &wire.PrivateKeyRequest{Provider: provider[:]})
 	if err != nil {
-		return err
+		return false, err
 	}
 	config, err := OpenConfig(provider, k.Config, time.Unix(k.Expires, 0), k.Signature, time.Now())
 	if err != nil {
-		return rpc.Errorf(rpc.DataLoss, "%w", err)
+		return false, rpc.Errorf(rpc.DataLoss, "%w", err)
 	}
 	sealed, err := Seal(config, request)
 	if err != nil {
-		return rpc.Errorf(rpc.InvalidArgument, "%w", err)
+		return false, rpc.Errorf(rpc.InvalidArgument, "%w", err)
 	}
 	ctx, cancel := stdcontext.WithCancel(ctx)
 	defer cancel()
 	stream, err := client.Forward(ctx, &wire.ForwardRequest{Provider: provider[:], Sealed: sealed.Bytes})
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer stream.Close()
 	parts, total := sealed.Reader(), 0
-	for {
+	for begun := false; ; begun = true {
 		in, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
 			if !parts.Whole {
-				return rpc.Errorf(rpc.DataLoss, "the answer was cut off on the way")
+				return false, rpc.Errorf(rpc.DataLoss, "the answer was cut off on the way")
 			}
-			return nil
+			return false, nil
 		}
 		if err != nil {
-			return err
+			return !begun && stale(err), err
 		}
 		data, err := parts.Next(in.Sealed)
 		var told *ErrAnswer
 		switch {
 		case errors.As(err, &told):
-			return told
+			return false, told
 		case err != nil:
-			return rpc.Errorf(rpc.DataLoss, "%w", err)
+			return false, rpc.Errorf(rpc.DataLoss, "%w", err)
 		}
 		if total += len(data); total > MaxAnswer {
-			return rpc.Errorf(rpc.ResourceExhausted, "the answer has more than %d bytes", MaxAnswer)
+			return false, rpc.Errorf(rpc.ResourceExhausted, "the answer has more than %d bytes", MaxAnswer)
 		}
 		if len(data) > 0 {
 			if err := receive(data); err != nil {
-				return err
+				return false, err
 			}
 		}
 	}

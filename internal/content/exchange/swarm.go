@@ -19,7 +19,8 @@ const (
 	stuckTime   = time.Minute     // without a single chunk, after which a fetch fails
 	maxAttempts = 5               // to reach a peer, without a chunk between them
 	firstRetry  = 500 * time.Millisecond
-	checks      = 3 // chunks of a peer that wait to be checked
+	checkers    = 2 // goroutines that check and write the chunks of one peer
+	checks      = 2 // chunks of a peer that wait to be checked
 )
 
 type piece struct{ file, index int32 }
@@ -304,23 +305,30 @@ func (w *swarm) session(ctx context.Context, s *source) error {
 	}()
 
 	in := make(chan arrived, checks)
-	failed := make(chan error, 1)
+	settled := make(chan struct{}, 1) // a chunk was checked, so that another can be asked for
+	failed := make(chan error, checkers)
 	var checking sync.WaitGroup
-	checking.Go(func() {
-		for a := range in {
-			err := w.take(s, a)
-			buffers.Put(a.buf)
-			if err != nil {
-				failed <- err
-				cancel() // which ends the stream, and so the reading
-				for a := range in {
-					buffers.Put(a.buf)
+	for range checkers {
+		checking.Go(func() {
+			for a := range in {
+				err := w.take(s, a)
+				buffers.Put(a.buf)
+				select {
+				case settled <- struct{}{}:
+				default:
 				}
-				return
+				if err != nil {
+					failed <- err
+					cancel() // which ends the stream, and so the reading
+					for a := range in {
+						buffers.Put(a.buf)
+					}
+					return
+				}
 			}
-		}
-	})
-	err = w.pump(ctx, l, s, in)
+		})
+	}
+	err = w.pump(ctx, l, s, in, settled)
 	close(in)
 	checking.Wait()
 	select {
@@ -365,7 +373,7 @@ type arrived struct {
 var buffers = sync.Pool{New: func() any { return new([content.MaxChunk]byte) }}
 
 // pump asks for chunks and reads them.
-func (w *swarm) pump(ctx context.Context, l *link, s *source, in chan<- arrived) error {
+func (w *swarm) pump(ctx context.Context, l *link, s *source, in chan<- arrived, settled <-chan struct{}) error {
 	var expected []int
 	var idle time.Time
 	for {
@@ -397,6 +405,7 @@ func (w *swarm) pump(ctx context.Context, l *link, s *source, in chan<- arrived)
 			case <-ctx.Done():
 				return ctx.Err()
 			case <-wake:
+			case <-settled:
 			case <-time.After(idlePoll): // a peer may turn out to be slow
 			}
 			continue
@@ -462,7 +471,9 @@ func (w *swarm) take(s *source, a arrived) error {
 	}
 	w.done += size
 	w.fetched += size
-	w.changed() // there is room to ask for more, or nothing is left
+	if w.sched.Finished() { // that there is room for more is told by settled
+		w.changed()
+	}
 	w.tellLocked()
 	return nil
 }

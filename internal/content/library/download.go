@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/avalnetwork/aval/internal/content"
 	"github.com/avalnetwork/aval/internal/content/exchange"
@@ -37,10 +38,17 @@ func (d *Download) use(e *entry) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.uses++
-	e.state.Used = d.cfg.Now().UTC()
 	d.used = e
+	now, before := d.cfg.Now().UTC(), e.state.Used
+	e.state.Used = now
+	if now.Sub(before) < usedWithin { // not worth a write
+		return nil
+	}
 	return e.save()
 }
+
+// usedWithin is how exactly the time of the last use is kept on disk.
+const usedWithin = time.Minute
 
 // Place is where a file is, once it is whole.
 func (d *Download) Place(file int) string {

@@ -61,7 +61,7 @@ func TestCall(t *testing.T) {
 					return nil, rpc.Errorf(rpc.PermissionDenied, "not you")
 				},
 				"plain":  func(context.Context, json.RawMessage) (any, error) { return nil, errors.New("it broke") },
-				"wide":   func(context.Context, json.RawMessage) (any, error) { return strings.Repeat("x", 9<<20), nil },
+				"wide":   func(context.Context, json.RawMessage) (any, error) { return strings.Repeat("x", 33<<20), nil },
 				"number": func(context.Context, json.RawMessage) (any, error) { return 1, nil },
 			})
 			c, err := control.Dial(t.Context(), path)
@@ -86,7 +86,7 @@ func TestCall(t *testing.T) {
 			if err := c.Call(t.Context(), "deny", nil, nil); rpc.CodeOf(err) != rpc.PermissionDenied {
 				t.Errorf("the code is lost: %v", err)
 			}
-			if err := c.Call(t.Context(), "echo", strings.Repeat("x", 1<<20), nil); rpc.CodeOf(err) != rpc.InvalidArgument {
+			if err := c.Call(t.Context(), "echo", strings.Repeat("x", 5<<20), nil); rpc.CodeOf(err) != rpc.InvalidArgument {
 				t.Errorf("a long request: %v", err)
 			}
 		})

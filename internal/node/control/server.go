@@ -20,10 +20,10 @@ import (
 
 // Limits of the door. Those who come are the owner's own commands.
 const (
-	maxRequest  = 256 << 10 // bytes
-	maxAnswer   = 8 << 20   // bytes
-	maxCalls    = 64        // at a time
-	maxSocket   = 100       // characters of a socket's path: macOS takes 103, Linux 107
+	maxRequest  = 4 << 20  // bytes: a long prompt
+	maxAnswer   = 32 << 20 // bytes: a long receipt
+	maxCalls    = 64       // at a time
+	maxSocket   = 100      // characters of a socket's path: macOS takes 103, Linux 107
 	headerTime  = 5 * time.Second
 	closingTime = 2 * time.Second
 )

@@ -1,0 +1,336 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/avalnetwork/aval/internal/audit"
+	"github.com/avalnetwork/aval/internal/chat"
+	"github.com/avalnetwork/aval/internal/issuer"
+	"github.com/avalnetwork/aval/internal/node"
+	"github.com/avalnetwork/aval/internal/remote"
+	"github.com/avalnetwork/aval/receipt"
+)
+
+// How much of an answer of another device is checked.
+const (
+	verifyAuto    = "auto"    // the receipt, and the computation if this machine has the model
+	verifyFull    = "full"    // computed again
+	verifySampled = "sampled" // parts of it, which the peer shows
+	verifyReceipt = "receipt" // the receipt alone
+	verifyNone    = "none"    // nothing
+)
+
+// nonceBytes are those of a nonce that nobody gave.
+const nonceBytes = 16
+
+// peerModel is the model of a peer: peer://ID/MODEL?addr=ADDRESS. Without /MODEL it
+// is the only one there.
+type peerModel struct {
+	link  node.Link
+	model string
+}
+
+const peerScheme = "peer://"
+
+func isPeerModel(s string) bool { return strings.HasPrefix(s, peerScheme) }
+
+func parsePeerModel(s string) (peerModel, error) {
+	path, query, has := strings.Cut(strings.TrimPrefix(s, peerScheme), "?")
+	id, model, _ := strings.Cut(path, "/")
+	if has {
+		id += "?" + query
+	}
+	l, err := node.ParseLink(peerScheme + id)
+	if err != nil {
+		return peerModel{}, usageErrorf("%w; want peer://ID/MODEL?addr=ADDRESS, the link that \"aval net up\" prints there with the name of a model", err)
+	}
+	return peerModel{l, model}, nil
+}
+
+// peerAsker is what asking models elsewhere needs of a node.
+type peerAsker interface {
+	asker
+	Models(ctx context.Context, l node.Link) ([]remote.Model, error)
+	Ask(ctx context.Context, in node.AskRequest, on func(remote.Delta)) (node.Asked, error)
+	Open(ctx context.Context, in node.OpenRequest) ([]byte, error)
+}
+
+var _, _ peerAsker = (*node.Node)(nil), (*node.Remote)(nil)
+
+// peerRun is a question to a model of another device.
+type peerRun struct {
+	*app
+	o    *runOptions
+	at   peerModel
+	via  node.Link
+	n    peerAsker
+	r    remote.Request
+	last string // what was printed last
+}
+
+// runPeer is "aval run" with the model of another device.
+func (a *app) runPeer(ctx context.Context, c *cobra.Command, o *runOptions, arg string, words []string) error {
+	at, err := parsePeerModel(arg)
+	if err != nil {
+		return err
+	}
+	p := &peerRun{app: a, o: o, at: at}
+	if err := p.options(c); err != nil {
+		return err
+	}
+	if len(words) == 0 && a.inTerminal {
+		return usageErrorf("a PROMPT is needed: a chat with a model of another device is not possible")
+	}
+	text, err := a.promptText(ctx, words)
+	if err != nil {
+		return err
+	}
+	joined, _, err := a.join(ctx, c, &o.netOptions)
+	if err != nil {
+		return err
+	}
+	defer joined.Close()
+	p.n = joined.(peerAsker)
+	if err := p.request(ctx, text); err != nil {
+		return err
+	}
+	return p.run(ctx)
+}
+
+// options refuses flags that mean nothing elsewhere.
+func (p *peerRun) options(c *cobra.Command) error {
+	for _, name := range []string{"lora", "logit-bias", "ignore-eos", "context", "beacon", "privacy", "seal"} {
+		if f := c.Flags().Lookup(name); f != nil && f.Changed {
+			return usageErrorf("--%s means nothing for a model of another device", name)
+		}
+	}
+	switch p.o.verify {
+	case verifyAuto, verifyFull, verifySampled, verifyReceipt:
+	case verifyNone:
+		if p.o.path != "" || p.o.nonce != "" || p.o.trace {
+			return usageErrorf("--verify none asks for no receipt; it does not go with --receipt, --nonce and --trace")
+		}
+	default:
+		return usageErrorf("--verify %q: want auto, full, sampled, receipt or none", clip(p.o.verify))
+	}
+	if p.o.nonce != "" && p.o.seeded {
+		return usageErrorf("--seed and --nonce exclude each other: the seed follows from the nonce")
+	}
+	if p.o.via == "" {
+		return nil
+	}
+	if p.o.verify == verifySampled {
+		return usageErrorf("--via and --verify sampled exclude each other: the peer would be asked directly")
+	}
+	var err error
+	p.via, err = link(p.o.via)
+	return err
+}
+
+// request makes the question.
+func (p *peerRun) request(ctx context.Context, text string) error {
+	e, err := p.o.request(ctx)
+	if err != nil {
+		return err
+	}
+	p.r = remote.Request{
+		Model: p.at.model, Params: e.Params, MaxTokens: e.MaxTokens, Stop: e.Stop, Grammar: e.Grammar,
+		Receipt: p.o.verify != verifyNone, Trace: p.o.trace || p.o.verify == verifySampled, Date: p.o.date, NoThink: p.o.noThink,
+	}
+	raw := p.o.raw
+	if p.via.Peer.IsZero() { // through a relay the peer is not asked what it has: it would see who wants to know
+		m, err := p.model(ctx)
+		if err != nil {
+			return err
+		}
+		p.r.Model = m.Name
+		if p.r.Receipt && !m.Receipts {
+			return fmt.Errorf("%s gives no receipts there: --verify none asks without", m.Name)
+		}
+		if !m.Chat && !raw {
+			raw = true
+			p.note("aval: %s has no chat template; the prompt is given to it as it is", m.Name)
+		}
+	}
+	if raw {
+		p.r.Text = text
+	} else {
+		if p.o.system != "" {
+			p.r.Messages = append(p.r.Messages, chat.Message{Role: "system", Content: p.o.system})
+		}
+		p.r.Messages = append(p.r.Messages, chat.Message{Role: "user", Content: text})
+	}
+	switch {
+	case p.o.nonce != "":
+		seed, err := parseNonce(p.o.nonce)
+		if err != nil {
+			return err
+		}
+		p.r.Nonce = seed.Nonce
+	case p.r.Receipt && !p.o.seeded:
+		p.r.Nonce = make([]byte, nonceBytes)
+		_, _ = rand.Read(p.r.Nonce) // never fails
+	}
+	return nil
+}
+
+// model is the one that is meant, as the peer describes it.
+func (p *peerRun) model(ctx context.Context) (remote.Model, error) {
+	list, err := p.n.Models(ctx, p.at.link)
+	if err != nil {
+		return remote.Model{}, err
+	}
+	var names []string
+	var alike []remote.Model // but for the tag
+	for _, m := range list {
+		if m.Name == p.at.model || p.at.model == "" && len(list) == 1 {
+			return m, nil
+		}
+		if base, _, _ := strings.Cut(m.Name, ":"); base == p.at.model {
+			alike = append(alike, m)
+		}
+		names = append(names, m.Name)
+	}
+	switch {
+	case len(alike) == 1:
+		return alike[0], nil
+	case len(list) == 0:
+		return remote.Model{}, fmt.Errorf("peer %s lets this device ask none of its models: its owner can, with \"aval access grant\" and your ID (\"aval net id\")", p.at.link.Peer)
+	case p.at.model == "":
+		return remote.Model{}, usageErrorf("peer %s has several models: name one of %s behind its ID", p.at.link.Peer.Short(), quoteLine(strings.Join(names, ", ")))
+	}
+	return remote.Model{}, fmt.Errorf("peer %s has no model %q for you; it has %s", p.at.link.Peer.Short(), clip(p.at.model), quoteLine(strings.Join(names, ", ")))
+}
+
+// peerRunJSON is what "aval run --json" prints of an answer from elsewhere.
+type peerRunJSON struct {
+	runJSON
+	Peer    string          `json:"peer"`
+	Verdict receipt.Verdict `json:"verdict,omitempty"` // of the receipt, with what was computed again here
+	Checked string          `json:"checked"`           // how
+	Detail  string          `json:"detail,omitempty"`  // why it is not valid
+}
+
+// run asks, and checks what comes.
+func (p *peerRun) run(ctx context.Context) error {
+	data, err := p.r.MarshalBinary()
+	if err != nil {
+		return err
+	}
+	in := node.AskRequest{Link: p.at.link, Via: p.via, Request: data}
+	out, err := p.n.Ask(ctx, in, func(d remote.Delta) {
+		if !p.o.json && d.Text != "" {
+			p.last = d.Text
+			_, _ = io.WriteString(p.out, d.Text)
+		}
+	})
+	if !p.o.json && p.last != "" && !strings.HasSuffix(p.last, "\n") {
+		fmt.Fprintln(p.out)
+	}
+	if err != nil {
+		return err
+	}
+	if p.o.verbose {
+		p.note("first token after %.2f s · answer %d tokens in %.2f s · stop: %s", out.First.Seconds(), len(out.IDs), out.Took.Seconds(), out.Stop)
+	}
+	j := peerRunJSON{Peer: p.at.link.Peer.String(), Checked: p.o.verify, runJSON: runJSON{
+		Model: out.Model.Name, PromptIDs: out.PromptIDs, IDs: notNil(out.IDs), Text: out.Text, Stop: out.Stop, StopText: out.StopText,
+		PromptTokens: len(out.PromptIDs), Tokens: len(out.IDs), Seed: p.r.Params.Seed,
+		Timings: timingsJSON{PromptSeconds: out.First.Seconds(), DecodeSeconds: (out.Took - out.First).Seconds()},
+	}}
+	var end error
+	if out.Lie != "" {
+		j.Verdict, j.Detail = receipt.Invalid, out.Lie
+		p.note("aval: do not believe this answer: %s", out.Lie)
+		end = &verdictError{exitInvalid, nil}
+	} else if p.r.Receipt {
+		end = p.judge(ctx, &out, &j)
+		var verdict *verdictError
+		if end != nil && !errors.As(end, &verdict) {
+			return end
+		}
+	}
+	if p.o.json {
+		if err := p.printRow(j); err != nil {
+			return err
+		}
+	}
+	return end
+}
+
+// judge writes the receipt down and computes the answer again, as far as that is
+// wanted and possible.
+func (p *peerRun) judge(ctx context.Context, out *node.Asked, j *peerRunJSON) error {
+	f, err := receipt.ParseFile(out.Receipt)
+	if err != nil {
+		return err
+	}
+	if len(p.r.Nonce) > 0 {
+		seed, err := issuer.Nonce(p.r.Nonce)
+		if err != nil {
+			return err
+		}
+		j.Seed = seed.Derive(out.PromptIDs)
+	}
+	id := f.Receipt.Hash().String()
+	if p.o.path != "" {
+		if err := writeFile(p.o.path, out.Receipt, 0o600); err != nil {
+			return fmt.Errorf("the receipt: %w", err)
+		}
+		j.Receipt = &runReceiptJSON{ID: id, Path: p.o.path}
+		p.note("receipt %s… in %s", id[:16], p.o.path)
+	}
+	vo := &verifyOptions{modelOptions: p.o.modelOptions}
+	opt := receipt.Options{Now: time.Now(), Expect: receipt.Expect{Nonce: p.r.Nonce, Key: p.at.link.Peer.Public()}}
+	v := &verification{file: f, checks: f.Check(opt)}
+	if p.o.verify == verifySampled {
+		vo.ask = func(ctx context.Context, ch *audit.Challenge) ([]byte, error) {
+			body, err := ch.Encode()
+			if err != nil {
+				return nil, err
+			}
+			return p.n.Open(ctx, node.OpenRequest{Link: p.at.link, Receipt: f.Receipt.Hash(), Ticket: out.Ticket, Challenge: body})
+		}
+	}
+	if p.o.verify != verifyReceipt {
+		if err := p.compute(ctx, vo, opt, v); err != nil {
+			return err
+		}
+	}
+	j.Verdict = v.verdict(vo)
+	switch {
+	case j.Verdict == receipt.Invalid:
+		if failed := v.checks.Failed(); failed != nil {
+			j.Detail = failed.Name + ": " + failed.Detail
+		}
+		p.note("aval: do not believe this answer: %s", j.Detail)
+		return &verdictError{exitInvalid, nil}
+	case j.Verdict == receipt.Valid && v.model != "":
+		p.note("checked: %s gives this answer, computed again here with %s", out.Model.Name, v.model)
+	case p.o.verify == verifyFull || p.o.verify == verifySampled:
+		j.Verdict = receipt.Unverified
+		p.note("aval: signed by %s, but not computed again: this machine does not know the model %s", p.at.link.Peer.Short(), f.Receipt.Claims().Model)
+		return &verdictError{exitUnverified, nil}
+	default:
+		p.note("signed by %s for this prompt and nonce; not computed again here (\"aval verify\" does, with the model)", p.at.link.Peer.Short())
+	}
+	return nil
+}
+
+// compute computes the answer again, if this machine has the model.
+func (p *peerRun) compute(ctx context.Context, vo *verifyOptions, opt receipt.Options, v *verification) error {
+	err := p.app.compute(ctx, vo, opt, v)
+	if err == nil || errors.Is(err, context.Canceled) || p.o.verify != verifyAuto {
+		return err
+	}
+	p.note("aval: not computed again: %v", err)
+	return nil
+}

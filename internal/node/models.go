@@ -1,0 +1,285 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/avalnetwork/aval/internal/access"
+	"github.com/avalnetwork/aval/internal/node/control"
+	"github.com/avalnetwork/aval/internal/peer"
+	"github.com/avalnetwork/aval/internal/private"
+	"github.com/avalnetwork/aval/internal/remote"
+	"github.com/avalnetwork/aval/internal/rpc"
+	"github.com/avalnetwork/aval/receipt"
+)
+
+// inferenceMethods decide themselves, model by model.
+var inferenceMethods = []string{
+	"/aval.v1.InferenceService/Models", "/aval.v1.InferenceService/Answer", "/aval.v1.InferenceService/Open", "/aval.v1.InferenceService/Dispute",
+}
+
+// startModels serves the models of a host, if there is one, and passes private
+// requests on for those whom the owner allows that.
+func (n *Node) startModels(host remote.Host) error {
+	cfg := private.ServiceConfig{
+		Key: n.key,
+		Relay: func(_ context.Context, who, provider peer.ID, tokens [][]byte) error {
+			return n.Guard.Allow(access.Request{Who: who, Action: access.Relay, Resource: provider.String(), Tokens: tokens})
+		},
+	}
+	if host != nil {
+		s, err := remote.New(remote.Config{
+			Host: host, Logger: n.logger,
+			Allow: func(_ context.Context, who peer.ID, model string, tokens [][]byte) error {
+				return n.Guard.Allow(access.Request{Who: who, Action: access.Ask, Resource: model, Tokens: tokens})
+			},
+		})
+		if err == nil {
+			err = s.Register(n.Calls)
+		}
+		if err != nil {
+			return err
+		}
+		cfg.Handle = s.Handler()
+		// The relay must be allowed to ask the model; the handler sees to that.
+		cfg.Provide = func(_ context.Context, relay peer.ID, tokens [][]byte) error {
+			return n.Guard.AllowAny(access.Request{Who: relay, Action: access.Ask, Resource: "*", Tokens: tokens})
+		}
+	}
+	return private.Register(n.Calls, cfg)
+}
+
+// client asks a peer.
+func (n *Node) client(id peer.ID) *remote.Client {
+	return &remote.Client{Peer: id, Conn: n.Calls.To(id, rpc.Normal)}
+}
+
+// reachFor connects with a peer that is to be asked.
+func (n *Node) reachFor(ctx context.Context, l Link) error {
+	if l.Peer == n.Mesh.Self() {
+		return nil
+	}
+	if _, ok := n.Mesh.Peer(l.Peer); ok {
+		return nil
+	}
+	return n.connect(ctx, l)
+}
+
+// Models lists what a peer offers to this node.
+func (n *Node) Models(ctx context.Context, l Link) ([]remote.Model, error) {
+	if err := n.reachFor(ctx, l); err != nil {
+		return nil, err
+	}
+	return n.client(l.Peer).Models(ctx)
+}
+
+// AskRequest is a question to a model at a peer.
+type AskRequest struct {
+	Link Link `json:"link"`
+	// Via is a relay through which the question goes sealed, so that the peer does
+	// not see who asks and the relay not what; nobody: it goes directly.
+	Via     Link   `json:"via,omitzero"`
+	Request []byte `json:"request"` // a remote.Request, as it travels
+	Job     string `json:"job,omitempty"`
+}
+
+// Asked is what came of it.
+type Asked struct {
+	Model     remote.Model  `json:"model"`
+	PromptIDs []int32       `json:"prompt_ids"`
+	IDs       []int32       `json:"ids"`
+	Text      string        `json:"text"`
+	Stop      string        `json:"stop"`
+	StopText  string        `json:"stop_text,omitempty"`
+	Receipt   []byte        `json:"receipt,omitempty"` // the file
+	Ticket    []byte        `json:"ticket,omitempty"`
+	Kept      time.Duration `json:"kept"`
+	First     time.Duration `json:"first"`
+	Took      time.Duration `json:"took"`
+	// Lie says that the answer is not what it claims to be, and how.
+	Lie string `json:"lie,omitempty"`
+}
+
+// Ask asks a model at a peer; on hears the answer as it comes. If the peer is
+// found to lie, that is in what is returned and not an error: so that it can be
+// shown what came.
+func (n *Node) Ask(ctx context.Context, r AskRequest, on func(remote.Delta)) (Asked, error) {
+	var in remote.Request
+	if err := in.UnmarshalBinary(r.Request); err != nil {
+		return Asked{}, err
+	}
+	hear, end := n.asks.begin(r.Job, on)
+	defer end()
+	heard := func(d remote.Delta) error { hear(d); return nil }
+	c := n.client(r.Link.Peer)
+	var a *remote.Answer
+	var err error
+	if r.Via.Peer.IsZero() {
+		if err = n.reachFor(ctx, r.Link); err == nil {
+			a, err = c.Ask(ctx, in, heard)
+		}
+	} else if err = n.reachFor(ctx, r.Via); err == nil {
+		a, err = c.Carry(ctx, in, func(ctx context.Context, request []byte, receive func([]byte) error) error {
+			return private.Ask(ctx, n.Calls, r.Via.Peer, r.Link.Peer, request, receive)
+		}, heard)
+	}
+	var out Asked
+	if a != nil {
+		out = Asked{
+			Model: a.Model, PromptIDs: a.PromptIDs, IDs: a.IDs, Text: a.Text, Stop: a.Stop, StopText: a.StopText,
+			Receipt: a.File, Ticket: a.Ticket, Kept: a.Kept, First: a.First, Took: a.Took,
+		}
+	}
+	if lie, ok := asLie(err); ok {
+		out.Lie, err = lie, nil
+	}
+	return out, err
+}
+
+// OpenRequest asks a peer to show parts of an answer's run.
+type OpenRequest struct {
+	Link      Link         `json:"link"`
+	Receipt   receipt.Hash `json:"receipt"`
+	Ticket    []byte       `json:"ticket,omitempty"`
+	Challenge []byte       `json:"challenge"`
+}
+
+// Open has a peer show parts of the run of an answer that it gave.
+func (n *Node) Open(ctx context.Context, r OpenRequest) ([]byte, error) {
+	if err := n.reachFor(ctx, r.Link); err != nil {
+		return nil, err
+	}
+	data, err := n.client(r.Link.Peer).Open(ctx, r.Receipt, r.Ticket, r.Challenge, nil)
+	if lie, ok := asLie(err); ok {
+		err = rpc.Errorf(rpc.DataLoss, "%s", lie)
+	}
+	return data, err
+}
+
+// asLie tells whether an error is that a peer lies, and how.
+func asLie(err error) (string, bool) {
+	var lie *remote.Lie
+	if errors.As(err, &lie) {
+		return lie.What, true
+	}
+	return "", false
+}
+
+// asks are questions under way, by the name that who asked gave them.
+type asks struct {
+	mu   sync.Mutex
+	jobs map[string]*heard
+}
+
+// heard is what came of an answer and was not fetched yet.
+type heard struct {
+	text string
+	ids  []int32
+}
+
+// begin lets Heard tell of a question under a name.
+func (a *asks) begin(job string, on func(remote.Delta)) (hear func(remote.Delta), end func()) {
+	h := &heard{}
+	if job != "" {
+		a.mu.Lock()
+		if a.jobs == nil {
+			a.jobs = map[string]*heard{}
+		}
+		if len(a.jobs) < maxJobs {
+			a.jobs[job] = h
+		}
+		a.mu.Unlock()
+	}
+	return func(d remote.Delta) {
+			if on != nil {
+				on(d)
+			}
+			if job == "" {
+				return
+			}
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			h.text += d.Text
+			h.ids = append(h.ids, d.IDs...)
+		}, func() {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			delete(a.jobs, job)
+		}
+}
+
+// Heard is what came of an answer since it was asked last.
+func (n *Node) Heard(_ context.Context, job string) (remote.Delta, error) {
+	n.asks.mu.Lock()
+	defer n.asks.mu.Unlock()
+	h := n.asks.jobs[job]
+	if h == nil {
+		return remote.Delta{}, nil
+	}
+	d := remote.Delta{IDs: h.ids, Text: h.text}
+	h.ids, h.text = nil, ""
+	return d, nil
+}
+
+// modelMethods are what commands may ask about models elsewhere.
+func (n *Node) modelMethods() map[string]control.Method {
+	return map[string]control.Method{
+		"models": method(n.Models),
+		"ask":    method(func(ctx context.Context, in AskRequest) (Asked, error) { return n.Ask(ctx, in, nil) }),
+		"heard":  method(n.Heard),
+		"open":   method(n.Open),
+	}
+}
+
+// hearEvery is how often a command asks the running node what came.
+const hearEvery = 50 * time.Millisecond
+
+// Models is Node.Models.
+func (r *Remote) Models(ctx context.Context, l Link) (out []remote.Model, err error) {
+	err = r.client.Call(ctx, "models", l, &out)
+	return out, err
+}
+
+// Open is Node.Open.
+func (r *Remote) Open(ctx context.Context, in OpenRequest) (out []byte, err error) {
+	err = r.client.Call(ctx, "open", in, &out)
+	return out, err
+}
+
+// Ask is Node.Ask.
+func (r *Remote) Ask(ctx context.Context, in AskRequest, on func(remote.Delta)) (out Asked, err error) {
+	if on == nil {
+		err = r.client.Call(ctx, "ask", in, &out)
+		return out, err
+	}
+	in.Job = rand.Text()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = r.client.Call(ctx, "ask", in, &out)
+	}()
+	ids, bytes := 0, 0
+	tell := func(d remote.Delta) {
+		ids, bytes = ids+len(d.IDs), bytes+len(d.Text)
+		if len(d.IDs) > 0 || d.Text != "" {
+			on(d)
+		}
+	}
+	for {
+		select {
+		case <-done:
+			if ids <= len(out.IDs) && bytes <= len(out.Text) { // what came since
+				tell(remote.Delta{IDs: out.IDs[ids:], Text: out.Text[bytes:]})
+			}
+			return out, err
+		case <-time.After(hearEvery):
+		}
+		var d remote.Delta
+		if err := r.client.Call(ctx, "heard", in.Job, &d); err == nil {
+			tell(d)
+		}
+	}
+}

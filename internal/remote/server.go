@@ -1,0 +1,404 @@
+package remote
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/avalnetwork/aval/internal/audit"
+	"github.com/avalnetwork/aval/internal/chat"
+	"github.com/avalnetwork/aval/internal/engine"
+	"github.com/avalnetwork/aval/internal/issuer"
+	"github.com/avalnetwork/aval/internal/peer"
+	"github.com/avalnetwork/aval/internal/rpc"
+	"github.com/avalnetwork/aval/internal/rpc/wire"
+	"github.com/avalnetwork/aval/internal/trace"
+	"github.com/avalnetwork/aval/receipt"
+)
+
+// Host has the models that are served.
+type Host interface {
+	// Models lists them, at most MaxModels.
+	Models(ctx context.Context) ([]Model, error)
+	// Open takes a share of one, which it may have to load first. Close gives it
+	// back.
+	Open(ctx context.Context, name string) (Lease, error)
+}
+
+// Lease is a share of a model in memory: an *engine.Engine and what makes its
+// receipts.
+type Lease interface {
+	Tokenize(text string, special bool) ([]int32, error)
+	Render(in chat.Input) ([]int32, error)
+	Generate(ctx context.Context, r engine.Request, on func(engine.Event) error) (*engine.Result, error)
+	Context() int
+	// Issuer makes the receipts; nil: there are none.
+	Issuer() *issuer.Issuer
+	// OpenTrace is audit.Auditor.Open, within the memory that the host allows.
+	OpenTrace(ctx context.Context, f *receipt.File, c *audit.Challenge) (*trace.Opening, error)
+	Close()
+}
+
+// ErrNoModel is what a host returns for a name that it does not know.
+var ErrNoModel = errors.New("no such model is offered here")
+
+// Config is how models are served. All but Host may be zero.
+type Config struct {
+	Host Host
+	// Allow decides whether a peer may ask a model; tokens are the capability
+	// tokens that came with the call. Nil: whoever may make the call may ask all.
+	Allow func(ctx context.Context, who peer.ID, model string, tokens [][]byte) error
+	// Answers are computed at the same time, and AnswersOfPeer of one peer; 0: 4
+	// and 2. Queue may wait, of one peer as many as are computed; 0: 16.
+	Answers, AnswersOfPeer, Queue int
+	// MaxTokens bounds an answer; 0: 4,096.
+	MaxTokens int
+	// Timeout bounds the time of one; 0: 15 minutes.
+	Timeout time.Duration
+	// Keep is how long receipts are opened; 0: an hour. Kept and KeptBytes bound
+	// how many there are and their memory; 0: 256 and 64 MiB.
+	Keep      time.Duration
+	Kept      int
+	KeptBytes int64
+	Logger    *slog.Logger     // nil: slog.Default()
+	Now       func() time.Time // nil: time.Now
+}
+
+func (c *Config) validate() error {
+	if c.Host == nil {
+		return errors.New("remote: no host is given")
+	}
+	if c.Answers < 0 || c.AnswersOfPeer < 0 || c.Queue < 0 || c.MaxTokens < 0 || c.MaxTokens > MaxTokens || c.Timeout < 0 || c.Keep < 0 || c.Kept < 0 || c.KeptBytes < 0 {
+		return fmt.Errorf("remote: a limit is less than zero, or answers have more than %d tokens", MaxTokens)
+	}
+	defaultTo(&c.Answers, defaultAnswers)
+	defaultTo(&c.AnswersOfPeer, defaultOfPeer)
+	defaultTo(&c.Queue, defaultQueue)
+	defaultTo(&c.MaxTokens, defaultTokens)
+	defaultTo(&c.Timeout, defaultTimeout)
+	defaultTo(&c.Keep, defaultKeep)
+	defaultTo(&c.Kept, defaultKept)
+	defaultTo(&c.KeptBytes, defaultKeptSize)
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	return nil
+}
+
+func defaultTo[T comparable](v *T, value T) {
+	var zero T
+	if *v == zero {
+		*v = value
+	}
+}
+
+// Server answers peers.
+type Server struct {
+	cfg   Config
+	gate  *gate
+	shelf *shelf
+}
+
+// New makes the serving side.
+func New(cfg Config) (*Server, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	return &Server{
+		cfg: cfg, gate: newGate(cfg.Answers, cfg.AnswersOfPeer, cfg.Queue),
+		shelf: &shelf{most: cfg.Kept, bytes: cfg.KeptBytes, long: cfg.Keep, now: cfg.Now},
+	}, nil
+}
+
+// Register serves a node's peers.
+func (s *Server) Register(n *rpc.Node) error {
+	return n.Register(&service{s: s}, wire.DRPCInferenceServiceDescription{}, rpc.Limits{MaxMessage: maxRequest, Timeout: s.cfg.Timeout})
+}
+
+// service is the server as generated code calls it. The methods that it lacks are
+// answered as such.
+type service struct {
+	wire.DRPCInferenceServiceUnimplementedServer
+	s *Server
+}
+
+func (v *service) Models(ctx context.Context, _ *wire.ModelsRequest) (*wire.ModelsResponse, error) {
+	return v.s.models(ctx)
+}
+
+func (v *service) Answer(in *wire.AnswerRequest, stream wire.DRPCInferenceService_AnswerStream) error {
+	return v.s.answer(stream.Context(), in, stream.Send)
+}
+
+// Handler answers requests that come in another way: the bytes of an
+// AnswerRequest in, those of each AnswerResponse out. It is for whoever carries
+// them, in an envelope of its own; the context's call, if there is one, is the
+// carrier's.
+func (s *Server) Handler() func(ctx context.Context, request []byte, send func([]byte) error) error {
+	return func(ctx context.Context, request []byte, send func([]byte) error) error {
+		if len(request) > maxRequest {
+			return requestErrorf("a request of %d bytes, want at most %d", len(request), maxRequest)
+		}
+		in := &wire.AnswerRequest{}
+		if err := wire.Unmarshal(request, in); err != nil {
+			return requestErrorf("the request cannot be read: %w", err)
+		}
+		ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+		defer cancel()
+		return s.answer(ctx, in, func(out *wire.AnswerResponse) error {
+			data, err := wire.Marshal(out)
+			if err != nil {
+				return err
+			}
+			return send(data)
+		})
+	}
+}
+
+// allow asks Config.Allow about the call of a context.
+func (s *Server) allow(ctx context.Context, model string) (peer.ID, error) {
+	call, _ := rpc.FromContext(ctx)
+	if s.cfg.Allow == nil {
+		return call.Caller, nil
+	}
+	err := s.cfg.Allow(ctx, call.Caller, model, call.Tokens)
+	if err != nil && rpc.CodeOf(err) == rpc.Unknown {
+		err = rpc.Errorf(rpc.PermissionDenied, "%w", err)
+	}
+	return call.Caller, err
+}
+
+func (s *Server) models(ctx context.Context) (*wire.ModelsResponse, error) {
+	list, err := s.offered(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &wire.ModelsResponse{}
+	for _, m := range list {
+		if _, err := s.allow(ctx, m.Name); err == nil {
+			out.Models = append(out.Models, m.wire())
+		}
+	}
+	return out, nil
+}
+
+// offered are the host's models as the server offers them.
+func (s *Server) offered(ctx context.Context) ([]Model, error) {
+	list, err := s.cfg.Host.Models(ctx)
+	if err != nil {
+		return nil, s.fault(ctx, err)
+	}
+	list = list[:min(len(list), MaxModels)]
+	for i := range list {
+		list[i].MaxTokens = min(s.cfg.MaxTokens, list[i].Context)
+	}
+	return list, nil
+}
+
+// pick finds the model of a request.
+func (s *Server) pick(ctx context.Context, r *Request) (Model, error) {
+	list, err := s.offered(ctx)
+	if err != nil {
+		return Model{}, err
+	}
+	if r.Model == "" && len(list) == 1 {
+		return list[0], nil
+	}
+	for _, m := range list {
+		if r.Model == m.Name || r.Model == "" && !r.Root.IsZero() && m.Root == r.Root {
+			return m, nil
+		}
+	}
+	if r.Model == "" {
+		return Model{}, rpc.Errorf(rpc.InvalidArgument, "this peer offers %d models: name one (\"aval net models\" lists them)", len(list))
+	}
+	return Model{}, rpc.Errorf(rpc.NotFound, "the model %q is not offered here (\"aval net models\" lists those that are)", r.Model)
+}
+
+// answer answers one request.
+func (s *Server) answer(ctx context.Context, in *wire.AnswerRequest, send func(*wire.AnswerResponse) error) error {
+	r, err := requestOf(in)
+	if err != nil {
+		return err
+	}
+	m, err := s.pick(ctx, r)
+	if err != nil {
+		return err
+	}
+	who, err := s.allow(ctx, m.Name)
+	if err != nil {
+		return err
+	}
+	leave, err := s.gate.enter(ctx, who)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	l, err := s.cfg.Host.Open(ctx, m.Name)
+	if err != nil {
+		return s.fault(ctx, err)
+	}
+	defer l.Close()
+	a, err := s.begin(ctx, l, m, r)
+	if err != nil {
+		return s.fault(ctx, err)
+	}
+	a.caller, a.send = who, send
+	if err := a.run(ctx); err != nil {
+		return s.fault(ctx, err)
+	}
+	return nil
+}
+
+// fault is an error as the caller is told it: what is the request's fault in
+// words, what is not by its kind alone.
+func (s *Server) fault(ctx context.Context, err error) error {
+	var long *engine.PromptTooLongError
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case rpc.CodeOf(err) != rpc.Unknown:
+		return err
+	case errors.Is(err, ErrNoModel):
+		return rpc.Errorf(rpc.NotFound, "%w", err)
+	case errors.Is(err, engine.ErrBusy):
+		return &rpc.Error{Code: rpc.ResourceExhausted, Text: "too many are asking the model: try again later", RetryAfter: retryAfter}
+	case errors.As(err, &long):
+		return requestErrorf("the prompt has %d tokens, and the context here is %d with at least one for the answer: shorten it", long.Prompt, long.Context)
+	case errors.Is(err, engine.ErrRequest), errors.Is(err, engine.ErrEmptyPrompt), errors.Is(err, audit.ErrChallenge):
+		return requestErrorf("%w", err)
+	}
+	s.cfg.Logger.Warn("a peer could not be answered", "error", err)
+	return rpc.Errorf(rpc.Internal, "the model could not answer; the peer's owner sees why")
+}
+
+// answering is one answer on its way.
+type answering struct {
+	server  *Server
+	lease   Lease
+	model   Model
+	request *Request
+	engine  engine.Request
+	draft   *issuer.Draft // nil: no receipt
+	caller  peer.ID
+	send    func(*wire.AnswerResponse) error
+}
+
+func (s *Server) begin(ctx context.Context, l Lease, m Model, r *Request) (*answering, error) {
+	a := &answering{server: s, lease: l, model: m, request: r}
+	a.model.Context = l.Context()
+	i := l.Issuer()
+	if i == nil && (r.Receipt || !r.Root.IsZero()) {
+		return nil, rpc.Errorf(rpc.FailedPrecondition, "the answers of %s get no receipts here", m.Name)
+	}
+	if i != nil && (r.Receipt || !r.Root.IsZero()) {
+		var err error
+		if a.model.Root, err = i.Model().Root(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if !r.Root.IsZero() && a.model.Root != r.Root {
+		return nil, rpc.Errorf(rpc.FailedPrecondition, "%s has the fingerprint %v here, not %v", m.Name, a.model.Root, r.Root)
+	}
+	var ids []int32
+	var err error
+	if len(r.Messages) > 0 {
+		ids, err = l.Render(r.input())
+	} else {
+		ids, err = l.Tokenize(r.Text, true)
+	}
+	if err != nil {
+		return nil, requestErrorf("the prompt: %w", err)
+	}
+	most := min(s.cfg.MaxTokens, l.Context())
+	if r.MaxTokens > most {
+		return nil, requestErrorf("an answer of %d tokens, this peer gives at most %d", r.MaxTokens, most)
+	}
+	if r.MaxTokens > 0 {
+		most = r.MaxTokens
+	}
+	a.engine = r.engine(ids, most)
+	a.engine.Trace = false // unless the receipt asks for it
+	seed, err := r.seed()
+	switch {
+	case err != nil:
+		return nil, err
+	case r.Receipt:
+		source, err := r.source()
+		if err != nil {
+			return nil, err
+		}
+		a.draft, err = i.Begin(&a.engine, issuer.Prompt{Source: source}, issuer.Options{Seed: seed, Trace: r.Trace})
+		return a, err
+	case seed != nil:
+		a.engine.Params.Seed = seed.Derive(ids)
+	}
+	return a, nil
+}
+
+// run computes the answer and sends it as it comes.
+func (a *answering) run(ctx context.Context) error {
+	a.engine.User = a.caller.String()
+	if err := a.send(&wire.AnswerResponse{Part: &wire.AnswerResponse_Start{Start: &wire.AnswerStart{
+		Model: a.model.wire(), PromptIds: a.engine.Prompt, MaxTokens: uint32(a.engine.MaxTokens), Receipt: a.draft != nil,
+	}}}); err != nil {
+		return err
+	}
+	res, err := a.lease.Generate(ctx, a.engine, func(ev engine.Event) error {
+		d := &wire.AnswerDelta{Text: ev.Text}
+		if ev.Token >= 0 {
+			d.Ids = []int32{ev.Token}
+		} else if ev.Text == "" {
+			return nil
+		}
+		return a.send(&wire.AnswerResponse{Part: &wire.AnswerResponse_Delta{Delta: d}})
+	})
+	if err != nil {
+		return err
+	}
+	end := &wire.AnswerEnd{Stop: string(res.Stop), StopText: res.StopText, EndId: uint32(res.EndToken + 1), Tokens: uint32(len(res.IDs))}
+	var file []byte
+	if a.draft != nil {
+		if file, err = a.finish(ctx, res, end); err != nil {
+			return err
+		}
+	}
+	if err := a.send(&wire.AnswerResponse{Part: &wire.AnswerResponse_End{End: end}}); err != nil {
+		return err
+	}
+	for len(file) > 0 {
+		n := min(piece, len(file))
+		if err := a.send(&wire.AnswerResponse{Part: &wire.AnswerResponse_Receipt{Receipt: file[:n]}}); err != nil {
+			return err
+		}
+		file = file[n:]
+	}
+	return nil
+}
+
+// finish makes the receipt and keeps it.
+func (a *answering) finish(ctx context.Context, res *engine.Result, end *wire.AnswerEnd) ([]byte, error) {
+	a.draft.Finish(res)
+	f, err := a.draft.File(ctx)
+	if err != nil {
+		return nil, err
+	}
+	data, err := f.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	if len(data) > MaxReceipt {
+		return nil, fmt.Errorf("remote: a receipt of %d bytes, want at most %d", len(data), MaxReceipt)
+	}
+	k := &kept{id: f.Receipt.Hash(), file: f, model: a.model.Name, caller: a.caller, ticket: make([]byte, ticketSize), bytes: a.draft.Size()}
+	rand.Read(k.ticket) // never fails
+	a.server.shelf.put(k)
+	end.ReceiptBytes, end.Ticket, end.KeptSeconds = uint32(len(data)), k.ticket, uint32(a.server.cfg.Keep/time.Second)
+	return data, nil
+}
