@@ -3,6 +3,7 @@ package crdt
 import (
 	"crypto/ed25519"
 	"encoding/binary"
+	"fmt"
 	"slices"
 
 	"github.com/avalnetwork/aval/internal/canon"
@@ -18,15 +19,16 @@ func (s *Space) MakeCheckpoint(key ed25519.PrivateKey) ([]*Op, error) {
 		return nil, ErrDenied
 	}
 	var out []*Op
-	for len(s.heads) > MaxParents {
-		o, err := s.make(key, Change{Action: Merge})
+	heads := s.Heads()
+	for len(heads) > MaxParents {
+		o, err := s.makeOn(key, Change{Action: Merge}, sortIDs(slices.Clone(heads[:MaxParents])))
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, o)
+		out, heads = append(out, o), append(heads[MaxParents:], o.id)
 	}
 	root := s.Root()
-	var heads []ID
+	heads = nil
 	for author := range s.authors {
 		heads = append(heads, s.UpTo(author)...)
 	}
@@ -49,6 +51,9 @@ func (s *Space) checkpoint(n *node) ([]*Op, error) {
 	v.hash(s.id)
 	if len(v.entries) > MaxEntries {
 		return nil, invalidf("a checkpoint of %d entries, want at most %d", len(v.entries), MaxEntries)
+	}
+	if v.size > s.limits.MaxState {
+		return nil, fmt.Errorf("%w: a checkpoint of %d bytes, at most %d are kept", ErrFull, v.size, s.limits.MaxState)
 	}
 	if v.root != n.Change.Root {
 		return nil, invalidf("the owner's checkpoint %s states another state than its operations have", n.id)
@@ -134,7 +139,10 @@ func (s *Space) Adopt(data []byte) (adopted bool, lost []*Op, err error) {
 	case !s.before(o):
 		return false, nil, nil
 	}
-	v := &view{}
+	if int64(len(data)) > s.limits.MaxState {
+		return false, nil, fmt.Errorf("%w: a checkpoint of %d bytes, at most %d are kept", ErrFull, len(data), s.limits.MaxState)
+	}
+	v := &view{size: int64(len(data))}
 	last := ""
 	for len(data) > 0 {
 		var item []byte

@@ -265,3 +265,27 @@ func FuzzParse(f *testing.F) {
 		_, _, _ = space(t).Adopt(data)
 	})
 }
+
+// TestStateIsBounded: checkpoints cannot pile up what operations could not.
+func TestStateIsBounded(t *testing.T) {
+	s, err := crdt.New(genesis(), crdt.Limits{MaxState: 8 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := space(t)
+	for i := range 100 {
+		give(t, other, do(t, s, 0, set(fmt.Sprint(i), "some value")))
+		made, err := s.MakeCheckpoint(key(0))
+		if errors.Is(err, crdt.ErrFull) {
+			if i < 20 {
+				t.Errorf("full after %d entries", i)
+			}
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		give(t, other, made...)
+	}
+	t.Error("a state of any size was taken")
+}

@@ -212,10 +212,33 @@ func TestBackDating(t *testing.T) {
 	// not accept it.
 	blind := space(t)
 	give(t, blind, g)
-	do(t, blind, 0, crdt.Change{Action: crdt.Revoke, Writer: id(1), UpTo: []crdt.ID{seen.ID()}})
+	r = do(t, blind, 0, crdt.Change{Action: crdt.Revoke, Writer: id(1), UpTo: []crdt.ID{seen.ID()}})
 	give(t, blind, seen)
-	if _, ok := blind.Get("k", crdt.Register); ok {
-		t.Error("an operation outside the revocation's past counts")
+	knows := space(t)
+	give(t, knows, g, seen, r)
+	for _, s := range []*crdt.Space{blind, knows} {
+		if _, ok := s.Get("k", crdt.Register); ok {
+			t.Error("an operation outside the revocation's past counts")
+		}
+	}
+}
+
+// TestGrantInOneBranch: a grant holds for what has it in its past by any way.
+func TestGrantInOneBranch(t *testing.T) {
+	for i := range 16 { // in which the IDs of the branches are ordered one way or the other
+		own := genesis()
+		own.Salt[0] = byte(i)
+		a, _ := crdt.New(own, crdt.Limits{})
+		b, _ := crdt.New(own, crdt.Limits{})
+		g := do(t, a, 0, grantAll(1))
+		other := do(t, b, 0, set("other", fmt.Sprint(i)))
+		give(t, a, other)
+		give(t, b, g)
+		for _, s := range []*crdt.Space{a, b} {
+			if _, err := s.Make(key(1), set("k", "v")); err != nil {
+				t.Errorf("%d: %v", i, err)
+			}
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 type Limits struct {
 	MaxOps   int   // operations; 0: 2^18. Of each author but the owner a quarter.
 	MaxBytes int64 // of them; 0: 64 MiB, likewise.
+	MaxState int64 // bytes of the entries of a checkpoint; 0: MaxSnapshot
 }
 
 // Space is a replica of one namespace.
@@ -109,6 +110,9 @@ func New(g Genesis, l Limits) (*Space, error) {
 	}
 	if l.MaxBytes <= 0 {
 		l.MaxBytes = 64 << 20
+	}
+	if l.MaxState <= 0 || l.MaxState > MaxSnapshot-2*MaxOp {
+		l.MaxState = MaxSnapshot - 2*MaxOp
 	}
 	s := &Space{genesis: g, id: g.ID(), limits: l}
 	s.base = s.id
@@ -381,6 +385,7 @@ type view struct {
 	entries []*Entry
 	leaves  []ID
 	root    ID
+	size    int64 // bytes of a snapshot's entries
 }
 
 func (s *Space) view() *view {
@@ -405,7 +410,9 @@ func (v *view) hash(space ID) {
 	}
 	v.leaves = make([]ID, len(v.entries))
 	for i, e := range v.entries {
-		v.leaves[i] = canon.Leaf(mustMarshal(e))
+		data := mustMarshal(e)
+		v.leaves[i] = canon.Leaf(data)
+		v.size += int64(len(data)) + 4
 	}
 	v.root = stateRoot(space, len(v.leaves), canon.Root(v.leaves))
 }
@@ -426,13 +433,17 @@ func (s *Space) Make(key ed25519.PrivateKey, c Change) (*Op, error) {
 }
 
 func (s *Space) make(key ed25519.PrivateKey, c Change) (*Op, error) {
-	if err := c.validate(); err != nil {
-		return nil, err
-	}
 	parents := s.Heads()
 	if len(parents) > MaxParents { // the highest, so that the number of heads falls
 		slices.SortFunc(parents, func(a, b ID) int { return s.ops[b].stamp().Compare(s.ops[a].stamp()) })
 		parents = sortIDs(parents[:MaxParents])
+	}
+	return s.makeOn(key, c, parents)
+}
+
+func (s *Space) makeOn(key ed25519.PrivateKey, c Change, parents []ID) (*Op, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
 	}
 	height := s.baseHeight
 	for _, p := range parents {

@@ -31,7 +31,7 @@ import (
 // Limits of an author's part; more is not read.
 const (
 	MaxOffers  = 32
-	MaxRecords = 128
+	MaxRecords = 64
 	MaxName    = 128 // bytes
 	MaxText    = 64  // bytes of unit, quantisation and region
 	MaxContext = 1 << 30

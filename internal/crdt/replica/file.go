@@ -39,6 +39,7 @@ var ErrFile = errors.New("not the file of a namespace")
 type file struct {
 	path string
 	f    *os.File
+	size int64 // of what is whole
 	buf  []byte
 }
 
@@ -62,14 +63,11 @@ func load(path string, limits crdt.Limits) (*crdt.Space, *file, error) {
 	if err == nil {
 		err = f.Truncate(end)
 	}
-	if err == nil {
-		_, err = f.Seek(end, io.SeekStart)
-	}
 	if err != nil {
 		_ = f.Close()
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
-	return s, &file{path: path, f: f}, nil
+	return s, &file{path: path, f: f, size: end}, nil
 }
 
 // read gives what a file holds, and where its last whole record ends.
@@ -191,7 +189,7 @@ func rewrite(path string, s *crdt.Space) (*file, error) {
 		_ = d.Sync()
 		_ = d.Close()
 	}
-	return &file{path: path, f: f}, nil
+	return &file{path: path, f: f, size: int64(len(out))}, nil
 }
 
 // add queues an operation; flush writes and syncs what is queued.
@@ -201,19 +199,25 @@ func (f *file) add(o *crdt.Op) {
 	}
 }
 
+// What could not be written, as on a full disk, is tried again with the next.
 func (f *file) flush() error {
 	if f == nil || len(f.buf) == 0 {
 		return nil
 	}
-	_, err := f.f.Write(f.buf)
+	_, err := f.f.WriteAt(f.buf, f.size)
 	if err == nil {
 		err = f.f.Sync()
 	}
+	if err != nil {
+		_ = f.f.Truncate(f.size)
+		return err
+	}
+	f.size += int64(len(f.buf))
 	if cap(f.buf) > 1<<20 {
 		f.buf = nil
 	}
 	f.buf = f.buf[:0]
-	return err
+	return nil
 }
 
 func (f *file) close() {

@@ -39,7 +39,7 @@ import (
 // Limits.
 const (
 	MaxSpaces  = 256  // namespaces, without the parts of directories
-	MaxAuthors = 1024 // parts of a directory that are kept
+	MaxAuthors = 256  // parts of a directory that are kept
 	maxBanned  = 4096 // peers that are not spoken to
 	queueLen   = 256  // operations that wait to be passed on to a peer
 	fanout     = 6    // peers to which an operation is passed on at once
@@ -48,7 +48,7 @@ const (
 )
 
 // PartLimits bound one author's part of a directory.
-var PartLimits = crdt.Limits{MaxOps: 512, MaxBytes: 256 << 10}
+var PartLimits = crdt.Limits{MaxOps: 256, MaxBytes: 64 << 10, MaxState: 40 << 10}
 
 // ErrUnknown marks a namespace that this device does not have.
 var ErrUnknown = errors.New("this device does not have that namespace")
@@ -105,6 +105,7 @@ type entry struct {
 	space   *crdt.Space
 	file    *file
 	gone    bool // dropped from its directory
+	loose   bool // a part that is not in its directory yet
 	changed time.Time
 }
 
@@ -268,6 +269,9 @@ func (r *Replica) newEntry(g crdt.Genesis, a address, l crdt.Limits) (*entry, er
 	}
 	e := &entry{address: a, space: s, changed: time.Now()}
 	if r.cfg.Folder != "" {
+		if _, err := os.Stat(r.path(s.ID())); err == nil && a.author.IsZero() {
+			return nil, fmt.Errorf("%s is there but could not be read: move it away to begin anew", r.path(s.ID()))
+		}
 		if e.file, err = rewrite(r.path(s.ID()), s); err != nil {
 			return nil, err
 		}
@@ -397,6 +401,9 @@ func (r *Replica) do(a address, change func(*crdt.Space) ([]crdt.Change, error))
 	e.mu.Lock()
 	made, err := e.change(r.cfg.Key, change)
 	e.mu.Unlock()
+	if err == nil {
+		err = r.settle(e)
+	}
 	r.spread(e, made, peer.ID{})
 	return err
 }
@@ -472,22 +479,55 @@ func (r *Replica) find(a address, make bool) (*entry, error) {
 	if d == nil {
 		return nil, ErrUnknown
 	}
-	if e := d.parts[a.author]; e != nil || !make {
-		if e == nil {
-			return nil, ErrUnknown
-		}
+	if e := d.parts[a.author]; e != nil {
 		return e, nil
 	}
-	if len(d.parts) >= MaxAuthors && !r.room(d) && a.author != r.self {
-		return nil, fmt.Errorf("%w: the directory has %d authors here", crdt.ErrFull, len(d.parts))
+	if !make {
+		return nil, ErrUnknown
 	}
 	g := d.genesis
 	g.Owner = a.author
-	e, err := r.newEntry(g, a, PartLimits)
-	if err == nil {
-		d.parts[a.author] = e
+	s, err := crdt.New(g, PartLimits)
+	if err != nil {
+		return nil, err
 	}
-	return e, err
+	return &entry{address: a, space: s, changed: time.Now(), loose: true}, nil
+}
+
+// settle takes a part that find made into its directory, once it has something in
+// it: names of authors alone, of which anybody can make up many, take no room.
+func (r *Replica) settle(e *entry) error {
+	e.mu.Lock()
+	base, _ := e.space.Base()
+	keep := e.loose && (e.space.Len() > 0 || base != e.space.ID())
+	e.mu.Unlock()
+	if !keep {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := r.dirs[e.address.namespace]
+	if d == nil || r.closed {
+		return ErrUnknown
+	}
+	if d.parts[e.address.author] != nil {
+		return nil // another was faster, and has or will get the same
+	}
+	if len(d.parts) >= MaxAuthors && e.address.author != r.self && !r.room(d) {
+		return fmt.Errorf("%w: the directory has %d authors here", crdt.ErrFull, len(d.parts))
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if r.cfg.Folder != "" {
+		f, err := rewrite(r.path(e.space.ID()), e.space)
+		if err != nil {
+			return err
+		}
+		e.file = f
+	}
+	e.loose = false
+	d.parts[e.address.author] = e
+	return nil
 }
 
 // stale is after how long without a change an author may be dropped for another.
@@ -555,7 +595,7 @@ func (r *Replica) run() {
 		spaces, dirs := slices.Collect(maps.Keys(r.spaces)), slices.Collect(maps.Keys(r.dirs))
 		r.mu.Unlock()
 		for _, id := range spaces {
-			_ = r.Sync(r.ctx, id, peers[mrand.IntN(len(peers))])
+			r.later(address{namespace: id}, peers[mrand.IntN(len(peers))]) // so that a slow peer holds up one namespace
 		}
 		for _, id := range dirs {
 			_ = r.SyncDirectory(r.ctx, id, peers[mrand.IntN(len(peers))])

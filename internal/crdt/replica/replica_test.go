@@ -285,6 +285,38 @@ func TestTornFile(t *testing.T) {
 	}
 }
 
+// FuzzFile starts a replica on a file of any content.
+func FuzzFile(f *testing.F) {
+	folder := f.TempDir()
+	x := start(f, memory.New(), 1, replica.Config{Folder: folder})
+	g, err := x.Create("notes")
+	if err != nil {
+		f.Fatal(err)
+	}
+	path := filepath.Join(folder, g.ID().String()+".ops")
+	change(f, x, g.ID(), set("a", "1"), grantAll(2))
+	for range 2 {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+		if err := x.Checkpoint(g.ID()); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		folder := t.TempDir()
+		if err := os.WriteFile(filepath.Join(folder, "any.ops"), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		x := start(t, memory.New(), 1, replica.Config{Folder: folder})
+		for _, g := range x.List() {
+			look(t, x, g.ID())
+		}
+	})
+}
+
 var killed = flag.String("killed", "", "folder that TestKilled's child writes to")
 
 // TestKilled kills a process that writes; every change whose Do had returned is

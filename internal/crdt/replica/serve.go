@@ -236,6 +236,11 @@ func (s *server) Push(ctx context.Context, in *wire.PushRequest) (*wire.PushResp
 	if errors.Is(err, crdt.ErrFull) {
 		return nil, rpc.Errorf(rpc.ResourceExhausted, "%w", err)
 	}
+	if err == nil {
+		if err = s.r.settle(e); err != nil {
+			return nil, rpc.Errorf(rpc.ResourceExhausted, "%w", err)
+		}
+	}
 	if missing {
 		s.r.later(e.address, caller)
 	}

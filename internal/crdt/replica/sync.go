@@ -195,6 +195,9 @@ func (r *Replica) sync(ctx context.Context, a address, with peer.ID) error {
 		if errors.Is(err, errLying) || errors.Is(err, crdt.ErrInvalid) {
 			r.ban(with, err)
 		}
+		if err == nil {
+			err = r.settle(e)
+		}
 		if err != nil || !again {
 			return err
 		}
@@ -378,7 +381,7 @@ func (r *Replica) adopt(ctx context.Context, e *entry, with peer.ID, base crdt.I
 	defer stream.Close()
 	limit := int64(crdt.MaxSnapshot)
 	if !e.address.author.IsZero() {
-		limit = 4 * PartLimits.MaxBytes
+		limit = PartLimits.MaxState + 2*crdt.MaxOp
 	}
 	var data []byte
 	for {
