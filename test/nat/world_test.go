@@ -66,6 +66,7 @@ func (w *world) namespace(name string) {
 	if out, err := exec.Command("ip", "netns", "add", name).CombinedOutput(); err != nil {
 		w.t.Fatalf("ip netns add %s: %v: %s", name, err, out)
 	}
+	w.t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", name).Run() }) // for the next world
 	w.sh(name, `echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad
 echo 0 > /proc/sys/net/ipv6/conf/all/accept_dad
 echo 0 > /proc/sys/net/ipv6/conf/default/accept_ra
