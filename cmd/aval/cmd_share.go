@@ -78,7 +78,7 @@ MODEL is a model of the store ("aval list") or a GGUF file.
 	f.StringArrayVar(&o.friends, "friend", nil, "ID of a peer that may fetch it, if no node runs; again for more")
 	o.flags(c)
 	o.sharingFlags(c)
-	c.AddCommand(newShareListCommand(a), newShareStopCommand(a))
+	c.AddCommand(newShareListCommand(a), newSharePinCommand(a), newShareStopCommand(a))
 	return c
 }
 
@@ -254,6 +254,34 @@ func shareState(i library.Info) string {
 		return "fetched in part"
 	}
 	return "whole"
+}
+
+func newSharePinCommand(a *app) *cobra.Command {
+	var off bool
+	c := &cobra.Command{
+		Use: "pin [--off] ROOT|NAME|LINK", Short: "Keep something that was fetched", Args: cobra.ExactArgs(1),
+		Long: `What was fetched into this node's own folder is removed when it becomes more than the
+quota ("aval net up --quota"), what was used longest ago first. What is pinned stays,
+whatever the quota; and so does what was fetched into a folder of yours, and what you
+share from where it is.
+` + exitHelp,
+		Example: "  aval share pin tuned\n  aval share pin --off tuned",
+		RunE: func(c *cobra.Command, args []string) error {
+			list, err := a.shares(c.Context())
+			if err != nil {
+				return err
+			}
+			root, err := findShare(list, args[0])
+			if err != nil {
+				return err
+			}
+			return a.withShares(c.Context(),
+				func(r *node.Remote) error { return r.Pin(c.Context(), root, !off) },
+				func(l *library.Library) error { return l.Pin(root, !off) })
+		},
+	}
+	c.Flags().BoolVar(&off, "off", false, "do not keep it any more")
+	return c
 }
 
 func newShareStopCommand(a *app) *cobra.Command {

@@ -39,10 +39,11 @@ type netOptions struct {
 	content           bool   // the node of this command shares or fetches
 	library           string // folder of the library, if the node has one
 	upload            float64
+	quota             float64 // gigabytes
 }
 
 // startFlags are the flags that say how a node starts.
-var startFlags = []string{"network", "listen", "bootstrap", "relay", "private", "debug", "upload"}
+var startFlags = []string{"network", "listen", "bootstrap", "relay", "private", "debug", "upload", "quota"}
 
 func (o *netOptions) flags(c *cobra.Command) {
 	f := c.Flags()
@@ -56,6 +57,7 @@ func (o *netOptions) flags(c *cobra.Command) {
 
 // sharingFlags are the flags of what gives content to others for long.
 func (o *netOptions) sharingFlags(c *cobra.Command) {
+	c.Flags().Float64Var(&o.quota, "quota", 0, "gigabytes of what was fetched that are kept in the node's own folder (default 34)")
 	c.Flags().Float64Var(&o.upload, "upload", 0, "megabytes a second that others get of what is shared, at most (default no bound)")
 }
 
@@ -159,7 +161,13 @@ func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, 
 		a.closers = append(a.closers, h.close)
 	}
 	cfg.Folder, cfg.Contacts, cfg.Access, cfg.Content.Folder = folder, contacts, granted, o.library
-	cfg.Content.Rate = o.upload * 1e6
+	if !(o.upload >= 0 && o.quota >= 0 && o.quota < 1e6) {
+		if folder != nil {
+			_ = folder.Close()
+		}
+		return nil, usageErrorf("--upload %g --quota %g: want 0 or more, and a quota below a million gigabytes", o.upload, o.quota)
+	}
+	cfg.Content.Rate, cfg.Content.Quota = o.upload*1e6, int64(o.quota*1e9)
 	return node.New(ctx, cfg)
 }
 

@@ -223,6 +223,20 @@ func (n *Node) Unshare(_ context.Context, root content.Root) error {
 	return n.content.library.Stop(root)
 }
 
+// pinRequest is what Pin is asked.
+type pinRequest struct {
+	Root   content.Root `json:"root"`
+	Pinned bool         `json:"pinned"`
+}
+
+// Pin keeps content that was fetched whatever the quota, or does so no longer.
+func (n *Node) Pin(_ context.Context, root content.Root, pinned bool) error {
+	if n.content.library == nil {
+		return ErrNoContent
+	}
+	return n.content.library.Pin(root, pinned)
+}
+
 // PullRequest says what is to be fetched.
 type PullRequest struct {
 	Link ContentLink `json:"link"`
@@ -421,6 +435,9 @@ func (n *Node) contentMethods() map[string]control.Method {
 		"unshare":  method(func(ctx context.Context, in content.Root) (struct{}, error) { return struct{}{}, n.Unshare(ctx, in) }),
 		"pull":     method(func(ctx context.Context, in PullRequest) (Pulled, error) { return n.Pull(ctx, in, nil) }),
 		"progress": method(n.Progress),
+		"pin": method(func(ctx context.Context, in pinRequest) (struct{}, error) {
+			return struct{}{}, n.Pin(ctx, in.Root, in.Pinned)
+		}),
 		"settle": method(func(ctx context.Context, in settleRequest) (struct{}, error) {
 			return struct{}{}, n.Settle(ctx, in.Root, in.Files)
 		}),

@@ -54,6 +54,11 @@ func (r *Remote) Shares(ctx context.Context) (out []Shared, err error) {
 	return out, err
 }
 
+// Pin is Node.Pin.
+func (r *Remote) Pin(ctx context.Context, root content.Root, pinned bool) error {
+	return r.client.Call(ctx, "pin", pinRequest{root, pinned}, nil)
+}
+
 // Unshare is Node.Unshare.
 func (r *Remote) Unshare(ctx context.Context, root content.Root) error {
 	return r.client.Call(ctx, "unshare", root, nil)
