@@ -80,8 +80,8 @@ func (o *grantOptions) rightFlags(c *cobra.Command) {
 	}{
 		{access.Ask, "name of a model that may be asked; again for more"},
 		{access.Fetch, "root of content that may be fetched; again for more"},
-		{access.Read, "name of shared data that may be read; again for more"},
-		{access.Write, "name of shared data that may be written; again for more"},
+		{access.Read, "ID of shared data that may be read (\"aval data list\"); again for more"},
+		{access.Write, "ID of shared data that may be written; again for more"},
 		{access.Call, "method that may be called, such as '/aval.v1.NetService/*'; again for more"},
 		{access.Relay, "ID of a peer to which private requests are passed on; again for more"},
 	} {
