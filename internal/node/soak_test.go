@@ -60,6 +60,7 @@ func TestSoak(t *testing.T) {
 	if err := answered(); err != nil {
 		t.Fatal(err)
 	}
+	cost := hostCost(t)
 	goroutines, heap := settled()
 
 	ctx, cancel := context.WithTimeout(t.Context(), *soak)
@@ -95,14 +96,14 @@ func TestSoak(t *testing.T) {
 	for range 150 {
 		var left int64
 		after, left = settled()
-		grown = left - heap
+		grown = left - heap - lives.Load()*cost
 		if after <= goroutines+20 && grown < 24<<20 {
 			break
 		}
 		time.Sleep(time.Second)
 	}
-	t.Logf("%d hostile lives, %d streams and %d calls in %v; goroutines %d before and %d after, heap grown by %.1f MiB; a friend answered %d of %d times",
-		lives.Load(), streams.Load(), calls.Load(), *soak, goroutines, after, float64(grown)/(1<<20), asked-failed, asked)
+	t.Logf("%d hostile lives, %d streams and %d calls in %v; goroutines %d before and %d after, heap grown by %.1f MiB beside %d KiB for each hostile node that was made; a friend answered %d of %d times",
+		lives.Load(), streams.Load(), calls.Load(), *soak, goroutines, after, float64(grown)/(1<<20), cost>>10, asked-failed, asked)
 	if after > goroutines+20 {
 		t.Errorf("%d goroutines are left of %d", after, goroutines)
 	}
@@ -112,6 +113,30 @@ func TestSoak(t *testing.T) {
 	if err := answered(); err != nil {
 		t.Errorf("at the end: %v", err)
 	}
+}
+
+// hostCost is what making a node leaves in this process for ever, though the node
+// is closed: libp2p assembles it by reflection, whose types are never freed. The
+// hostile nodes live in this process, too, and this is not the victim's.
+func hostCost(t *testing.T) int64 {
+	t.Helper()
+	const nodes = 40
+	one := func(i int) {
+		m, err := mesh.New(t.Context(), mesh.Config{Key: soakKey(9, uint64(i)), Mode: doctor.LAN, Bare: true, Listen: []string{"/ip4/127.0.0.1/tcp/0"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	one(nodes)
+	_, before := settled()
+	for i := range nodes {
+		one(i)
+	}
+	_, after := settled()
+	return max(0, after-before) / nodes
 }
 
 func soakKey(n byte, life uint64) ed25519.PrivateKey {
