@@ -202,9 +202,19 @@ func try(a, b *node, from, to kind) pair {
 	return p
 }
 
+// crossing tells a pair that only two TCP connections can join that begin at the
+// same moment: UDP does not pass, and neither side lets anybody in. What routers
+// make of the two SYNs is chance, and a half-open connection that is left blocks
+// the ports for a minute.
+func crossing(from, to kind) bool {
+	two := map[kind]bool{from: true, to: true}
+	return two[udpBlock] && !two[openSite] && !two[natPMP] && !two[pcp]
+}
+
 // judge holds the rows to what must be: everybody connected, calls work, direct
 // wherever it can be. A busy machine may miss the moment of a punch; so without
-// -nat.strict one pair in ten may.
+// -nat.strict one pair in ten may, and those that are left to chance are not
+// counted.
 func judge(t *testing.T, all []pair) {
 	can, missed := 0, 0
 	defer func() {
@@ -213,14 +223,17 @@ func judge(t *testing.T, all []pair) {
 		}
 	}()
 	for _, p := range all {
-		if p.Expected {
+		counts := *strict || !crossing(p.From, p.To)
+		if p.Expected && counts {
 			can++
 		}
 		switch {
 		case !p.Connected || p.Error != "":
 			t.Errorf("%s -> %s: %s", p.From, p.To, p.Error)
 		case p.Expected && !p.Direct:
-			missed++
+			if counts {
+				missed++
+			}
 			say := t.Logf
 			if *strict {
 				say = t.Errorf
