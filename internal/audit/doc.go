@@ -6,7 +6,8 @@
 // [Auditor.Sampled] checks randomly chosen cells of a trace, which the prover
 // opens with [Auditor.Open] for a [Challenge] that comes after the receipt; it
 // reads a hundredth and misses few wrong cells, as [Detection] says
-// (spec/trace.md, section 6).
+// (spec/trace.md, section 6). [Auditor.Follow] computes an answer again while it
+// is still being told.
 //
 // All give a [receipt.Report], whose checks say what was compared and where the
 // first difference is. An error means that there is no result: the caller went
