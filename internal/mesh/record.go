@@ -169,8 +169,11 @@ func (v validator) Select(key string, values [][]byte) (int, error) {
 
 // The nodes that hold a record come and go, so its maker gives it to the table
 // again and again: with a fifth of all nodes leaving each minute, a third of the
-// twenty that got it are there after five.
+// twenty that got it are there after five. A node that has just come knows few
+// others, and the network may be as new as it, so at first it does so sooner:
+// after republishFirst, then twice as long each time.
 const (
+	republishFirst = 30 * time.Second
 	republishEvery = 5 * time.Minute
 	maxPublished   = 64 // kinds of records that one node has at a time
 )
@@ -209,7 +212,7 @@ func (n *Node) PutRecord(ctx context.Context, kind string, value []byte, life ti
 
 // republish tells the table of this node's records again.
 func (n *Node) republish() {
-	for n.sleep(republishEvery - rand.N(republishEvery/5)) {
+	for wait := republishFirst; n.sleep(wait - rand.N(wait/5)); wait = min(2*wait, republishEvery) {
 		n.mu.Lock()
 		maps.DeleteFunc(n.records, func(_ string, p published) bool { return !time.Now().Before(p.expires) })
 		list := slices.Collect(maps.Values(n.records))
@@ -232,6 +235,11 @@ func (n *Node) GetRecord(ctx context.Context, id peer.ID, kind string) (*Record,
 	}
 	key := recordKey(kind, id)
 	data, err := n.dht.GetValue(ctx, key)
+	if errors.Is(err, routing.ErrNotFound) {
+		// A search ends early where many of those it asks are dead. They are out
+		// of the table after it, so that another one gets further.
+		data, err = n.dht.GetValue(ctx, key)
+	}
 	if errors.Is(err, routing.ErrNotFound) {
 		return nil, fmt.Errorf("mesh: kind %s of peer %s: %w", kind, id.Short(), ErrNoRecord)
 	}

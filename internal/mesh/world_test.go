@@ -37,6 +37,7 @@ import (
 var (
 	worldNodes   = flag.Int("mesh.nodes", 24, "nodes of the simulated network")
 	worldMinutes = flag.Int("mesh.minutes", 3, "minutes that the simulated network lives")
+	worldSeed    = flag.Uint64("mesh.seed", 1, "of the simulated network")
 )
 
 // world is a simulated network with people who come and go, and liars.
@@ -204,14 +205,14 @@ func TestWorld(t *testing.T) {
 	metrics.NewBandwidthCounter().LogSentMessage(1) // starts the one goroutine that counts for all, outside the bubble
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
-		net, err := sim.New(sim.Config{Seed: 1, Latency: 20 * time.Millisecond, Spread: 80 * time.Millisecond, Jitter: 5 * time.Millisecond, Loss: 0.005})
+		net, err := sim.New(sim.Config{Seed: *worldSeed, Latency: 20 * time.Millisecond, Spread: 80 * time.Millisecond, Jitter: 5 * time.Millisecond, Loss: 0.005})
 		if err != nil {
 			t.Fatal(err)
 		}
 		var before runtime.MemStats
 		runtime.GC()
 		runtime.ReadMemStats(&before)
-		w := &world{t: t, net: net, dice: rand.New(rand.NewPCG(1, 2))}
+		w := &world{t: t, net: net, dice: rand.New(rand.NewPCG(*worldSeed, 2))}
 		honest := *worldNodes - *worldNodes/10
 		for range 3 {
 			w.settle(true)
