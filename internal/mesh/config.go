@@ -13,6 +13,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
+	"github.com/avalnetwork/aval/internal/peer"
 )
 
 // DefaultPort is where a node listens if it can, with UDP and TCP; else it takes
@@ -55,6 +56,9 @@ type Config struct {
 	// Memory is what connections and streams may use in all, in bytes; 0 means
 	// 256 MiB.
 	Memory int64
+	// Met is told of a peer that has connected and whose protocols are known, once
+	// for each connection; it must not wait.
+	Met func(peer.ID)
 	// Options are libp2p's own, applied last: for simulated networks. Bare turns
 	// off what needs a real one: mDNS and port mappings.
 	Options []libp2p.Option

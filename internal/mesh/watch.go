@@ -93,6 +93,11 @@ func (w *watch) run() {
 			w.seen(e)
 		}
 		w.mu.Unlock()
+		if e, ok := e.(event.EvtPeerIdentificationCompleted); ok && w.n.cfg.Met != nil {
+			if id, err := fromLibp2p(e.Peer); err == nil {
+				w.n.cfg.Met(id)
+			}
+		}
 	}
 }
 

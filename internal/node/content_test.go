@@ -158,7 +158,7 @@ func TestFromOthers(t *testing.T) {
 // within waits for something that must become true soon.
 func within(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 100 {
+	for range 200 {
 		if ok() {
 			return
 		}

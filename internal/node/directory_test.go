@@ -53,6 +53,22 @@ func TestOffers(t *testing.T) {
 	}
 }
 
+// TestMeet: what a peer knows comes as soon as it is connected.
+func TestMeet(t *testing.T) {
+	a, b := start(t, 1), start(t, 2)
+	o := directory.Offer{Root: canon.Hash{1}, Name: "llama", Context: 4096, Expires: time.Now().Add(time.Hour).Unix()}
+	if err := a.Offer(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Mesh.Connect(t.Context(), a.Mesh.Addresses()[0]); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "the offer comes", func() bool {
+		list, err := b.Offers(t.Context(), directory.Query{})
+		return err == nil && len(list) == 1 && list[0].Provider == a.Mesh.Self()
+	})
+}
+
 func change(space crdt.ID) node.ChangeRequest {
 	return node.ChangeRequest{Space: space, Change: crdt.Change{Action: crdt.Set, Key: "a", Value: []byte("1")}}
 }

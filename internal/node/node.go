@@ -81,9 +81,9 @@ type Node struct {
 }
 
 // open are the methods that everybody may call. All others are for friends, and
-// for those to whom they are granted. Those of models and of private requests
-// decide for each model and peer.
-var open = slices.Concat([]string{"/aval.v1.NetService/Ping", "/aval.v1.NetService/About"}, inferenceMethods, private.Methods)
+// for those to whom they are granted. Those of models, shared data and private
+// requests decide for each model, namespace and peer.
+var open = slices.Concat([]string{"/aval.v1.NetService/Ping", "/aval.v1.NetService/About"}, inferenceMethods, syncMethods, private.Methods)
 
 // Rates of one peer's calls; friends are held to them, too.
 const (
@@ -115,10 +115,18 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 			return err
 		}
 	}
+	ready := make(chan struct{})
+	cfg.Mesh.Met = func(id peer.ID) {
+		select {
+		case <-ready:
+			n.Data.Meet(id)
+		default:
+		}
+	}
 	if n.Mesh, err = mesh.New(ctx, cfg.Mesh); err != nil {
 		return err
 	}
-	n.Guard = access.NewGuard(n.Mesh.Self(), slices.Concat(open, syncMethods), cfg.Friends)
+	n.Guard = access.NewGuard(n.Mesh.Self(), open, cfg.Friends)
 	n.Guard.Load(n.book)
 	n.Calls, err = rpc.New(rpc.Config{
 		Network: n.Mesh, Logger: cfg.Mesh.Logger, CallRate: callRate, ByteRate: byteRate,
@@ -137,6 +145,10 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	n.Calls.Start()
+	close(ready)
+	for _, id := range n.connected() { // meanwhile
+		n.Data.Meet(id)
+	}
 	if err := n.startContent(cfg); err != nil {
 		return err
 	}

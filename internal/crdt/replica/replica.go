@@ -45,6 +45,9 @@ const (
 	fanout     = 6    // peers to which an operation is passed on at once
 	banTime    = 10 * time.Minute
 	syncTime   = 2 * time.Minute // of one sync with one peer
+	maxMeeting = 8               // peers that are met at once
+	meetAgain  = 20 * time.Second
+	maxMet     = 1024
 )
 
 // PartLimits bound one author's part of a directory.
@@ -90,6 +93,8 @@ type Replica struct {
 	banned map[peer.ID]time.Time
 	queues map[peer.ID]chan parcel
 	active map[syncKey]bool
+	met    map[peer.ID]time.Time // those of the last meetAgain, about
+	meets  int                   // that go on
 	closed bool
 }
 
@@ -150,6 +155,7 @@ func New(cfg Config) (*Replica, error) {
 	r := &Replica{
 		cfg: cfg, self: peer.FromPrivate(cfg.Key), spaces: map[crdt.ID]*entry{}, dirs: map[crdt.ID]*directory{},
 		banned: map[peer.ID]time.Time{}, queues: map[peer.ID]chan parcel{}, active: map[syncKey]bool{},
+		met: map[peer.ID]time.Time{},
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	if cfg.Folder != "" {

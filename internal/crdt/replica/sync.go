@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	mrand "math/rand/v2"
 	"slices"
 	"time"
@@ -152,6 +153,38 @@ func (r *Replica) SyncDirectory(ctx context.Context, id crdt.ID, with peer.ID) e
 		}
 	}
 	return failed
+}
+
+// Meet brings everything up to date with a peer that has just connected, in the
+// background. If too many come at once, some wait for the comparison that is made
+// now and then anyway.
+func (r *Replica) Meet(id peer.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if r.closed || id == r.self || r.meets >= maxMeeting || now.Before(r.banned[id]) || now.Sub(r.met[id]) < meetAgain {
+		return
+	}
+	maps.DeleteFunc(r.met, func(_ peer.ID, at time.Time) bool { return now.Sub(at) >= meetAgain })
+	if len(r.met) >= maxMet {
+		return
+	}
+	r.met[id] = now
+	r.meets++
+	spaces, dirs := slices.Collect(maps.Keys(r.spaces)), slices.Collect(maps.Keys(r.dirs))
+	r.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(r.ctx, syncTime)
+		defer cancel()
+		for _, d := range dirs {
+			_ = r.SyncDirectory(ctx, d, id)
+		}
+		for _, s := range spaces {
+			_ = r.Sync(ctx, s, id)
+		}
+		r.mu.Lock()
+		r.meets--
+		r.mu.Unlock()
+	})
 }
 
 func (r *Replica) client(with peer.ID) wire.DRPCSyncServiceClient {
