@@ -225,7 +225,7 @@ type clientStream struct {
 // MsgSend sends a message. If the peer has ended the call, the error is io.EOF
 // and MsgRecv tells why.
 func (s *clientStream) MsgSend(msg drpc.Message, _ drpc.Encoding) error {
-	return fromWire(s.ctx, s.Stream.MsgSend(msg, &s.pending.codec))
+	return fromWire(s.ctx, s.pending.codec.send(s.Stream, msg))
 }
 
 // MsgRecv reads a message; the error is io.EOF after the last one.

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"fmt"
+	"sync"
 
 	"google.golang.org/protobuf/proto"
 	"storj.io/drpc"
@@ -11,13 +12,34 @@ import (
 type codec struct {
 	drpc.Encoding
 	limit   int
-	shrink  bool // messages that get shorter by it are compressed
-	failed  bool // to write
+	shrink  bool    // messages that get shorter by it are compressed
+	failed  bool    // to write
+	buf     *[]byte // to write into; nil: what drpc gives
 	in, out int64
+}
+
+// buffers are for messages of streaming calls on their way out: drpc has one for
+// each call, which is of no use to the next one. Larger ones are not kept.
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+const maxKept = 1 << 20
+
+// send writes a message to a stream.
+func (c *codec) send(s drpc.Stream, msg drpc.Message) error {
+	c.buf = buffers.Get().(*[]byte)
+	err := s.MsgSend(msg, c) // when it returns, the message is in the transport's buffers
+	if cap(*c.buf) <= maxKept {
+		buffers.Put(c.buf)
+	}
+	c.buf = nil
+	return err
 }
 
 // MarshalAppend appends the message to buf; drpc uses it to keep its buffer.
 func (c *codec) MarshalAppend(buf []byte, msg drpc.Message) ([]byte, error) {
+	if c.buf != nil {
+		buf = (*c.buf)[:0]
+	}
 	before := len(buf)
 	var err error
 	if m, ok := msg.(proto.Message); ok {
@@ -41,6 +63,9 @@ func (c *codec) MarshalAppend(buf []byte, msg drpc.Message) ([]byte, error) {
 		}
 	}
 	c.out += int64(len(buf) - before)
+	if c.buf != nil {
+		*c.buf = buf
+	}
 	return buf, nil
 }
 

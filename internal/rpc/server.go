@@ -276,7 +276,7 @@ func (h *serverStream) Context() context.Context { return h.ctx }
 // MsgSend sends a message.
 func (h *serverStream) MsgSend(msg drpc.Message, enc drpc.Encoding) error {
 	h.codec.Encoding = enc
-	return h.Stream.MsgSend(msg, &h.codec)
+	return h.codec.send(h.Stream, msg)
 }
 
 // MsgRecv reads a message.

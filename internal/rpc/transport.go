@@ -12,14 +12,14 @@ import (
 )
 
 // frame is the most that is written at once; a larger message is cut.
-const frame = 64 << 10
+const frame = 64<<10 - 64
 
 // options are drpc's for a message bound.
 func options(maxMessage int, idle time.Duration) drpcmanager.Options {
 	return drpcmanager.Options{
 		WriterBufferSize:  frame,
 		Reader:            drpcwire.ReaderOptions{MaximumBufferSize: maxMessage + 1024},
-		Stream:            drpcstream.Options{SplitSize: frame, MaximumBufferSize: 2 * frame},
+		Stream:            drpcstream.Options{SplitSize: frame, MaximumBufferSize: 1}, // nothing is kept: see buffers
 		InactivityTimeout: idle,
 	}
 }
