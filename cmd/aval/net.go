@@ -133,46 +133,36 @@ func (o *netOptions) changed(c *cobra.Command) string {
 // start joins the network, with the node's folder or, for one command, without.
 func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, contacts []node.Contact, granted access.Book) (*node.Node, error) {
 	cfg, err := a.nodeConfig(o)
+	if err == nil && len(o.serve) > 0 {
+		var h *peerHost
+		if h, err = a.servePeers(o.serve, &serveOptions{slots: 4, models: len(o.serve), keepAlive: 30 * time.Minute}); err == nil {
+			a.closers = append(a.closers, h.close)
+			cfg.Models = h
+			if o.offer {
+				h.identify()
+			}
+		}
+	}
 	if err != nil {
 		if folder != nil {
 			_ = folder.Close()
 		}
 		return nil, err
 	}
-	if len(o.serve) > 0 {
-		h, err := a.servePeers(o.serve, &serveOptions{slots: 4, models: len(o.serve), keepAlive: 30 * time.Minute})
-		if err != nil {
-			if folder != nil {
-				_ = folder.Close()
-			}
-			return nil, err
-		}
-		cfg.Models = h
-		if o.offer {
-			if cfg.Offer, err = o.offered(); err != nil {
-				h.close()
-				if folder != nil {
-					_ = folder.Close()
-				}
-				return nil, err
-			}
-			h.identify()
-		}
-		a.closers = append(a.closers, h.close)
-	}
-	cfg.Folder, cfg.Contacts, cfg.Access, cfg.Content.Folder = folder, contacts, granted, o.library
-	if !(o.upload >= 0 && o.quota >= 0 && o.quota < 1e6) {
-		if folder != nil {
-			_ = folder.Close()
-		}
-		return nil, usageErrorf("--upload %g --quota %g: want 0 or more, and a quota below a million gigabytes", o.upload, o.quota)
-	}
-	cfg.Content.Rate, cfg.Content.Quota = o.upload*1e6, int64(o.quota*1e9)
+	cfg.Folder, cfg.Contacts, cfg.Access = folder, contacts, granted
 	return node.New(ctx, cfg)
 }
 
-// offered reads the flags that say how the models are offered.
+// offered reads the flags that say how the models are offered; nil if they are not.
 func (o *netOptions) offered() (*node.Offer, error) {
+	switch {
+	case !o.offer && (o.price != "" || o.region != ""):
+		return nil, usageErrorf("--price and --region tell of an offer: add --offer")
+	case !o.offer:
+		return nil, nil
+	case len(o.serve) == 0:
+		return nil, usageErrorf("--offer tells what is served: add --serve MODEL")
+	}
 	offer := &node.Offer{Region: o.region}
 	if o.price == "" {
 		return offer, nil
@@ -189,6 +179,14 @@ func (a *app) nodeConfig(o *netOptions) (node.Config, error) {
 	case doctor.Open, doctor.LAN, doctor.Alone:
 	default:
 		return cfg, usageErrorf("--network %s: want open, lan or alone", o.network)
+	}
+	if !(o.upload >= 0 && o.quota >= 0 && o.quota < 1e6) {
+		return cfg, usageErrorf("--upload %g --quota %g: want 0 or more, and a quota below a million gigabytes", o.upload, o.quota)
+	}
+	cfg.Content = node.ContentConfig{Folder: o.library, Rate: o.upload * 1e6, Quota: int64(o.quota * 1e9)}
+	var err error
+	if cfg.Offer, err = o.offered(); err != nil {
+		return cfg, err
 	}
 	for _, s := range o.friends {
 		id, err := peer.Parse(s)
