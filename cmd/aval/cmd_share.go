@@ -26,6 +26,8 @@ type sharer interface {
 	Unshare(ctx context.Context, root content.Root) error
 	Pull(ctx context.Context, r node.PullRequest, progress func(node.Progress)) (node.Pulled, error)
 	Settle(ctx context.Context, root content.Root, files []string) error
+	Inspect(ctx context.Context, l node.ContentLink) (node.Statement, error)
+	ReadContent(ctx context.Context, r node.ReadRequest) ([]byte, error)
 }
 
 // libraryFolder is the library of the node with a folder.

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
 	"slices"
 	"sort"
 	"strings"
@@ -11,12 +16,17 @@ import (
 
 	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/adapter"
+	"github.com/avalnetwork/aval/internal/node"
 )
 
 // maxShown is how many elements of an array "aval show --json" lists.
 const maxShown = 32
 
-type showOptions struct{ metadata, tensors, template, json bool }
+type showOptions struct {
+	netOptions
+	metadata, tensors, template, json bool
+	tensor, output                    string
+}
 
 // showJSON is what "aval show --json" prints.
 type showJSON struct {
@@ -33,6 +43,8 @@ type showJSON struct {
 	Template     string         `json:"chat_template,omitempty"`
 	// Adapter is there if the file is one, and no model.
 	Adapter *adapterJSON `json:"adapter,omitempty"`
+	// Shared is there if the model is that of a link.
+	Shared *sharedModelJSON `json:"shared,omitempty"`
 }
 
 // adapterJSON is what a LoRA file says. Ranks has one entry unless they differ.
@@ -64,20 +76,39 @@ type tensorJSON struct {
 func newShowCommand(a *app) *cobra.Command {
 	var o showOptions
 	c := &cobra.Command{
-		Use:   "show [flags] MODEL",
+		Use:   "show [flags] MODEL|LINK",
 		Short: "Show what is in a model file or an adapter",
 		Long: `Show tells what a model file says about itself, or an adapter (LoRA). It reads the
-header only, and also files of kinds that cannot be run.
+header only, and also files of kinds that cannot be run. With --tensor it reads one
+tensor, and writes it as the file has it with -o.
+
+LINK is peer://ID/ROOT or peer://ID/NAME, a model that another device shares. Only the
+parts that hold what is shown are fetched, and checked; "aval pull" goes on from them.
 ` + modelHelp + "\n" + exitHelp,
-		Example: "  aval show model.gguf\n  aval show --template smollm2\n  aval show --json model.gguf",
-		Args:    cobra.ExactArgs(1),
-		RunE:    func(_ *cobra.Command, args []string) error { return a.show(&o, args[0]) },
+		Example: `  aval show model.gguf
+  aval show --template smollm2
+  aval show --json model.gguf
+  aval show --tensors 'peer://12D3Koo.../3f0c...e1?addr=/ip4/192.0.2.1/tcp/4710'
+  aval show --tensor output_norm.weight -o norm.bin peer://12D3Koo.../llama`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			if o.output != "" && o.tensor == "" {
+				return usageErrorf("-o writes a tensor: name it with --tensor")
+			}
+			if node.IsContentLink(args[0]) {
+				return a.showLink(c, &o, args[0])
+			}
+			return a.show(&o, args[0])
+		},
 	}
 	f := c.Flags()
 	f.BoolVar(&o.metadata, "metadata", false, "all metadata")
 	f.BoolVar(&o.tensors, "tensors", false, "all tensors")
 	f.BoolVar(&o.template, "template", false, "the chat template")
+	f.StringVar(&o.tensor, "tensor", "", "one tensor: its type, shape, size and SHA-256")
+	f.StringVarP(&o.output, "output", "o", "", "of --tensor: a new file for its bytes")
 	f.BoolVar(&o.json, "json", false, "print JSON, with everything")
+	o.flags(c)
 	return c
 }
 
@@ -91,8 +122,70 @@ func (a *app) show(o *showOptions, model string) error {
 		return err
 	}
 	defer f.Close()
-	j := describe(f, where.name)
+	return a.showFile(o, f, describe(f, where.name))
+}
+
+// tensorShownJSON is what "aval show --tensor --json" prints.
+type tensorShownJSON struct {
+	tensorJSON
+	SHA256 string `json:"sha256"` // of its bytes, as the file has them
+	Output string `json:"output,omitempty"`
+}
+
+// showTensor reads one tensor, and writes it if it is asked to.
+func (a *app) showTensor(o *showOptions, f *gguf.File) error {
+	t := f.Tensor(o.tensor)
+	if t == nil {
+		return usageErrorf("the file has no tensor %q; --tensors lists them", clip(o.tensor))
+	}
+	sum := sha256.New()
+	to := io.Writer(sum)
+	var file *os.File
+	if o.output != "" {
+		var err error
+		if file, err = os.OpenFile(o.output, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644); err != nil {
+			if errors.Is(err, fs.ErrExist) {
+				return usageErrorf("%s exists already", o.output)
+			}
+			return err
+		}
+		to = io.MultiWriter(sum, file)
+	}
+	show, end := a.progress(t.Name)
+	err := copyShown(to, f.Reader(t), t.Size, show)
+	end()
+	if file != nil {
+		if err = errors.Join(err, file.Close()); err != nil {
+			_ = os.Remove(o.output)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("read the tensor %s: %w", t.Name, err)
+	}
+	j := tensorShownJSON{tensorJSON{t.Name, t.Type.String(), t.Shape, t.Size}, hex.EncodeToString(sum.Sum(nil)), o.output}
+	if o.json {
+		return a.printJSON(j)
+	}
+	return a.table("tensor\t"+j.Name, "type\t"+j.Type, "shape\t"+shape(j.Shape), "size\t"+size(j.Size), "SHA-256\t"+j.SHA256)
+}
+
+// copyShown copies and shows how far it is.
+func copyShown(to io.Writer, from io.Reader, total int64, show func(done, total int64)) error {
+	for done := int64(0); done < total; {
+		n, err := io.CopyN(to, from, min(distantPart, total-done))
+		if done += n; err != nil {
+			return err
+		}
+		show(done, total)
+	}
+	return nil
+}
+
+// showFile shows what was asked for of a model.
+func (a *app) showFile(o *showOptions, f *gguf.File, j showJSON) error {
 	switch {
+	case o.tensor != "":
+		return a.showTensor(o, f)
 	case o.json:
 		return a.printJSON(j)
 	case o.template:
@@ -122,16 +215,17 @@ func (a *app) show(o *showOptions, model string) error {
 	if j.Template != "" {
 		template = fmt.Sprintf("%d characters (--template shows it)", len(j.Template))
 	}
-	return a.table(
-		"name\t"+j.Name,
-		"file\t"+strings.Join(j.Files, ", "),
-		"size\t"+size(j.Size),
-		"architecture\t"+j.Architecture,
-		"parameters\t"+count(j.Parameters),
+	rows := []string{
+		"name\t" + quoteLine(j.Name),
+		"file\t" + strings.Join(j.Files, ", "),
+		"size\t" + size(j.Size),
+		"architecture\t" + quoteLine(j.Architecture),
+		"parameters\t" + count(j.Parameters),
 		fmt.Sprintf("context\t%d tokens", j.Context),
-		"tensors\t"+types(j.Types),
-		"chat template\t"+template,
-	)
+		"tensors\t" + types(j.Types),
+		"chat template\t" + template,
+	}
+	return a.table(append(rows, j.Shared.rows()...)...)
 }
 
 func describe(f *gguf.File, name string) showJSON {

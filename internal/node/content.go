@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -264,46 +265,140 @@ func (n *Node) Pull(ctx context.Context, r PullRequest, progress func(Progress))
 	}
 	show, end := n.content.job(r.Job, progress)
 	defer end()
-	var unreached error
-	if r.Link.Peer != n.Mesh.Self() {
-		unreached = n.connect(ctx, r.Link.Link)
-	}
-	f := exchange.Fetcher{Network: n.Mesh, Tokens: n.Guard.Tokens, Logger: n.logger}
-	root, err := content.ParseRoot(r.Link.Content)
-	if err != nil {
-		if root, err = f.Lookup(ctx, r.Link.Peer, r.Link.Content); err != nil {
-			return out, fmt.Errorf("ask %s what %q is: %w", r.Link.Peer, r.Link.Content, err)
-		}
-	}
-	d, err := lib.Download(root, func(m *content.Manifest) (string, error) {
+	o, err := n.openContent(ctx, r.Link, func(root content.Root, m *content.Manifest) string {
 		switch {
 		case r.Folder != "":
-			return r.Folder, nil
+			return r.Folder
 		case m.Kind == content.Model:
-			return filepath.Join(n.contentConfig.Folder, incoming, root.String()), nil
+			return filepath.Join(n.contentConfig.Folder, incoming, root.String())
 		}
-		return filepath.Join(r.Base, m.Name), nil
+		return filepath.Join(r.Base, m.Name)
 	})
 	if err != nil {
 		return out, err
 	}
-	defer d.Close()
+	defer o.Close()
+	root := o.root
 	if i, err := lib.Info(root); err == nil && r.Folder != "" && !i.InPlace && i.Place != r.Folder {
 		return out, rpc.Errorf(rpc.FailedPrecondition, "this content was fetched into %s before, at least in part: name that folder, or have it forgotten with \"aval share stop %s\"", i.Place, root)
 	}
-	f.Sink, f.Finder = d, &finder{mesh: n.Mesh, given: r.Link.Peer}
-	res, err := f.Fetch(ctx, root, exchange.Whole, func(p exchange.Progress) { show(Progress{p.Done, p.Total, p.Peers}) })
+	res, err := o.Fetch(ctx, root, exchange.Whole, func(p exchange.Progress) { show(Progress{p.Done, p.Total, p.Peers}) })
 	out.Fetched, out.Peers = res.Fetched, res.Peers
 	if err != nil {
-		if unreached != nil && ctx.Err() == nil {
-			err = fmt.Errorf("%w\n%s is not connected: %s\n\"aval net doctor %s\" says why", err, r.Link.Peer, plain(unreached), r.Link.Peer)
-		}
-		return out, err
+		return out, o.explain(ctx, err)
 	}
 	if out.Info, err = lib.Info(root); err == nil && out.Kind == content.Model {
 		out.FilePlaces, err = lib.Files(root)
 	}
 	return out, err
+}
+
+// origin is content that may be elsewhere, opened to be fetched.
+type origin struct {
+	exchange.Fetcher
+	*library.Download
+	root      content.Root
+	from      ContentLink
+	unreached error // why the peer of the link is not connected
+}
+
+// openContent asks the peer of a link what its name means, if it is one, and
+// prepares to fetch that into the folder that place says, empty for the library's own,
+// unless it has one.
+func (n *Node) openContent(ctx context.Context, l ContentLink, place func(content.Root, *content.Manifest) string) (*origin, error) {
+	o := &origin{Fetcher: exchange.Fetcher{Network: n.Mesh, Tokens: n.Guard.Tokens, Logger: n.logger}, from: l}
+	if l.Peer != n.Mesh.Self() {
+		o.unreached = n.connect(ctx, l.Link)
+	}
+	var err error
+	if o.root, err = content.ParseRoot(l.Content); err != nil {
+		if o.root, err = o.Lookup(ctx, l.Peer, l.Content); err != nil {
+			return nil, fmt.Errorf("ask %s what %q is: %w", l.Peer, l.Content, err)
+		}
+	}
+	o.Download, err = n.content.library.Download(o.root, func(m *content.Manifest) (string, error) { return place(o.root, m), nil })
+	o.Sink, o.Finder = o.Download, &finder{mesh: n.Mesh, given: l.Peer}
+	return o, err
+}
+
+// explain adds to an error why the peer cannot be asked.
+func (o *origin) explain(ctx context.Context, err error) error {
+	if o.unreached == nil || ctx.Err() != nil {
+		return err
+	}
+	return fmt.Errorf("%w\n%s is not connected: %s\n\"aval net doctor %s\" says why", err, o.from.Peer, plain(o.unreached), o.from.Peer)
+}
+
+// openModel opens a model that may be elsewhere; what is fetched of it goes into the
+// library's own folder, within the quota.
+func (n *Node) openModel(ctx context.Context, l ContentLink) (*origin, error) {
+	if n.content.library == nil {
+		return nil, ErrNoContent
+	}
+	return n.openContent(ctx, l, func(content.Root, *content.Manifest) string { return "" })
+}
+
+// Statement is what is said of content by who published it.
+type Statement struct {
+	Root     content.Root     `json:"root"`
+	Manifest content.Manifest `json:"manifest"`
+}
+
+// Inspect gets the statement about a model that may be elsewhere, and no more.
+func (n *Node) Inspect(ctx context.Context, l ContentLink) (Statement, error) {
+	o, err := n.openModel(ctx, l)
+	if err != nil {
+		return Statement{}, err
+	}
+	defer o.Close()
+	s := Statement{Root: o.root}
+	_, err = o.Fetch(ctx, o.root, func(m *content.Manifest) ([]exchange.Range, error) {
+		if m.Kind != content.Model {
+			return nil, rpc.Errorf(rpc.InvalidArgument, "%s is %s, not a model: \"aval pull\" fetches it", o.root, m.Kind)
+		}
+		s.Manifest = *m
+		return nil, nil
+	}, nil)
+	if err != nil {
+		return Statement{}, o.explain(ctx, err)
+	}
+	return s, nil
+}
+
+// MaxRead bounds what ReadContent reads at once.
+const MaxRead = 4 << 20
+
+// ReadRequest says which bytes of a model are to be read.
+type ReadRequest struct {
+	Link   ContentLink `json:"link"`
+	Path   string      `json:"path"` // of the file
+	Offset int64       `json:"offset"`
+	Length int         `json:"length"` // at most MaxRead
+}
+
+// ReadContent reads a part of a model that may be elsewhere. It fetches the chunks
+// that this part lies in, as far as they are not here, and checks them; they are
+// kept, so that a pull does not fetch them again. Less comes only at the end of the
+// file.
+func (n *Node) ReadContent(ctx context.Context, r ReadRequest) ([]byte, error) {
+	if r.Length < 0 || r.Length > MaxRead {
+		return nil, rpc.Errorf(rpc.InvalidArgument, "%d bytes, want at most %d at once", r.Length, MaxRead)
+	}
+	o, err := n.openModel(ctx, r.Link)
+	if err != nil {
+		return nil, err
+	}
+	defer o.Close()
+	f, err := o.OpenReader(ctx, o.root, r.Path)
+	if err != nil {
+		return nil, o.explain(ctx, err)
+	}
+	data := make([]byte, r.Length)
+	k, err := f.ReadAt(data, r.Offset)
+	if err != nil && err != io.EOF {
+		return nil, o.explain(ctx, err)
+	}
+	return data[:k], nil
 }
 
 // settleRequest is what Settle is asked.
@@ -435,6 +530,8 @@ func (n *Node) contentMethods() map[string]control.Method {
 		"unshare":  method(func(ctx context.Context, in content.Root) (struct{}, error) { return struct{}{}, n.Unshare(ctx, in) }),
 		"pull":     method(func(ctx context.Context, in PullRequest) (Pulled, error) { return n.Pull(ctx, in, nil) }),
 		"progress": method(n.Progress),
+		"inspect":  method(n.Inspect),
+		"read":     method(n.ReadContent),
 		"pin": method(func(ctx context.Context, in pinRequest) (struct{}, error) {
 			return struct{}{}, n.Pin(ctx, in.Root, in.Pinned)
 		}),

@@ -73,6 +73,18 @@ func (r *Remote) Pull(ctx context.Context, in PullRequest, progress func(Progres
 	return out, err
 }
 
+// Inspect is Node.Inspect.
+func (r *Remote) Inspect(ctx context.Context, l ContentLink) (out Statement, err error) {
+	err = r.client.Call(ctx, "inspect", l, &out)
+	return out, err
+}
+
+// ReadContent is Node.ReadContent.
+func (r *Remote) ReadContent(ctx context.Context, in ReadRequest) (out []byte, err error) {
+	err = r.client.Call(ctx, "read", in, &out)
+	return out, err
+}
+
 // Settle is Node.Settle.
 func (r *Remote) Settle(ctx context.Context, root content.Root, files []string) error {
 	return r.client.Call(ctx, "settle", settleRequest{root, files}, nil)
