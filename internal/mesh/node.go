@@ -149,6 +149,7 @@ func (n *Node) start(ctx context.Context) error {
 		}
 		n.wg.Go(n.bootstrap)
 		n.wg.Go(n.republish)
+		n.wg.Go(n.keepRelays)
 		if n.cfg.ServeRelay {
 			n.wg.Go(n.announceRelay)
 		}
@@ -173,7 +174,7 @@ func (n *Node) options() ([]libp2p.Option, error) {
 	options := []libp2p.Option{
 		libp2p.Identity(key), libp2p.NoListenAddrs, libp2p.UserAgent(n.cfg.Agent), libp2p.ProtocolVersion("aval/1"),
 		libp2p.ResourceManager(limits), libp2p.ConnectionManager(connections), libp2p.ConnectionGater(n.gate),
-		libp2p.BandwidthReporter(n.traffic), libp2p.DisableMetrics(), libp2p.SwarmOpts(swarm.WithDialRanker(rank)),
+		libp2p.BandwidthReporter(n.traffic), libp2p.DisableMetrics(), libp2p.SwarmOpts(swarm.WithDialRanker(n.rank)),
 		libp2p.Transport(tcp.NewTCPTransport, tcp.WithDialerForAddr(n.dialerFor)),
 	}
 	if n.cfg.PrivateNetwork != nil {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	libp2ppeer "github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	ma "github.com/multiformats/go-multiaddr"
@@ -110,10 +111,45 @@ func (n *Node) Handle(name string, handler func(rpc.Stream)) {
 	})
 }
 
-// rank orders the addresses to dial as libp2p does, but on the local network TCP
-// comes before QUIC: it moves three times as much there (docs/benchmarks.md),
-// and there is no NAT to go through.
-func rank(list []ma.Multiaddr) []network.AddrDelay {
+// rank orders the addresses to dial.
+func (n *Node) rank(list []ma.Multiaddr) []network.AddrDelay {
+	return rankRelays(rankDirect(list), func(relay libp2ppeer.ID) bool {
+		select {
+		case <-n.ready:
+			return n.host.Network().Connectedness(relay) == network.Connected
+		default:
+			return false
+		}
+	})
+}
+
+// rankRelays puts off what would hold up the rest: libp2p dials a peer through one
+// relay at a time, and asks a relay that is gone for five seconds, once for each of
+// its addresses. So relays that are connected come first, and the second address of
+// a relay, of which the first one tries all, comes late.
+func rankRelays(list []network.AddrDelay, connected func(libp2ppeer.ID) bool) []network.AddrDelay {
+	const elsewhere, again = time.Second, 6 * time.Second
+	seen := map[libp2ppeer.ID]bool{}
+	for i := range list {
+		id, ok := relayOf(list[i].Addr)
+		switch {
+		case !ok:
+		case seen[id]:
+			list[i].Delay += again
+		case !connected(id):
+			list[i].Delay += elsewhere
+		}
+		if ok {
+			seen[id] = true
+		}
+	}
+	return list
+}
+
+// rankDirect orders addresses as libp2p does, but on the local network TCP comes
+// before QUIC: it moves three times as much there (docs/benchmarks.md), and there is
+// no NAT to go through.
+func rankDirect(list []ma.Multiaddr) []network.AddrDelay {
 	const later = 200 * time.Millisecond
 	var near, far []ma.Multiaddr
 	tcp := false
