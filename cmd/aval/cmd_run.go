@@ -83,8 +83,9 @@ MODEL can be on another device: peer://ID/MODEL?addr=ADDRESS, the link that "ava
 up --serve MODEL" prints there. It answers if its owner lets you ("aval access grant").
 A nonce is made for the question, and the receipt that comes back is checked: that it
 is signed by that device, for this prompt and this nonce, and names this answer. If
-this machine has the model, the answer is computed again, too (--verify). With --via a
-relay carries the question sealed, so that the device does not see who asks.
+this machine has the model, the answer is computed again while it comes, and given up
+at the first false token, unless --receipt keeps it (--verify). With --via a relay
+carries the question sealed, so that the device does not see who asks.
 ` + modelHelp + "\n" + loraHelp + "\n" + exitHelp,
 		Example: `  aval run                                               # the built-in model
   aval run aval-mini "The prince looked at"

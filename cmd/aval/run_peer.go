@@ -14,7 +14,6 @@ import (
 	"github.com/avalnetwork/aval/internal/audit"
 	"github.com/avalnetwork/aval/internal/chat"
 	"github.com/avalnetwork/aval/internal/directory"
-	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/internal/node"
 	"github.com/avalnetwork/aval/internal/remote"
 	"github.com/avalnetwork/aval/receipt"
@@ -78,6 +77,11 @@ type peerRun struct {
 	last string // what was printed last
 	// computed tells that the answer was computed again here.
 	computed bool
+	// following checks the answer while it comes; nil: it is not checked so.
+	following *following
+	start     *remote.Start // nil: nothing has come
+	ids       []int32       // heard so far
+	text      strings.Builder
 }
 
 // runPeer is "aval run" with the model of another device.
@@ -224,23 +228,67 @@ type peerRunJSON struct {
 	Verdict receipt.Verdict `json:"verdict,omitempty"` // of the receipt, with what was computed again here
 	Checked string          `json:"checked"`           // how
 	Detail  string          `json:"detail,omitempty"`  // why it is not valid
+	// False is the first token that is not the model's, if one was found while the
+	// answer came. Without a receipt, stop is then "", as the answer was given up.
+	False *falseTokenJSON `json:"false_token,omitempty"`
 }
 
-// run asks, and checks what comes.
-func (p *peerRun) run(ctx context.Context) error {
+// ask has the answer come, shows it and follows it. A token that is false ends
+// the answer, unless its receipt is to be kept: signed, it shows the lie to others.
+func (p *peerRun) ask(ctx context.Context) (out node.Asked, err error) {
 	data, err := p.r.MarshalBinary()
 	if err != nil {
-		return err
+		return out, err
 	}
-	in := node.AskRequest{Link: p.at.link, Via: p.via, Request: data}
-	out, err := p.n.Ask(ctx, in, func(d remote.Delta) {
-		if !p.o.json && d.Text != "" {
+	asking, enough := context.WithCancel(ctx)
+	defer enough()
+	lied := func() {
+		if p.o.path == "" {
+			enough()
+		}
+	}
+	told := false // that a token is false
+	out, err = p.n.Ask(asking, node.AskRequest{Link: p.at.link, Via: p.via, Request: data}, func(d remote.Delta) {
+		if d.Start != nil {
+			if p.start = d.Start; p.r.Receipt && (p.o.verify == verifyAuto || p.o.verify == verifyFull) {
+				p.following = p.follow(ctx, d.Start, lied)
+			}
+		}
+		p.ids = append(p.ids, d.IDs...)
+		p.text.WriteString(d.Text)
+		if p.following != nil && !told {
+			p.following.tell(d.IDs, false)
+			if told = p.following.false.Load() != nil; told && p.o.path != "" {
+				p.endLine()
+				p.note("aval: do not believe this answer: %s; the rest is read for the receipt", p.following.why())
+			}
+		}
+		if !p.o.json && d.Text != "" && !told {
 			p.last = d.Text
 			_, _ = io.WriteString(p.out, d.Text)
 		}
 	})
+	if !told {
+		p.endLine()
+	}
+	return out, err
+}
+
+// endLine ends the line of the answer that was shown.
+func (p *peerRun) endLine() {
 	if !p.o.json && p.last != "" && !strings.HasSuffix(p.last, "\n") {
 		fmt.Fprintln(p.out)
+	}
+}
+
+// run asks, and checks what comes.
+func (p *peerRun) run(ctx context.Context) error {
+	out, err := p.ask(ctx)
+	if p.following != nil {
+		defer p.following.close()
+	}
+	if err != nil && ctx.Err() == nil && p.following != nil && p.following.false.Load() != nil {
+		return p.givenUp(ctx)
 	}
 	if err != nil {
 		p.report(ctx, &out, directory.Outcome{Failed: true})
@@ -277,6 +325,38 @@ func (p *peerRun) run(ctx context.Context) error {
 	return end
 }
 
+// givenUp tells that the answer was ended because it is false.
+func (p *peerRun) givenUp(ctx context.Context) error {
+	why := p.following.why()
+	p.note("aval: do not believe this answer: %s. It was given up there", why)
+	p.report(ctx, &node.Asked{Model: p.start.Model}, directory.Outcome{False: true})
+	if p.o.json {
+		j := peerRunJSON{
+			Peer: p.at.link.Peer.String(), Checked: p.o.verify, Verdict: receipt.Invalid, Detail: why, False: p.following.falseToken(),
+			runJSON: runJSON{
+				Model: p.start.Model.Name, PromptIDs: p.start.PromptIDs, IDs: notNil(p.ids), Text: p.text.String(),
+				PromptTokens: len(p.start.PromptIDs), Tokens: len(p.ids), Seed: p.r.Params.Seed,
+			},
+		}
+		if err := p.seed(p.start.PromptIDs, &j); err != nil {
+			return err
+		}
+		if err := p.printRow(j); err != nil {
+			return err
+		}
+	}
+	return &verdictError{exitInvalid, nil}
+}
+
+// seed tells the seed that the answer was drawn with.
+func (p *peerRun) seed(prompt []int32, j *peerRunJSON) error {
+	seed, err := p.r.Seed()
+	if err == nil {
+		j.Seed = seed.Derive(prompt)
+	}
+	return err
+}
+
 // report tells other devices how it went, if the person wants that.
 func (p *peerRun) report(ctx context.Context, out *node.Asked, o directory.Outcome) {
 	if !p.o.report || out.Model.Root.IsZero() {
@@ -294,12 +374,8 @@ func (p *peerRun) judge(ctx context.Context, out *node.Asked, j *peerRunJSON) er
 	if err != nil {
 		return err
 	}
-	if len(p.r.Nonce) > 0 {
-		seed, err := issuer.Nonce(p.r.Nonce)
-		if err != nil {
-			return err
-		}
-		j.Seed = seed.Derive(out.PromptIDs)
+	if err := p.seed(out.PromptIDs, j); err != nil {
+		return err
 	}
 	id := f.Receipt.Hash().String()
 	if p.o.path != "" {
@@ -322,7 +398,7 @@ func (p *peerRun) judge(ctx context.Context, out *node.Asked, j *peerRunJSON) er
 		}
 	}
 	if p.o.verify != verifyReceipt {
-		if err := p.compute(ctx, vo, opt, v); err != nil {
+		if err := p.again(ctx, vo, opt, v); err != nil {
 			return err
 		}
 	}
@@ -331,6 +407,9 @@ func (p *peerRun) judge(ctx context.Context, out *node.Asked, j *peerRunJSON) er
 	case j.Verdict == receipt.Invalid:
 		if failed := v.checks.Failed(); failed != nil {
 			j.Detail = failed.Name + ": " + failed.Detail
+		}
+		if p.following != nil && p.following.false.Load() != nil {
+			j.Detail, j.False = p.following.why(), p.following.falseToken()
 		}
 		p.note("aval: do not believe this answer: %s", j.Detail)
 		return &verdictError{exitInvalid, nil}
@@ -344,6 +423,20 @@ func (p *peerRun) judge(ctx context.Context, out *node.Asked, j *peerRunJSON) er
 		p.note("signed by %s for this prompt and nonce; not computed again here (\"aval verify\" does, with the model)", p.at.link.Peer.Short())
 	}
 	return nil
+}
+
+// again is what computing the answer again gives: of following it, or from now on.
+func (p *peerRun) again(ctx context.Context, vo *verifyOptions, opt receipt.Options, v *verification) error {
+	if p.following != nil {
+		switch r, ok, err := p.following.report(ctx, v.file, opt); {
+		case err != nil:
+			return err
+		case ok:
+			v.checks, v.model = r, p.following.name
+			return nil
+		}
+	}
+	return p.compute(ctx, vo, opt, v)
 }
 
 // compute computes the answer again, if this machine has the model.
