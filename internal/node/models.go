@@ -35,7 +35,7 @@ func (n *Node) startModels(host remote.Host) error {
 		var err error
 		n.host = host
 		n.models, err = remote.New(remote.Config{
-			Host: host, Logger: n.logger,
+			Host: host, Logger: n.logger, Key: n.key,
 			Allow: func(_ context.Context, who peer.ID, model string, tokens [][]byte) error {
 				return n.Guard.Allow(access.Request{Who: who, Action: access.Ask, Resource: model, Tokens: tokens})
 			},

@@ -32,6 +32,8 @@ const (
 	defaultKeep     = time.Hour
 	defaultKept     = 256
 	defaultKeptSize = 64 << 20
+	defaultDisputes = 2
+	waitingDisputes = 4
 	retryAfter      = 10 * time.Second // is told when there is no better guess
 )
 
