@@ -50,6 +50,10 @@ type runJSON struct {
 type runReceiptJSON struct {
 	ID   string `json:"id"` // hash of the receipt
 	Path string `json:"path"`
+	// Of a model of another device: what shows there, for so long, that its holder
+	// may have the receipt opened, or dispute it.
+	Ticket      string `json:"ticket,omitempty"`
+	KeptSeconds int    `json:"kept_seconds,omitempty"`
 }
 
 type timingsJSON struct {

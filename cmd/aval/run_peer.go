@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -62,6 +63,7 @@ type peerAsker interface {
 	Ask(ctx context.Context, in node.AskRequest, on func(remote.Delta)) (node.Asked, error)
 	Open(ctx context.Context, in node.OpenRequest) ([]byte, error)
 	Report(ctx context.Context, in node.ReportRequest) error
+	Dispute(ctx context.Context, in node.DisputeRequest) (remote.Table, error)
 }
 
 var _, _ peerAsker = (*node.Node)(nil), (*node.Remote)(nil)
@@ -382,7 +384,7 @@ func (p *peerRun) judge(ctx context.Context, out *node.Asked, j *peerRunJSON) er
 		if err := writeFile(p.o.path, out.Receipt, 0o600); err != nil {
 			return fmt.Errorf("the receipt: %w", err)
 		}
-		j.Receipt = &runReceiptJSON{ID: id, Path: p.o.path}
+		j.Receipt = &runReceiptJSON{ID: id, Path: p.o.path, Ticket: hex.EncodeToString(out.Ticket), KeptSeconds: int(out.Kept / time.Second)}
 		p.note("receipt %s… in %s", id[:16], p.o.path)
 	}
 	vo := &verifyOptions{modelOptions: p.o.modelOptions}
@@ -412,6 +414,9 @@ func (p *peerRun) judge(ctx context.Context, out *node.Asked, j *peerRunJSON) er
 			j.Detail, j.False = p.following.why(), p.following.falseToken()
 		}
 		p.note("aval: do not believe this answer: %s", j.Detail)
+		if p.computed && p.o.path != "" && p.via.Peer.IsZero() {
+			p.note("a proof of it for others: aval dispute play %s --peer '%s' -o PROOF (within %d minutes)", p.o.path, p.at.link, int(out.Kept.Minutes()))
+		}
 		return &verdictError{exitInvalid, nil}
 	case j.Verdict == receipt.Valid && v.model != "":
 		p.note("checked: %s gives this answer, computed again here with %s", out.Model.Name, v.model)
