@@ -27,8 +27,8 @@ var inferenceMethods = []string{
 func (n *Node) startModels(host remote.Host) error {
 	cfg := private.ServiceConfig{
 		Key: n.key,
-		Relay: func(_ context.Context, who, provider peer.ID, tokens [][]byte) error {
-			return n.Guard.Allow(access.Request{Who: who, Action: access.Relay, Resource: provider.String(), Tokens: tokens})
+		Relay: func(_ context.Context, who, provider peer.ID, tokens [][]byte, use bool) error {
+			return n.Guard.Allow(access.Request{Who: who, Action: access.Relay, Resource: provider.String(), Tokens: tokens, Look: !use})
 		},
 	}
 	if host != nil {
@@ -36,8 +36,8 @@ func (n *Node) startModels(host remote.Host) error {
 		n.host = host
 		n.models, err = remote.New(remote.Config{
 			Host: host, Logger: n.logger, Key: n.key,
-			Allow: func(_ context.Context, who peer.ID, model string, tokens [][]byte) error {
-				return n.Guard.Allow(access.Request{Who: who, Action: access.Ask, Resource: model, Tokens: tokens})
+			Allow: func(_ context.Context, who peer.ID, model string, tokens [][]byte, use bool) error {
+				return n.Guard.Allow(access.Request{Who: who, Action: access.Ask, Resource: model, Tokens: tokens, Look: !use})
 			},
 		})
 		if err == nil {

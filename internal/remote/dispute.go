@@ -117,7 +117,7 @@ func (s *Server) dispute(ctx context.Context, stream disputeStream) error {
 	}
 	// It costs as much as an answer, and who may not ask may not make this device
 	// compute either.
-	who, err := s.allow(ctx, k.model)
+	who, err := s.allow(ctx, k.model, true)
 	if err != nil {
 		return err
 	}

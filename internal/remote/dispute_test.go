@@ -337,7 +337,7 @@ func TestDisputeCalled(t *testing.T) {
 	w := newWorld(t, remote.Config{
 		Ticks: never, Keep: time.Hour,
 		Now: func() time.Time { mu.Lock(); defer mu.Unlock(); return now },
-		Allow: func(_ context.Context, who peer.ID, _ string, _ [][]byte) error {
+		Allow: func(_ context.Context, who peer.ID, _ string, _ [][]byte, _ bool) error {
 			mu.Lock()
 			defer mu.Unlock()
 			if who == denied {

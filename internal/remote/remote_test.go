@@ -295,7 +295,7 @@ func TestAsk(t *testing.T) {
 func TestModels(t *testing.T) {
 	w := newWorld(t, remote.Config{
 		MaxTokens: 100,
-		Allow: func(_ context.Context, who peer.ID, model string, _ [][]byte) error {
+		Allow: func(_ context.Context, who peer.ID, model string, _ [][]byte, _ bool) error {
 			if who != id(caller) || model != "mini" {
 				return errors.New("no")
 			}

@@ -54,8 +54,10 @@ var ErrNoModel = errors.New("no such model is offered here")
 type Config struct {
 	Host Host
 	// Allow decides whether a peer may ask a model; tokens are the capability
-	// tokens that came with the call. Nil: whoever may make the call may ask all.
-	Allow func(ctx context.Context, who peer.ID, model string, tokens [][]byte) error
+	// tokens that came with the call, and use says that something is computed for it
+	// now; else the model is only to be listed. Nil: whoever may make the call may ask
+	// all.
+	Allow func(ctx context.Context, who peer.ID, model string, tokens [][]byte, use bool) error
 	// Answers are computed at the same time, and AnswersOfPeer of one peer; 0: 4
 	// and 2. Queue may wait, of one peer as many as are computed; 0: 16.
 	Answers, AnswersOfPeer, Queue int
@@ -204,12 +206,12 @@ func (s *Server) Handler() func(ctx context.Context, request []byte, send func([
 }
 
 // allow asks Config.Allow about the call of a context.
-func (s *Server) allow(ctx context.Context, model string) (peer.ID, error) {
+func (s *Server) allow(ctx context.Context, model string, use bool) (peer.ID, error) {
 	call, _ := rpc.FromContext(ctx)
 	if s.cfg.Allow == nil {
 		return call.Caller, nil
 	}
-	err := s.cfg.Allow(ctx, call.Caller, model, call.Tokens)
+	err := s.cfg.Allow(ctx, call.Caller, model, call.Tokens, use)
 	if err != nil && rpc.CodeOf(err) == rpc.Unknown {
 		err = rpc.Errorf(rpc.PermissionDenied, "%w", err)
 	}
@@ -223,7 +225,7 @@ func (s *Server) models(ctx context.Context) (*wire.ModelsResponse, error) {
 	}
 	out := &wire.ModelsResponse{}
 	for _, m := range list {
-		if _, err := s.allow(ctx, m.Name); err == nil {
+		if _, err := s.allow(ctx, m.Name, false); err == nil {
 			out.Models = append(out.Models, m.wire())
 		}
 	}
@@ -273,7 +275,7 @@ func (s *Server) answer(ctx context.Context, in *wire.AnswerRequest, send func(*
 	if err != nil {
 		return err
 	}
-	who, err := s.allow(ctx, m.Name)
+	who, err := s.allow(ctx, m.Name, true)
 	if err != nil {
 		return err
 	}
