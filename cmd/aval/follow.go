@@ -21,7 +21,8 @@ type following struct {
 	app     *app
 	options modelOptions
 	request *remote.Request
-	lied    func() // is called when a token is false
+	kept    *keptModel // nil: the model is not kept
+	lied    func()     // is called when a token is false
 	end     context.CancelFunc
 	done    chan struct{} // closed when nothing more is computed
 	wake    chan struct{}
@@ -47,7 +48,7 @@ var errNotHere = errors.New("this machine does not know the model")
 func (p *peerRun) follow(ctx context.Context, start *remote.Start, lied func()) *following {
 	ctx, cancel := context.WithCancel(ctx)
 	f := &following{
-		app: p.app, options: p.o.modelOptions, request: &p.r, lied: lied, end: cancel,
+		app: p.app, options: p.o.modelOptions, request: &p.r, kept: p.kept, lied: lied, end: cancel,
 		done: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
 	go func() {
@@ -118,18 +119,32 @@ func (f *following) open(ctx context.Context, start *remote.Start) error {
 	if err != nil {
 		return err
 	}
-	where, found, err := f.app.modelFor(ctx, "", e.Model)
+	claims := receipt.Claims{Model: e.Model, Params: *e.Params, PromptTokens: len(e.Prompt), OutputTokens: start.MaxTokens}
+	if have := e.Params.Context; have > 0 {
+		claims.OutputTokens = max(1, min(claims.OutputTokens, have-claims.PromptTokens))
+	}
+	if f.model, f.name = f.kept.take(&claims); f.model == nil {
+		if err := f.load(ctx, &claims); err != nil {
+			return err
+		}
+	}
+	f.follower, err = f.model.auditor().Follow(e, seed, f.request.Trace)
+	return err
+}
+
+// load opens the model of an answer.
+func (f *following) load(ctx context.Context, c *receipt.Claims) error {
+	where, found, err := f.app.modelFor(ctx, "", c.Model)
 	if err != nil {
 		return err
 	}
 	if !found {
 		return errNotHere
 	}
-	claims := receipt.Claims{Model: e.Model, Params: *e.Params, PromptTokens: len(e.Prompt), OutputTokens: start.MaxTokens}
-	if have := e.Params.Context; have > 0 {
-		claims.OutputTokens = max(1, min(claims.OutputTokens, have-claims.PromptTokens))
+	if f.kept != nil { // the conversation will be longer
+		c.OutputTokens = max(c.OutputTokens, min(c.Params.Context, 4*(c.PromptTokens+c.OutputTokens))-c.PromptTokens)
 	}
-	m, check, err := f.app.openModel(ctx, where, &claims, f.options, &loraOptions{})
+	m, check, err := f.app.openModel(ctx, where, c, f.options, &loraOptions{})
 	switch {
 	case err != nil:
 		return err
@@ -137,8 +152,45 @@ func (f *following) open(ctx context.Context, start *remote.Start) error {
 		return errNotHere
 	}
 	f.name, f.model = where.name, m
-	f.follower, err = m.auditor().Follow(e, seed, f.request.Trace)
-	return err
+	return nil
+}
+
+// keptModel is a model that was opened for an answer, for the answers after it in
+// the same conversation.
+type keptModel struct {
+	model *checkedModel
+	name  string
+}
+
+// take gives the model, if it is the one of an answer and open with enough.
+func (k *keptModel) take(c *receipt.Claims) (*checkedModel, string) {
+	if k == nil || k.model == nil {
+		return nil, ""
+	}
+	m, name := k.model, k.name
+	k.model = nil
+	if m.root != c.Model || m.engine.Context() < c.PromptTokens+c.OutputTokens {
+		m.close()
+		return nil, ""
+	}
+	return m, name
+}
+
+// put keeps a model; without a place for it, it is closed.
+func (k *keptModel) put(m *checkedModel, name string) {
+	if k == nil {
+		m.close()
+		return
+	}
+	k.close()
+	k.model, k.name = m, name
+}
+
+func (k *keptModel) close() {
+	if k.model != nil {
+		k.model.close()
+		k.model = nil
+	}
 }
 
 // report waits until everything is computed, and says what came of it. Without
@@ -183,7 +235,7 @@ func (f *following) close() {
 		f.follower.Close()
 	}
 	if f.model != nil {
-		f.model.close()
+		f.kept.put(f.model, f.name)
 	}
 }
 

@@ -6,11 +6,14 @@ import (
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/avalnetwork/aval/internal/chat"
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/internal/node"
@@ -160,5 +163,116 @@ func TestFollowing(t *testing.T) {
 				t.Errorf("a false token %+v", j.False)
 			}
 		})
+	}
+}
+
+// TestKeptModel holds that a chat opens the model once, and again only for an
+// answer that needs more of it.
+func TestKeptModel(t *testing.T) {
+	dir := t.TempDir()
+	a := &app{out: io.Discard, err: io.Discard, getenv: func(k string) string { return map[string]string{"AVAL_MODELS": dir}[k] }}
+	where, err := a.locateBuiltin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.Open(where.path, engine.Options{Context: builtinContext})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
+	kept := &keptModel{}
+	defer kept.close()
+	var models []*checkedModel
+	for _, text := range []string{"It was in July", "It was in May", strings.Repeat("It was in July ", 25)} {
+		p := &peerRun{
+			app: a, o: &runOptions{verify: verifyFull}, kept: kept, n: &told{t: t, engine: e, key: key, lie: -1},
+			at: peerModel{link: node.Link{Peer: peer.FromPrivate(key)}},
+			r:  remote.Request{Model: "mini", Text: text, MaxTokens: 8, Nonce: []byte("12345678"), Receipt: true},
+		}
+		if err := p.run(t.Context()); err != nil || !p.computed {
+			t.Fatalf("%v, computed again: %v", err, p.computed)
+		}
+		models = append(models, kept.model)
+	}
+	if models[0] == nil || models[1] != models[0] || models[2] == models[0] || models[2] == nil {
+		t.Errorf("the models are %p", models)
+	}
+}
+
+// typed are the lines of a person.
+type typed struct{ left []string }
+
+func (l *typed) line(string) (string, error) {
+	if len(l.left) == 0 {
+		return "", io.EOF
+	}
+	text := l.left[0]
+	l.left = l.left[1:]
+	return text, nil
+}
+
+// listener is a peer that remembers what it is asked.
+type listener struct {
+	peerAsker // not called
+	asked     [][]chat.Message
+}
+
+func (p *listener) Ask(_ context.Context, in node.AskRequest, on func(remote.Delta)) (out node.Asked, err error) {
+	var r remote.Request
+	if err := r.UnmarshalBinary(in.Request); err != nil {
+		return out, err
+	}
+	p.asked = append(p.asked, r.Messages)
+	switch last := r.Messages[len(r.Messages)-1].Content; last {
+	case "lie":
+		out.Lie = "it is not what was asked"
+	case "fail":
+		return out, errors.New("the line is dead")
+	default:
+		out.Text = "<think>hm</think>" + last + "!"
+		on(remote.Delta{Text: out.Text})
+	}
+	return out, nil
+}
+
+// TestPeerChat holds that each question to a peer has the conversation before it,
+// without what was false or did not come.
+func TestPeerChat(t *testing.T) {
+	var out, errs bytes.Buffer
+	a := &app{out: &out, err: &errs, getenv: func(string) string { return "" }}
+	n := &listener{}
+	o := &runOptions{verify: verifyNone}
+	p := &peerRun{app: a, o: o, n: n, r: remote.Request{Model: "m"}}
+	c := &conversation{app: a, options: o}
+	c.setSystem("be brief")
+	lied := false
+	p.replyIn(c, &lied)
+	if err := c.talk(t.Context(), &typed{[]string{"one", "lie", "fail", "two", "/clear", "three", "/system be long", "four", "/bye", "five"}}); err != nil {
+		t.Fatal(err)
+	}
+	flat := func(list []chat.Message) (s string) {
+		for _, m := range list {
+			s += m.Role[:1] + ":" + m.Content + "(" + m.Reasoning + ") "
+		}
+		return strings.TrimSpace(s)
+	}
+	want := []string{
+		"s:be brief() u:one()",
+		"s:be brief() u:one() a:one!(hm) u:lie()",
+		"s:be brief() u:one() a:one!(hm) u:fail()",
+		"s:be brief() u:one() a:one!(hm) u:two()",
+		"s:be brief() u:three()",
+		"s:be long() u:four()",
+	}
+	var got []string
+	for _, list := range n.asked {
+		got = append(got, flat(list))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("asked was\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+	if !lied || !strings.Contains(errs.String(), "do not believe this answer") || !strings.Contains(errs.String(), "the line is dead") {
+		t.Errorf("a lie was told: %v\n%s", lied, &errs)
 	}
 }

@@ -84,6 +84,9 @@ type peerRun struct {
 	start     *remote.Start // nil: nothing has come
 	ids       []int32       // heard so far
 	text      strings.Builder
+	said      string       // the whole answer
+	offered   remote.Model // as the peer describes it; nothing through a relay
+	kept      *keptModel   // of a chat, for the next answer
 }
 
 // runPeer is "aval run" with the model of another device.
@@ -96,12 +99,15 @@ func (a *app) runPeer(ctx context.Context, c *cobra.Command, o *runOptions, arg 
 	if err := p.options(c); err != nil {
 		return err
 	}
-	if len(words) == 0 && a.inTerminal {
-		return usageErrorf("a PROMPT is needed: a chat with a model of another device is not possible")
-	}
-	text, err := a.promptText(ctx, words)
-	if err != nil {
-		return err
+	interactive := len(words) == 0 && a.inTerminal
+	text := ""
+	switch {
+	case !interactive:
+		if text, err = a.promptText(ctx, words); err != nil {
+			return err
+		}
+	case o.json || o.path != "" || o.nonce != "":
+		return usageErrorf("--json, --receipt and --nonce need a PROMPT, or a prompt on standard input: a chat has many answers, each with a nonce of its own")
 	}
 	joined, _, err := a.join(ctx, c, &o.netOptions)
 	if err != nil {
@@ -109,9 +115,15 @@ func (a *app) runPeer(ctx context.Context, c *cobra.Command, o *runOptions, arg 
 	}
 	defer joined.Close()
 	p.n = joined.(peerAsker)
-	if err := p.request(ctx, text); err != nil {
+	if err := p.request(ctx); err != nil {
 		return err
 	}
+	said := &conversation{app: a, options: o}
+	said.setSystem(o.system)
+	if interactive {
+		return p.chat(ctx, said)
+	}
+	p.ask(said.messages, text)
 	return p.run(ctx)
 }
 
@@ -148,8 +160,8 @@ func (p *peerRun) options(c *cobra.Command) error {
 	return err
 }
 
-// request makes the question.
-func (p *peerRun) request(ctx context.Context, text string) error {
+// request makes what all questions have in common.
+func (p *peerRun) request(ctx context.Context) error {
 	e, err := p.o.request(ctx)
 	if err != nil {
 		return err
@@ -158,7 +170,6 @@ func (p *peerRun) request(ctx context.Context, text string) error {
 		Model: p.at.model, Params: e.Params, MaxTokens: e.MaxTokens, Stop: e.Stop, Grammar: e.Grammar,
 		Receipt: p.o.verify != verifyNone, Trace: p.o.trace || p.o.verify == verifySampled, Date: p.o.date, NoThink: p.o.noThink,
 	}
-	raw := p.o.raw
 	if p.via.Peer.IsZero() { // through a relay the peer is not asked what it has: it would see who wants to know
 		m, err := p.model(ctx)
 		if err != nil {
@@ -168,31 +179,48 @@ func (p *peerRun) request(ctx context.Context, text string) error {
 		if p.r.Receipt && !m.Receipts {
 			return fmt.Errorf("%s gives no receipts there: --verify none asks without", m.Name)
 		}
-		if !m.Chat && !raw {
-			raw = true
+		if p.offered = m; !m.Chat && !p.o.raw {
+			p.o.raw = true
 			p.note("aval: %s has no chat template; the prompt is given to it as it is", m.Name)
 		}
 	}
-	if raw {
-		p.r.Text = text
-	} else {
-		if p.o.system != "" {
-			p.r.Messages = append(p.r.Messages, chat.Message{Role: "system", Content: p.o.system})
-		}
-		p.r.Messages = append(p.r.Messages, chat.Message{Role: "user", Content: text})
-	}
-	switch {
-	case p.o.nonce != "":
+	if p.o.nonce != "" {
 		seed, err := parseNonce(p.o.nonce)
 		if err != nil {
 			return err
 		}
 		p.r.Nonce = seed.Nonce
-	case p.r.Receipt && !p.o.seeded:
+	}
+	return nil
+}
+
+// ask makes the question of a text, after what was said before.
+func (p *peerRun) ask(before []chat.Message, text string) {
+	if p.r.Text, p.r.Messages = text, nil; !p.o.raw {
+		p.r.Text, p.r.Messages = "", append(before[:len(before):len(before)], chat.Message{Role: "user", Content: text})
+	}
+	if p.o.nonce == "" && p.r.Receipt && !p.o.seeded {
 		p.r.Nonce = make([]byte, nonceBytes)
 		_, _ = rand.Read(p.r.Nonce) // never fails
 	}
-	return nil
+}
+
+// chat talks with the model. Each question has the whole conversation, and each
+// answer is checked; a false one is not remembered.
+func (p *peerRun) chat(ctx context.Context, c *conversation) error {
+	p.kept = &keptModel{}
+	defer p.kept.close()
+	lied := false
+	p.replyIn(c, &lied)
+	name := p.offered.Name
+	if name == "" { // a relay hides who wants to know
+		name = p.at.model
+	}
+	err := c.chat(ctx, fmt.Sprintf("%s at %s", name, p.at.link.Peer.Short()), p.offered.Context)
+	if err == nil && lied {
+		err = &verdictError{exitInvalid, nil}
+	}
+	return err
 }
 
 // model is the one that is meant, as the peer describes it.
@@ -223,6 +251,28 @@ func (p *peerRun) model(ctx context.Context) (remote.Model, error) {
 	return remote.Model{}, fmt.Errorf("peer %s has no model %q for you; it has %s", p.at.link.Peer.Short(), clip(p.at.model), quoteLine(strings.Join(names, ", ")))
 }
 
+// replyIn makes the model answer in a conversation; lied tells that an answer was
+// false.
+func (p *peerRun) replyIn(c *conversation, lied *bool) {
+	c.reply = func(ctx context.Context, text string) (string, bool, error) {
+		q := *p
+		q.ask(c.messages, text)
+		err := q.run(ctx)
+		var verdict *verdictError
+		switch {
+		case errors.As(err, &verdict):
+			*lied = *lied || verdict.code == exitInvalid
+			return q.said, verdict.code != exitInvalid, nil
+		case gone(err) || ctx.Err() != nil:
+			return "", false, context.Canceled
+		case err != nil: // the next question may fare better
+			p.fail(err)
+			return "", false, nil
+		}
+		return q.said, true, nil
+	}
+}
+
 // peerRunJSON is what "aval run --json" prints of an answer from elsewhere.
 type peerRunJSON struct {
 	runJSON
@@ -235,9 +285,9 @@ type peerRunJSON struct {
 	False *falseTokenJSON `json:"false_token,omitempty"`
 }
 
-// ask has the answer come, shows it and follows it. A token that is false ends
+// hear has the answer come, shows it and follows it. A token that is false ends
 // the answer, unless its receipt is to be kept: signed, it shows the lie to others.
-func (p *peerRun) ask(ctx context.Context) (out node.Asked, err error) {
+func (p *peerRun) hear(ctx context.Context) (out node.Asked, err error) {
 	data, err := p.r.MarshalBinary()
 	if err != nil {
 		return out, err
@@ -285,7 +335,8 @@ func (p *peerRun) endLine() {
 
 // run asks, and checks what comes.
 func (p *peerRun) run(ctx context.Context) error {
-	out, err := p.ask(ctx)
+	out, err := p.hear(ctx)
+	p.said = out.Text
 	if p.following != nil {
 		defer p.following.close()
 	}
