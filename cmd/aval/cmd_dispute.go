@@ -20,6 +20,7 @@ import (
 	"github.com/avalnetwork/aval/internal/fingerprint"
 	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/node"
+	"github.com/avalnetwork/aval/internal/peer"
 	"github.com/avalnetwork/aval/internal/remote"
 	"github.com/avalnetwork/aval/internal/trace"
 	"github.com/avalnetwork/aval/receipt"
@@ -94,11 +95,11 @@ type findingJSON struct {
 func newDisputePlayCommand(a *app) *cobra.Command {
 	var o disputeOptions
 	c := &cobra.Command{
-		Use:   "play [flags] FILE --peer LINK -o PROOF",
+		Use:   "play [flags] FILE -o PROOF",
 		Short: "Dispute a receipt with the device that signed it",
 		Long: `Play computes the answer of the receipt in FILE again and, if it is false, plays a
 dispute with the device that signed it, which must be reached and still keep the
-receipt: for about an hour. FILE must show everything, as it does where "aval run"
+receipt, as it does for about an hour. FILE must show everything, as it does where "aval run"
 wrote it.
 ` + disputeHelp + "\n" + receiptFileHelp + modelHelp + "\n" + disputeExitHelp,
 		Example: "  aval dispute play out.aval --peer 'peer://12D3Koo...?addr=/ip4/192.0.2.1/udp/4710/quic-v1' -o proof",
@@ -106,7 +107,7 @@ wrote it.
 		RunE:    func(c *cobra.Command, args []string) error { return a.disputePlay(c.Context(), c, &o, args[0]) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.peer, "peer", "", "LINK of the device that signed the receipt, peer://ID?addr=ADDRESS")
+	f.StringVar(&o.peer, "peer", "", "LINK of the device that signed the receipt, peer://ID?addr=ADDRESS (default: it is looked for by its key)")
 	f.StringVarP(&o.out, "output-file", "o", "", "file of the proof to write")
 	f.StringVar(&o.model, "model", "", "MODEL of the receipt (default: the one of the store with its fingerprint)")
 	f.StringVar(&o.ticket, "ticket", "", "HEX that came with the answer, if this device did not ask itself (\"aval run --json\" tells it)")
@@ -224,17 +225,13 @@ func findingOf(f dispute.Finding) *findingJSON {
 }
 
 func (a *app) disputePlay(ctx context.Context, c *cobra.Command, o *disputeOptions, path string) error {
-	if o.out == "" || o.peer == "" {
-		return usageErrorf("--peer LINK and -o PROOF are needed: the device that signed the receipt, and the file to write")
+	if o.out == "" {
+		return usageErrorf("-o PROOF is missing: the file to write")
 	}
 	if info, err := os.Stat(filepath.Dir(o.out)); err != nil || !info.IsDir() {
 		return fmt.Errorf("-o %s: there is no folder %s: %w", o.out, filepath.Dir(o.out), fs.ErrNotExist)
 	}
 	if err := o.check(); err != nil {
-		return err
-	}
-	to, err := link(o.peer)
-	if err != nil {
 		return err
 	}
 	ticket, err := hex.DecodeString(o.ticket)
@@ -245,8 +242,9 @@ func (a *app) disputePlay(ctx context.Context, c *cobra.Command, o *disputeOptio
 	if err != nil {
 		return err
 	}
-	if claims := f.Receipt.Claims(); !to.Peer.Public().Equal(claims.Key) {
-		return usageErrorf("the receipt is not signed by %s but by %s", to.Peer, receipt.FormatNodeKey(claims.Key))
+	to, err := signedBy(o, f)
+	if err != nil {
+		return err
 	}
 	own, err := a.openWitness(ctx, o, f)
 	if err != nil {
@@ -258,7 +256,10 @@ func (a *app) disputePlay(ctx context.Context, c *cobra.Command, o *disputeOptio
 		return a.wonDispute(o, &j, path, f, own.proof)
 	}
 	if own.same(f) {
-		j.Detail = "the answer is what the model gives: there is nothing to dispute"
+		j.Detail = `its tokens are those that the model gives, so that there is nothing to dispute ("aval verify" checks the rest)`
+		if e := f.Opening.Extra; e != nil && e.Extra.Grammar != nil {
+			j.Detail = "a grammar limited its tokens, which cannot be disputed; nothing else is wrong that could be"
+		}
 		return a.tellDispute(o, &j, "No proof: "+j.Detail+".")
 	}
 	joined, _, err := a.join(ctx, c, &o.netOptions)
@@ -280,6 +281,19 @@ func (a *app) disputePlay(ctx context.Context, c *cobra.Command, o *disputeOptio
 	}
 	a.note("played with %d messages, %d kilobytes", played.Messages, (played.Bytes+999)/1000)
 	return a.wonDispute(o, &j, path, f, played.Proof)
+}
+
+// signedBy is the device that signed a receipt.
+func signedBy(o *disputeOptions, f *receipt.File) (to node.Link, err error) {
+	key := f.Receipt.Claims().Key
+	if o.peer == "" {
+		to.Peer, err = peer.FromPublic(key)
+		return to, err
+	}
+	if to, err = link(o.peer); err == nil && !to.Peer.Public().Equal(key) {
+		err = usageErrorf("the receipt is not signed by %s but by %s", to.Peer, receipt.FormatNodeKey(key))
+	}
+	return to, err
 }
 
 // play plays the game with a key of its own.

@@ -32,6 +32,7 @@ type told struct {
 	lie       int  // token that is another one; -1: none
 	stay      bool // the answer does not end before it is given up
 	silent    bool // nothing is heard before the end
+	prompt    bool // other tokens than the prompt's are told
 	given     bool // it was given up
 }
 
@@ -63,6 +64,10 @@ func (p *told) Ask(ctx context.Context, in node.AskRequest, on func(remote.Delta
 		res.IDs[p.lie] ^= 1
 	}
 	model := remote.Model{Name: "mini", Root: root, Context: p.engine.Context()}
+	if p.prompt {
+		prompt = append([]int32{}, prompt...)
+		prompt[1] ^= 1
+	}
 	if !p.silent {
 		on(remote.Delta{Start: &remote.Start{Model: model, PromptIDs: prompt, MaxTokens: r.MaxTokens, Receipt: true}})
 		for _, id := range res.IDs {
@@ -115,6 +120,7 @@ func TestFollowing(t *testing.T) {
 		"a lie":                     {told{lie: 9, stay: true}, false, exitInvalid, []string{"its token 9 is", "It was given up there"}, true},
 		"the first token":           {told{lie: 0, stay: true}, false, exitInvalid, []string{"its token 0 is"}, true},
 		"a lie, heard at the end":   {told{lie: 9, silent: true}, false, exitInvalid, []string{"token 9: expected id"}, false},
+		"another prompt":            {told{lie: -1, prompt: true, stay: true}, false, exitInvalid, []string{"rendering: token 1 of the prompt", "It was given up there"}, true},
 		"the receipt is to be kept": {told{lie: 9}, true, exitInvalid, []string{"its token 9 is", "receipt"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -149,7 +155,7 @@ func TestFollowing(t *testing.T) {
 				t.Fatalf("%v: %s", err, &out)
 			}
 			want := receipt.Valid
-			if c.peer.lie >= 0 {
+			if c.code == exitInvalid {
 				want = receipt.Invalid
 			}
 			if j.Verdict != want {
