@@ -312,7 +312,7 @@ func (d *reading) finish(e *wire.AnswerEnd) error {
 		return lief("it ended by the stop string %.100q, which was not asked for", e.StopText)
 	case e.ReceiptBytes > MaxReceipt, (e.ReceiptBytes > 0) != d.begun.Receipt:
 		return lief("its receipt has %d bytes", e.ReceiptBytes)
-	case len(e.Ticket) > 64:
+	case len(e.Ticket) > maxTicket:
 		return lief("its ticket has %d bytes", len(e.Ticket))
 	}
 	d.end = e

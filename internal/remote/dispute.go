@@ -11,7 +11,6 @@ import (
 	"github.com/avalnetwork/aval/internal/audit/dispute"
 	"github.com/avalnetwork/aval/internal/rpc"
 	"github.com/avalnetwork/aval/internal/rpc/wire"
-	"github.com/avalnetwork/aval/receipt"
 )
 
 // Rerun is the run of a receipt, computed again. Close frees its memory.
@@ -78,33 +77,43 @@ type disputeStream interface {
 	Recv() (*wire.DisputeRequest, error)
 }
 
+// startOf takes the first message of a call.
+func startOf(ctx context.Context, stream disputeStream) (*wire.DisputeStart, error) {
+	type first struct {
+		in  *wire.DisputeRequest
+		err error
+	}
+	c := make(chan first, 1)
+	go func() {
+		in, err := stream.Recv()
+		c <- first{in, err}
+	}()
+	select {
+	case f := <-c:
+		start := f.in.GetStart()
+		switch {
+		case f.err != nil:
+			return nil, f.err
+		case start == nil:
+			return nil, requestErrorf("a dispute begins with a start")
+		case len(start.Ticket) > maxTicket || len(start.Challenger) != ed25519.PublicKeySize:
+			return nil, requestErrorf("a challenger's key of %d bytes with a ticket of %d", len(start.Challenger), len(start.Ticket))
+		}
+		return start, nil
+	case <-time.After(disputeStart):
+		return nil, rpc.Errorf(rpc.DeadlineExceeded, "nothing came for %v", disputeStart)
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 func (s *Server) dispute(ctx context.Context, stream disputeStream) error {
 	if s.cfg.Key == nil {
 		return rpc.Errorf(rpc.Unimplemented, "no disputes are played here")
 	}
-	begin := make(chan *wire.DisputeStart, 1)
-	first := take(func() ([]byte, error) {
-		in, err := stream.Recv()
-		begin <- in.GetStart()
-		return nil, err
-	})
-	var start *wire.DisputeStart
-	select {
-	case t := <-first:
-		if t.err != nil {
-			return t.err
-		}
-		start = <-begin
-	case <-time.After(disputeStart):
-		return rpc.Errorf(rpc.DeadlineExceeded, "nothing came for %v", disputeStart)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	switch {
-	case start == nil:
-		return requestErrorf("a dispute begins with a start")
-	case len(start.Ticket) > 64 || len(start.Challenger) != ed25519.PublicKeySize:
-		return requestErrorf("a challenger's key of %d bytes with a ticket of %d", len(start.Challenger), len(start.Ticket))
+	start, err := startOf(ctx, stream)
+	if err != nil {
+		return err
 	}
 	id, err := hashOf(start.Receipt)
 	if err != nil {
@@ -126,24 +135,7 @@ func (s *Server) dispute(ctx context.Context, stream disputeStream) error {
 		return err
 	}
 	defer leave()
-	l, err := s.cfg.Host.Open(ctx, k.model)
-	if err != nil {
-		return s.fault(ctx, err)
-	}
-	defer l.Close()
-	source, err := l.Rerun(ctx, k.file)
-	if err != nil {
-		return s.fault(ctx, err)
-	}
-	defer source.Close()
-	p, terms, err := s.prover(k.file, start.Challenger, source)
-	if err != nil {
-		return s.fault(ctx, err)
-	}
-	if err := stream.Send(&wire.DisputeResponse{Part: &wire.DisputeResponse_Terms{Terms: terms}}); err != nil {
-		return rpc.Errorf(rpc.Canceled, "the challenger is gone: %w", err)
-	}
-	o, err := s.play(ctx, p, stream)
+	o, err := s.defend(ctx, k, start.Challenger, stream)
 	if err != nil {
 		return s.fault(ctx, err)
 	}
@@ -158,24 +150,43 @@ func (s *Server) dispute(ctx context.Context, stream disputeStream) error {
 	return nil
 }
 
-// prover begins a game, and gives its terms.
-func (s *Server) prover(f *receipt.File, challenger ed25519.PublicKey, source dispute.Source) (*dispute.Prover, []byte, error) {
-	run, err := dispute.NewRun(f.Receipt)
+// defend computes a run again, sends the terms and plays.
+func (s *Server) defend(ctx context.Context, k *kept, challenger ed25519.PublicKey, stream disputeStream) (o dispute.Outcome, err error) {
+	run, err := dispute.NewRun(k.file.Receipt)
 	if err != nil {
-		return nil, nil, err
+		return o, err
 	}
 	t := dispute.Terms{Challenger: challenger, Nonce: make([]byte, disputeNonce), Move: disputeMove, Total: disputeTotal}
 	rand.Read(t.Nonce) // never fails
+	if _, err := dispute.NewReferee(run, t); err != nil {
+		return o, requestErrorf("%w", err)
+	}
+	terms, err := t.Encode()
+	if err != nil {
+		return o, err
+	}
+	l, err := s.cfg.Host.Open(ctx, k.model)
+	if err != nil {
+		return o, err
+	}
+	defer l.Close()
+	source, err := l.Rerun(ctx, k.file)
+	if err != nil {
+		return o, err
+	}
+	defer source.Close()
 	var salt []byte
-	if f.Opening != nil && f.Opening.Trace != nil {
-		salt = f.Opening.Trace[:]
+	if k.file.Opening != nil && k.file.Opening.Trace != nil {
+		salt = k.file.Opening.Trace[:]
 	}
 	p, err := dispute.NewProver(run, t, s.cfg.Key, salt, source)
 	if err != nil {
-		return nil, nil, requestErrorf("%w", err)
+		return o, err
 	}
-	terms, err := t.Encode()
-	return p, terms, err
+	if err := stream.Send(&wire.DisputeResponse{Part: &wire.DisputeResponse_Terms{Terms: terms}}); err != nil {
+		return o, rpc.Errorf(rpc.Canceled, "the challenger is gone: %w", err)
+	}
+	return s.play(ctx, p, stream)
 }
 
 // play plays the prover to the end of the game.

@@ -41,4 +41,7 @@ const (
 // long prompt takes a slow machine minutes.
 const Quiet = 5 * time.Minute
 
-const ticketSize = 16 // bytes
+const (
+	ticketSize = 16 // bytes
+	maxTicket  = 64 // of a ticket that is read
+)
