@@ -75,13 +75,27 @@ func (t *terminal) line(prompt string) (string, error) {
 	}
 }
 
-// chat talks until the person leaves.
-func (s *session) chat(ctx context.Context) error {
+// conversation is what a person and a model say to one another.
+type conversation struct {
+	*app
+	options  *runOptions
+	messages []chat.Message
+	// reply answers a message that follows on what was said before, and shows the
+	// answer; ok says that there is one to be remembered.
+	reply func(ctx context.Context, text string) (answer string, ok bool, err error)
+}
+
+// chat talks with the model of a name until the person leaves. positions are those
+// of its context, 0 if that is not known.
+func (s *conversation) chat(ctx context.Context, name string, positions int) error {
 	in, ok := s.in.(*os.File)
 	if !ok {
 		return usageErrorf("a chat needs a terminal; give a PROMPT")
 	}
-	s.note("%s · context %d tokens · /help for help", s.name, s.engine.Context())
+	if positions > 0 {
+		name = fmt.Sprintf("%s · context %d tokens", name, positions)
+	}
+	s.note("%s · /help for help", name)
 	screen := s.out
 	if !s.outTerminal {
 		screen = s.err // the answers go elsewhere, and only they
@@ -90,7 +104,7 @@ func (s *session) chat(ctx context.Context) error {
 	return s.talk(context.WithoutCancel(ctx), newTerminal(in, screen))
 }
 
-func (s *session) talk(ctx context.Context, from lines) error {
+func (s *conversation) talk(ctx context.Context, from lines) error {
 	for {
 		text, err := readMessage(from)
 		if errors.Is(err, io.EOF) {
@@ -142,7 +156,7 @@ func readMessage(from lines) (string, error) {
 	return strings.Trim(strings.TrimSuffix(text, fence), "\n"), nil
 }
 
-func (s *session) clear() {
+func (s *conversation) clear() {
 	if len(s.messages) > 0 && s.messages[0].Role == "system" {
 		s.messages = s.messages[:1]
 		return
@@ -150,7 +164,7 @@ func (s *session) clear() {
 	s.messages = nil
 }
 
-func (s *session) setSystem(text string) {
+func (s *conversation) setSystem(text string) {
 	s.messages = nil
 	if text != "" {
 		s.messages = []chat.Message{{Role: "system", Content: text}}
@@ -159,10 +173,10 @@ func (s *session) setSystem(text string) {
 
 // exchange answers one message and remembers both. Only failures of the
 // program itself are returned.
-func (s *session) exchange(ctx context.Context, text string) error {
+func (s *conversation) exchange(ctx context.Context, text string) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	res, err := s.answer(ctx, text, true)
+	answer, ok, err := s.reply(ctx, text)
 	var tooLong *engine.PromptTooLongError
 	switch {
 	case errors.As(err, &tooLong):
@@ -173,10 +187,10 @@ func (s *session) exchange(ctx context.Context, text string) error {
 	case err != nil:
 		return err
 	}
-	if res == nil || s.options.raw {
+	if !ok || s.options.raw {
 		return nil
 	}
-	thoughts, said := chat.SplitReasoning(res.Text)
+	thoughts, said := chat.SplitReasoning(answer)
 	s.messages = append(s.messages,
 		chat.Message{Role: "user", Content: text},
 		chat.Message{Role: "assistant", Content: said, Reasoning: thoughts})

@@ -50,6 +50,10 @@ type runJSON struct {
 type runReceiptJSON struct {
 	ID   string `json:"id"` // hash of the receipt
 	Path string `json:"path"`
+	// Of a model of another device: what shows there, for so long, that its holder
+	// may have the receipt opened, or dispute it.
+	Ticket      string `json:"ticket,omitempty"`
+	KeptSeconds int    `json:"kept_seconds,omitempty"`
 }
 
 type timingsJSON struct {
@@ -83,8 +87,10 @@ MODEL can be on another device: peer://ID/MODEL?addr=ADDRESS, the link that "ava
 up --serve MODEL" prints there. It answers if its owner lets you ("aval access grant").
 A nonce is made for the question, and the receipt that comes back is checked: that it
 is signed by that device, for this prompt and this nonce, and names this answer. If
-this machine has the model, the answer is computed again, too (--verify). With --via a
-relay carries the question sealed, so that the device does not see who asks.
+this machine has the model, the answer is computed again while it comes, and given up
+at the first false token, unless --receipt keeps it (--verify). In a chat each answer
+is checked, and a false one forgotten. With --via a relay carries the questions sealed,
+so that the device does not see who asks.
 ` + modelHelp + "\n" + loraHelp + "\n" + exitHelp,
 		Example: `  aval run                                               # the built-in model
   aval run aval-mini "The prince looked at"
@@ -193,7 +199,14 @@ func (a *app) run(ctx context.Context, o *runOptions, model string, words []stri
 		return err
 	}
 	defer e.Close()
-	s := &session{app: a, options: o, engine: e, request: r, name: where.name, load: time.Since(begin), sign: sign}
+	s := &session{conversation: conversation{app: a, options: o}, engine: e, request: r, name: where.name, load: time.Since(begin), sign: sign}
+	s.reply = func(ctx context.Context, text string) (string, bool, error) {
+		res, err := s.answer(ctx, text, true)
+		if res == nil {
+			return "", false, err
+		}
+		return res.Text, true, err
+	}
 	if o.system != "" {
 		s.messages = append(s.messages, chat.Message{Role: "system", Content: o.system})
 	}
@@ -206,7 +219,7 @@ func (a *app) run(ctx context.Context, o *runOptions, model string, words []stri
 		}
 	}
 	if interactive {
-		return s.chat(ctx)
+		return s.chat(ctx, s.name, e.Context())
 	}
 	if !o.json {
 		fmt.Fprint(a.out, o.opening) // nobody typed it
@@ -240,15 +253,13 @@ func (a *app) promptText(ctx context.Context, words []string) (string, error) {
 
 // session is one open model and, in a chat, what was said.
 type session struct {
-	*app
-	options  *runOptions
-	engine   *engine.Engine
-	request  engine.Request
-	name     string
-	load     time.Duration
-	messages []chat.Message
-	sign     *signer // nil without --receipt
-	seed     uint64  // of the last answer
+	conversation
+	engine  *engine.Engine
+	request engine.Request
+	name    string
+	load    time.Duration
+	sign    *signer // nil without --receipt
+	seed    uint64  // of the last answer
 }
 
 // once answers a single prompt.

@@ -2,13 +2,18 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
+	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/audit"
+	"github.com/avalnetwork/aval/internal/audit/rerun"
 	"github.com/avalnetwork/aval/internal/engine"
 	"github.com/avalnetwork/aval/internal/httpapi"
 	"github.com/avalnetwork/aval/internal/issuer"
+	"github.com/avalnetwork/aval/internal/model"
+	"github.com/avalnetwork/aval/internal/remote"
 	"github.com/avalnetwork/aval/internal/trace"
 	"github.com/avalnetwork/aval/receipt"
 )
@@ -52,6 +57,54 @@ func (l *lease) OpenTrace(ctx context.Context, f *receipt.File, c *audit.Challen
 			audit.ErrChallenge, size, maxOpening)
 	}
 	return (&audit.Auditor{Engine: l.Engine, Model: root, Adapters: adapters}).Open(ctx, f, c)
+}
+
+// keptRun bounds what a prover keeps of the run that it computes again: what is
+// not kept is computed once more.
+const keptRun = 64 << 20
+
+// Rerun computes the run of a receipt again, for a dispute.
+func (l *lease) Rerun(ctx context.Context, f *receipt.File) (remote.Rerun, error) {
+	id := l.Issuer().Model()
+	if _, err := id.Root(ctx); err != nil {
+		return nil, err
+	}
+	found, err := l.host.find(l.hosted.name)
+	if err != nil {
+		return nil, err
+	}
+	file, err := gguf.Open(found.path)
+	if err != nil {
+		return nil, err
+	}
+	if err := id.Unchanged(); err != nil { // what is open is what was loaded
+		return nil, errors.Join(err, file.Close())
+	}
+	run, err := newRerun(ctx, l.Engine, rerun.Config{File: file, Claims: f.Receipt.Claims(), Opening: f.Opening, Keep: keptRun})
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return &rerunning{run, file}, nil
+}
+
+// rerunning is a run with its file.
+type rerunning struct {
+	*rerun.Run
+	file *gguf.File
+}
+
+func (r *rerunning) Close() {
+	r.Run.Close()
+	_ = r.file.Close() // it was read only
+}
+
+// newRerun computes a run with the model of an engine, while others use it.
+func newRerun(ctx context.Context, e *engine.Engine, cfg rerun.Config) (*rerun.Run, error) {
+	cfg.Compute = e.Compute
+	if err := e.Compute(ctx, func(m *model.Model) error { cfg.Model = m; return nil }); err != nil {
+		return nil, err
+	}
+	return rerun.New(ctx, cfg)
 }
 
 // Info describes the model.

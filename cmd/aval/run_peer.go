@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +15,6 @@ import (
 	"github.com/avalnetwork/aval/internal/audit"
 	"github.com/avalnetwork/aval/internal/chat"
 	"github.com/avalnetwork/aval/internal/directory"
-	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/internal/node"
 	"github.com/avalnetwork/aval/internal/remote"
 	"github.com/avalnetwork/aval/receipt"
@@ -63,6 +63,7 @@ type peerAsker interface {
 	Ask(ctx context.Context, in node.AskRequest, on func(remote.Delta)) (node.Asked, error)
 	Open(ctx context.Context, in node.OpenRequest) ([]byte, error)
 	Report(ctx context.Context, in node.ReportRequest) error
+	Dispute(ctx context.Context, in node.DisputeRequest) (remote.Table, error)
 }
 
 var _, _ peerAsker = (*node.Node)(nil), (*node.Remote)(nil)
@@ -78,6 +79,14 @@ type peerRun struct {
 	last string // what was printed last
 	// computed tells that the answer was computed again here.
 	computed bool
+	// following checks the answer while it comes; nil: it is not checked so.
+	following *following
+	start     *remote.Start // nil: nothing has come
+	ids       []int32       // heard so far
+	text      strings.Builder
+	said      string       // the whole answer
+	offered   remote.Model // as the peer describes it; nothing through a relay
+	kept      *keptModel   // of a chat, for the next answer
 }
 
 // runPeer is "aval run" with the model of another device.
@@ -90,12 +99,15 @@ func (a *app) runPeer(ctx context.Context, c *cobra.Command, o *runOptions, arg 
 	if err := p.options(c); err != nil {
 		return err
 	}
-	if len(words) == 0 && a.inTerminal {
-		return usageErrorf("a PROMPT is needed: a chat with a model of another device is not possible")
-	}
-	text, err := a.promptText(ctx, words)
-	if err != nil {
-		return err
+	interactive := len(words) == 0 && a.inTerminal
+	text := ""
+	switch {
+	case !interactive:
+		if text, err = a.promptText(ctx, words); err != nil {
+			return err
+		}
+	case o.json || o.path != "" || o.nonce != "":
+		return usageErrorf("--json, --receipt and --nonce need a PROMPT, or a prompt on standard input: a chat has many answers, each with a nonce of its own")
 	}
 	joined, _, err := a.join(ctx, c, &o.netOptions)
 	if err != nil {
@@ -103,9 +115,15 @@ func (a *app) runPeer(ctx context.Context, c *cobra.Command, o *runOptions, arg 
 	}
 	defer joined.Close()
 	p.n = joined.(peerAsker)
-	if err := p.request(ctx, text); err != nil {
+	if err := p.request(ctx); err != nil {
 		return err
 	}
+	said := &conversation{app: a, options: o}
+	said.setSystem(o.system)
+	if interactive {
+		return p.chat(ctx, said)
+	}
+	p.ask(said.messages, text)
 	return p.run(ctx)
 }
 
@@ -142,8 +160,8 @@ func (p *peerRun) options(c *cobra.Command) error {
 	return err
 }
 
-// request makes the question.
-func (p *peerRun) request(ctx context.Context, text string) error {
+// request makes what all questions have in common.
+func (p *peerRun) request(ctx context.Context) error {
 	e, err := p.o.request(ctx)
 	if err != nil {
 		return err
@@ -152,7 +170,6 @@ func (p *peerRun) request(ctx context.Context, text string) error {
 		Model: p.at.model, Params: e.Params, MaxTokens: e.MaxTokens, Stop: e.Stop, Grammar: e.Grammar,
 		Receipt: p.o.verify != verifyNone, Trace: p.o.trace || p.o.verify == verifySampled, Date: p.o.date, NoThink: p.o.noThink,
 	}
-	raw := p.o.raw
 	if p.via.Peer.IsZero() { // through a relay the peer is not asked what it has: it would see who wants to know
 		m, err := p.model(ctx)
 		if err != nil {
@@ -162,31 +179,48 @@ func (p *peerRun) request(ctx context.Context, text string) error {
 		if p.r.Receipt && !m.Receipts {
 			return fmt.Errorf("%s gives no receipts there: --verify none asks without", m.Name)
 		}
-		if !m.Chat && !raw {
-			raw = true
+		if p.offered = m; !m.Chat && !p.o.raw {
+			p.o.raw = true
 			p.note("aval: %s has no chat template; the prompt is given to it as it is", m.Name)
 		}
 	}
-	if raw {
-		p.r.Text = text
-	} else {
-		if p.o.system != "" {
-			p.r.Messages = append(p.r.Messages, chat.Message{Role: "system", Content: p.o.system})
-		}
-		p.r.Messages = append(p.r.Messages, chat.Message{Role: "user", Content: text})
-	}
-	switch {
-	case p.o.nonce != "":
+	if p.o.nonce != "" {
 		seed, err := parseNonce(p.o.nonce)
 		if err != nil {
 			return err
 		}
 		p.r.Nonce = seed.Nonce
-	case p.r.Receipt && !p.o.seeded:
+	}
+	return nil
+}
+
+// ask makes the question of a text, after what was said before.
+func (p *peerRun) ask(before []chat.Message, text string) {
+	if p.r.Text, p.r.Messages = text, nil; !p.o.raw {
+		p.r.Text, p.r.Messages = "", append(before[:len(before):len(before)], chat.Message{Role: "user", Content: text})
+	}
+	if p.o.nonce == "" && p.r.Receipt && !p.o.seeded {
 		p.r.Nonce = make([]byte, nonceBytes)
 		_, _ = rand.Read(p.r.Nonce) // never fails
 	}
-	return nil
+}
+
+// chat talks with the model. Each question has the whole conversation, and each
+// answer is checked; a false one is not remembered.
+func (p *peerRun) chat(ctx context.Context, c *conversation) error {
+	p.kept = &keptModel{}
+	defer p.kept.close()
+	lied := false
+	p.replyIn(c, &lied)
+	name := p.offered.Name
+	if name == "" { // a relay hides who wants to know
+		name = p.at.model
+	}
+	err := c.chat(ctx, fmt.Sprintf("%s at %s", name, p.at.link.Peer.Short()), p.offered.Context)
+	if err == nil && lied {
+		err = &verdictError{exitInvalid, nil}
+	}
+	return err
 }
 
 // model is the one that is meant, as the peer describes it.
@@ -217,6 +251,28 @@ func (p *peerRun) model(ctx context.Context) (remote.Model, error) {
 	return remote.Model{}, fmt.Errorf("peer %s has no model %q for you; it has %s", p.at.link.Peer.Short(), clip(p.at.model), quoteLine(strings.Join(names, ", ")))
 }
 
+// replyIn makes the model answer in a conversation; lied tells that an answer was
+// false.
+func (p *peerRun) replyIn(c *conversation, lied *bool) {
+	c.reply = func(ctx context.Context, text string) (string, bool, error) {
+		q := *p
+		q.ask(c.messages, text)
+		err := q.run(ctx)
+		var verdict *verdictError
+		switch {
+		case errors.As(err, &verdict):
+			*lied = *lied || verdict.code == exitInvalid
+			return q.said, verdict.code != exitInvalid, nil
+		case gone(err) || ctx.Err() != nil:
+			return "", false, context.Canceled
+		case err != nil: // the next question may fare better
+			p.fail(err)
+			return "", false, nil
+		}
+		return q.said, true, nil
+	}
+}
+
 // peerRunJSON is what "aval run --json" prints of an answer from elsewhere.
 type peerRunJSON struct {
 	runJSON
@@ -224,23 +280,68 @@ type peerRunJSON struct {
 	Verdict receipt.Verdict `json:"verdict,omitempty"` // of the receipt, with what was computed again here
 	Checked string          `json:"checked"`           // how
 	Detail  string          `json:"detail,omitempty"`  // why it is not valid
+	// False is the first token that is not the model's, if one was found while the
+	// answer came. Without a receipt, stop is then "", as the answer was given up.
+	False *falseTokenJSON `json:"false_token,omitempty"`
 }
 
-// run asks, and checks what comes.
-func (p *peerRun) run(ctx context.Context) error {
+// hear has the answer come, shows it and follows it. A token that is false ends
+// the answer, unless its receipt is to be kept: signed, it shows the lie to others.
+func (p *peerRun) hear(ctx context.Context) (out node.Asked, err error) {
 	data, err := p.r.MarshalBinary()
 	if err != nil {
-		return err
+		return out, err
 	}
-	in := node.AskRequest{Link: p.at.link, Via: p.via, Request: data}
-	out, err := p.n.Ask(ctx, in, func(d remote.Delta) {
-		if !p.o.json && d.Text != "" {
+	asking, enough := context.WithCancel(ctx)
+	defer enough()
+	lied := func() {
+		if p.o.path == "" {
+			enough()
+		}
+	}
+	told := false // that a token is false
+	out, err = p.n.Ask(asking, node.AskRequest{Link: p.at.link, Via: p.via, Request: data}, func(d remote.Delta) {
+		if d.Start != nil {
+			if p.start = d.Start; p.r.Receipt && (p.o.verify == verifyAuto || p.o.verify == verifyFull) {
+				p.following = p.follow(ctx, d.Start, lied)
+			}
+		}
+		p.ids = append(p.ids, d.IDs...)
+		p.text.WriteString(d.Text)
+		if p.following != nil && !told {
+			p.following.tell(d.IDs, false)
+			if told = p.following.false.Load() != nil; told && p.o.path != "" {
+				p.endLine()
+				p.note("aval: do not believe this answer: %s; the rest is read for the receipt", p.following.why())
+			}
+		}
+		if !p.o.json && d.Text != "" && !told {
 			p.last = d.Text
 			_, _ = io.WriteString(p.out, d.Text)
 		}
 	})
+	if !told {
+		p.endLine()
+	}
+	return out, err
+}
+
+// endLine ends the line of the answer that was shown.
+func (p *peerRun) endLine() {
 	if !p.o.json && p.last != "" && !strings.HasSuffix(p.last, "\n") {
 		fmt.Fprintln(p.out)
+	}
+}
+
+// run asks, and checks what comes.
+func (p *peerRun) run(ctx context.Context) error {
+	out, err := p.hear(ctx)
+	p.said = out.Text
+	if p.following != nil {
+		defer p.following.close()
+	}
+	if err != nil && ctx.Err() == nil && p.following != nil && p.following.false.Load() != nil {
+		return p.givenUp(ctx)
 	}
 	if err != nil {
 		p.report(ctx, &out, directory.Outcome{Failed: true})
@@ -277,6 +378,38 @@ func (p *peerRun) run(ctx context.Context) error {
 	return end
 }
 
+// givenUp tells that the answer was ended because it is false.
+func (p *peerRun) givenUp(ctx context.Context) error {
+	why := p.following.why()
+	p.note("aval: do not believe this answer: %s. It was given up there", why)
+	p.report(ctx, &node.Asked{Model: p.start.Model}, directory.Outcome{False: true})
+	if p.o.json {
+		j := peerRunJSON{
+			Peer: p.at.link.Peer.String(), Checked: p.o.verify, Verdict: receipt.Invalid, Detail: why, False: p.following.falseToken(),
+			runJSON: runJSON{
+				Model: p.start.Model.Name, PromptIDs: p.start.PromptIDs, IDs: notNil(p.ids), Text: p.text.String(),
+				PromptTokens: len(p.start.PromptIDs), Tokens: len(p.ids), Seed: p.r.Params.Seed,
+			},
+		}
+		if err := p.seed(p.start.PromptIDs, &j); err != nil {
+			return err
+		}
+		if err := p.printRow(j); err != nil {
+			return err
+		}
+	}
+	return &verdictError{exitInvalid, nil}
+}
+
+// seed tells the seed that the answer was drawn with.
+func (p *peerRun) seed(prompt []int32, j *peerRunJSON) error {
+	seed, err := p.r.Seed()
+	if err == nil {
+		j.Seed = seed.Derive(prompt)
+	}
+	return err
+}
+
 // report tells other devices how it went, if the person wants that.
 func (p *peerRun) report(ctx context.Context, out *node.Asked, o directory.Outcome) {
 	if !p.o.report || out.Model.Root.IsZero() {
@@ -294,19 +427,15 @@ func (p *peerRun) judge(ctx context.Context, out *node.Asked, j *peerRunJSON) er
 	if err != nil {
 		return err
 	}
-	if len(p.r.Nonce) > 0 {
-		seed, err := issuer.Nonce(p.r.Nonce)
-		if err != nil {
-			return err
-		}
-		j.Seed = seed.Derive(out.PromptIDs)
+	if err := p.seed(out.PromptIDs, j); err != nil {
+		return err
 	}
 	id := f.Receipt.Hash().String()
 	if p.o.path != "" {
 		if err := writeFile(p.o.path, out.Receipt, 0o600); err != nil {
 			return fmt.Errorf("the receipt: %w", err)
 		}
-		j.Receipt = &runReceiptJSON{ID: id, Path: p.o.path}
+		j.Receipt = &runReceiptJSON{ID: id, Path: p.o.path, Ticket: hex.EncodeToString(out.Ticket), KeptSeconds: int(out.Kept / time.Second)}
 		p.note("receipt %s… in %s", id[:16], p.o.path)
 	}
 	vo := &verifyOptions{modelOptions: p.o.modelOptions}
@@ -322,7 +451,7 @@ func (p *peerRun) judge(ctx context.Context, out *node.Asked, j *peerRunJSON) er
 		}
 	}
 	if p.o.verify != verifyReceipt {
-		if err := p.compute(ctx, vo, opt, v); err != nil {
+		if err := p.again(ctx, vo, opt, v); err != nil {
 			return err
 		}
 	}
@@ -332,7 +461,13 @@ func (p *peerRun) judge(ctx context.Context, out *node.Asked, j *peerRunJSON) er
 		if failed := v.checks.Failed(); failed != nil {
 			j.Detail = failed.Name + ": " + failed.Detail
 		}
+		if p.following != nil && p.following.false.Load() != nil {
+			j.Detail, j.False = p.following.why(), p.following.falseToken()
+		}
 		p.note("aval: do not believe this answer: %s", j.Detail)
+		if p.computed && p.o.path != "" && p.via.Peer.IsZero() {
+			p.note("a proof of it for others: aval dispute play %s --peer '%s' -o PROOF (within %d minutes)", p.o.path, p.at.link, int(out.Kept.Minutes()))
+		}
 		return &verdictError{exitInvalid, nil}
 	case j.Verdict == receipt.Valid && v.model != "":
 		p.note("checked: %s gives this answer, computed again here with %s", out.Model.Name, v.model)
@@ -344,6 +479,20 @@ func (p *peerRun) judge(ctx context.Context, out *node.Asked, j *peerRunJSON) er
 		p.note("signed by %s for this prompt and nonce; not computed again here (\"aval verify\" does, with the model)", p.at.link.Peer.Short())
 	}
 	return nil
+}
+
+// again is what computing the answer again gives: of following it, or from now on.
+func (p *peerRun) again(ctx context.Context, vo *verifyOptions, opt receipt.Options, v *verification) error {
+	if p.following != nil {
+		switch r, ok, err := p.following.report(ctx, v.file, opt); {
+		case err != nil:
+			return err
+		case ok:
+			v.checks, v.model = r, p.following.name
+			return nil
+		}
+	}
+	return p.compute(ctx, vo, opt, v)
 }
 
 // compute computes the answer again, if this machine has the model.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -9,6 +10,9 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/avalnetwork/aval/gguf"
+	"github.com/avalnetwork/aval/models"
 )
 
 // retry COMMAND runs a command until it succeeds: what it asks of runs beside.
@@ -33,6 +37,42 @@ func setEnv(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: setenv NAME")
 	}
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+}
+
+// mini FILE writes the built-in model, as of an hour ago.
+func mini(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: mini FILE")
+	}
+	path, then := ts.MkAbs(args[0]), time.Now().Add(-time.Hour)
+	ts.Check(os.WriteFile(path, []byte(models.Mini()), 0o600))
+	ts.Check(os.Chtimes(path, then, then))
+}
+
+// spoil FILE TENSOR zeroes the first half of a tensor of a model in place, and
+// leaves the file's size and times: whoever noted its fingerprint before takes it
+// for what it was.
+func spoil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: spoil FILE TENSOR")
+	}
+	path := ts.MkAbs(args[0])
+	f, err := gguf.Open(path)
+	ts.Check(err)
+	tensor := f.Tensor(args[1])
+	if tensor == nil {
+		ts.Fatalf("%s has no tensor %s", args[0], args[1])
+	}
+	data := bytes.Clone(f.Data(tensor))
+	ts.Check(f.Close())
+	file, err := os.ReadFile(path)
+	ts.Check(err)
+	at := bytes.Index(file, data)
+	clear(file[at : at+len(data)/2])
+	info, err := os.Stat(path)
+	ts.Check(err)
+	ts.Check(os.WriteFile(path, file, 0o600)) // the same inode
+	ts.Check(os.Chtimes(path, info.ModTime(), info.ModTime()))
 }
 
 // inet counts the Internet sockets of the node whose state ("aval net peers

@@ -257,6 +257,14 @@ func TestGuard(t *testing.T) {
 			t.Error("a stranger calls")
 		}
 
+		// Who only asks uses nothing up, and is told what is granted.
+		for range 5 {
+			for who, ok := range map[byte]bool{4: true, 8: false} {
+				if err := g.Allow(access.Request{Who: id(who), Action: access.Ask, Resource: "m", Look: true}); (err == nil) != ok {
+					t.Errorf("peer %d only asks: %v", who, err)
+				}
+			}
+		}
 		// Two calls a minute, and a new one each half minute.
 		for i, ok := range []bool{true, true, false, false} {
 			if err := may(4, access.Ask, "m"); (err == nil) != ok || !ok && rpc.RetryAfter(err).Round(time.Second) != 30*time.Second {

@@ -154,6 +154,8 @@ type Request struct {
 	Action   Action
 	Resource string
 	Tokens   [][]byte // shown with the request, not yet checked
+	// Look only asks: no use of a grant is counted, and none has to be left.
+	Look bool
 }
 
 // Guard decides.
@@ -306,7 +308,7 @@ func (g *Guard) held(r Request, now time.Time) (ok bool, busy error) {
 		if !x.live(now) || !covered(x.Rights, r.Action, r.Resource) {
 			continue
 		}
-		if busy = g.meter(x, now); busy == nil {
+		if busy = g.meter(x, r, now); busy == nil {
 			return true, nil
 		}
 	}
@@ -362,7 +364,7 @@ func (g *Guard) use(id ID, r Request, now time.Time) error {
 	if !covered(x.Rights, r.Action, r.Resource) {
 		return fmt.Errorf("%w: its grant does not allow that", ErrToken)
 	}
-	return g.meter(x, now)
+	return g.meter(x, r, now)
 }
 
 // grant gives the grant of a token, if it counts. The caller has the lock.
@@ -379,9 +381,9 @@ func (g *Guard) grant(id ID, now time.Time) (*Grant, error) {
 	return x, nil
 }
 
-// meter counts a call of a grant. The caller has the lock.
-func (g *Guard) meter(x *Grant, now time.Time) error {
-	if x.PerMinute == 0 {
+// meter counts a use of a grant. The caller has the lock.
+func (g *Guard) meter(x *Grant, r Request, now time.Time) error {
+	if x.PerMinute == 0 || r.Look {
 		return nil
 	}
 	m := g.meters[x.ID]

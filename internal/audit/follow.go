@@ -20,6 +20,11 @@ const followBatch = 32
 // Wrong says that what is followed is not what the model gives.
 type Wrong struct {
 	Check receipt.Check // which one failed, and where
+	// Token is the first false token, from 0 on; -1: it is not a token that is
+	// wrong. Told is its id, and Gives the one that the model gives there; -1: none,
+	// or nobody computed it.
+	Token       int
+	Gives, Told int32
 }
 
 func (e *Wrong) Error() string { return e.Check.Detail }
@@ -63,7 +68,7 @@ func (a *Auditor) Follow(e receipt.Expect, seed receipt.Seed, traced bool) (*Fol
 		check = a.checkRendering(e.Source, opening)
 	}
 	if !check.Passed() {
-		return nil, &Wrong{check}
+		return nil, &Wrong{check, -1, -1, -1}
 	}
 	f := &Follower{auditor: a, expect: e, seed: seed, traced: traced, first: len(e.Prompt), ids: slices.Clone(e.Prompt)}
 	request, err := requestOf(&claims, opening)
@@ -71,7 +76,7 @@ func (a *Auditor) Follow(e receipt.Expect, seed receipt.Seed, traced bool) (*Fol
 		f.replay, err = a.Engine.Replay(request, context)
 	}
 	if err != nil {
-		return nil, &Wrong{invalid(receipt.CheckComputation, "no engine takes such a request: %v", err)}
+		return nil, &Wrong{invalid(receipt.CheckComputation, "no engine takes such a request: %v", err), -1, -1, -1}
 	}
 	return f, nil
 }
@@ -86,7 +91,8 @@ func (f *Follower) Add(ctx context.Context, ids ...int32) error {
 	vocab, have := f.auditor.Engine.Config().Vocab, f.auditor.Engine.Context()
 	for i, id := range ids {
 		if id < 0 || int(id) >= vocab {
-			return f.fail("token %d: id %d is not in the vocabulary of %d", len(f.ids)-f.first+i, id, vocab)
+			at := len(f.ids) - f.first + i
+			return f.fail(at, -1, id, "token %d: id %d is not in the vocabulary of %d", at, id, vocab)
 		}
 	}
 	if len(f.ids)+len(ids) > have+1 { // the last token has no position
@@ -115,7 +121,7 @@ func (f *Follower) Add(ctx context.Context, ids ...int32) error {
 // since a batch that was given up leaves the sequence where it was.
 func (f *Follower) stop(err error) error {
 	if errors.Is(err, engine.ErrNotFinite) {
-		return f.fail("%v", err)
+		return f.fail(-1, -1, -1, "%v", err)
 	}
 	if f.wrong == nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		f.wrong = err
@@ -123,8 +129,8 @@ func (f *Follower) stop(err error) error {
 	return err
 }
 
-func (f *Follower) fail(format string, args ...any) error {
-	f.wrong = &Wrong{invalid(receipt.CheckComputation, format, args...)}
+func (f *Follower) fail(token int, gives, told int32, format string, args ...any) error {
+	f.wrong = &Wrong{invalid(receipt.CheckComputation, format, args...), token, gives, told}
 	return f.wrong
 }
 
@@ -154,17 +160,17 @@ func (f *Follower) draw(n int, logits []float32) error {
 	for k := range n {
 		told := f.ids[f.first+f.next]
 		if f.done {
-			return f.fail("token %d comes after the end of the answer", f.next)
+			return f.fail(f.next, -1, told, "token %d comes after the end of the answer", f.next)
 		}
 		id, err := f.replay.Next(logits[k*vocab : (k+1)*vocab])
 		switch {
 		case err != nil:
-			return f.fail("token %d: nothing can be drawn: %v", f.next, err)
+			return f.fail(f.next, -1, told, "token %d: nothing can be drawn: %v", f.next, err)
 		case id != told:
-			return f.fail("token %d: the model gives id %d, told was %d", f.next, id, told)
+			return f.fail(f.next, id, told, "token %d: the model gives id %d, told was %d", f.next, id, told)
 		}
 		if f.done, err = f.replay.Accept(id); err != nil {
-			return f.fail("token %d: %v", f.next, err)
+			return f.fail(f.next, -1, told, "token %d: %v", f.next, err)
 		}
 		f.next++
 	}

@@ -82,7 +82,8 @@ func TestFollowLies(t *testing.T) {
 		told[at] ^= 1
 		err := f.Add(t.Context(), told...)
 		var wrong *audit.Wrong
-		if !errors.As(err, &wrong) || wrong.Check.Verdict != receipt.Invalid || f.Followed() != at {
+		if !errors.As(err, &wrong) || wrong.Check.Verdict != receipt.Invalid || f.Followed() != at ||
+			wrong.Token != at || wrong.Told != told[at] || wrong.Gives != ids[at] {
 			t.Fatalf("token %d was altered: %v after %d", at, err, f.Followed())
 		}
 		if again := f.Add(t.Context(), 5); again == nil || again.Error() != err.Error() {

@@ -27,17 +27,17 @@ var inferenceMethods = []string{
 func (n *Node) startModels(host remote.Host) error {
 	cfg := private.ServiceConfig{
 		Key: n.key,
-		Relay: func(_ context.Context, who, provider peer.ID, tokens [][]byte) error {
-			return n.Guard.Allow(access.Request{Who: who, Action: access.Relay, Resource: provider.String(), Tokens: tokens})
+		Relay: func(_ context.Context, who, provider peer.ID, tokens [][]byte, use bool) error {
+			return n.Guard.Allow(access.Request{Who: who, Action: access.Relay, Resource: provider.String(), Tokens: tokens, Look: !use})
 		},
 	}
 	if host != nil {
 		var err error
 		n.host = host
 		n.models, err = remote.New(remote.Config{
-			Host: host, Logger: n.logger,
-			Allow: func(_ context.Context, who peer.ID, model string, tokens [][]byte) error {
-				return n.Guard.Allow(access.Request{Who: who, Action: access.Ask, Resource: model, Tokens: tokens})
+			Host: host, Logger: n.logger, Key: n.key,
+			Allow: func(_ context.Context, who peer.ID, model string, tokens [][]byte, use bool) error {
+				return n.Guard.Allow(access.Request{Who: who, Action: access.Ask, Resource: model, Tokens: tokens, Look: !use})
 			},
 		})
 		if err == nil {
@@ -249,8 +249,9 @@ type asks struct {
 
 // heard is what came of an answer and was not fetched yet.
 type heard struct {
-	text string
-	ids  []int32
+	start *remote.Start
+	text  string
+	ids   []int32
 }
 
 // begin lets Heard tell of a question under a name.
@@ -275,6 +276,9 @@ func (a *asks) begin(job string, on func(remote.Delta)) (hear func(remote.Delta)
 			}
 			a.mu.Lock()
 			defer a.mu.Unlock()
+			if d.Start != nil {
+				h.start = d.Start
+			}
 			h.text += d.Text
 			h.ids = append(h.ids, d.IDs...)
 		}, func() {
@@ -292,8 +296,8 @@ func (n *Node) Heard(_ context.Context, job string) (remote.Delta, error) {
 	if h == nil {
 		return remote.Delta{}, nil
 	}
-	d := remote.Delta{IDs: h.ids, Text: h.text}
-	h.ids, h.text = nil, ""
+	d := remote.Delta{Start: h.start, IDs: h.ids, Text: h.text}
+	h.start, h.ids, h.text = nil, nil, ""
 	return d, nil
 }
 
@@ -343,7 +347,7 @@ func (r *Remote) Ask(ctx context.Context, in AskRequest, on func(remote.Delta)) 
 	ids, bytes := 0, 0
 	tell := func(d remote.Delta) {
 		ids, bytes = ids+len(d.IDs), bytes+len(d.Text)
-		if len(d.IDs) > 0 || d.Text != "" {
+		if d.Start != nil || len(d.IDs) > 0 || d.Text != "" {
 			on(d)
 		}
 	}

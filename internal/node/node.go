@@ -71,6 +71,7 @@ type Node struct {
 	host          remote.Host
 	models        *remote.Server
 	asks          asks
+	games         games
 	content       contents
 	contentConfig ContentConfig
 

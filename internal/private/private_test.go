@@ -7,6 +7,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -99,13 +100,14 @@ func (h heard) Write(p []byte) (int, error) {
 
 // three is an asker, a relay and a provider, and what each of the two hops sees.
 type three struct {
-	calls map[byte]*rpc.Node
-	taps  map[byte]*tap
+	calls  map[byte]*rpc.Node
+	taps   map[byte]*tap
+	passed atomic.Int64 // requests that the relay was asked to allow
 }
 
 func newThree(t *testing.T, handle private.Handler) *three {
 	net := memory.New()
-	w := &three{map[byte]*rpc.Node{}, map[byte]*tap{}}
+	w := &three{calls: map[byte]*rpc.Node{}, taps: map[byte]*tap{}}
 	for _, n := range []byte{asker, relay, provider, stranger} {
 		w.taps[n] = &tap{Network: net.Join(id(n)), met: map[peer.ID]bool{}}
 		calls, err := rpc.New(rpc.Config{Network: w.taps[n], Authorize: func(context.Context, *rpc.Call) error { return nil }})
@@ -115,7 +117,10 @@ func newThree(t *testing.T, handle private.Handler) *three {
 		cfg := private.ServiceConfig{Key: key(n)}
 		switch n {
 		case relay:
-			cfg.Relay = func(_ context.Context, who, to peer.ID, _ [][]byte) error {
+			cfg.Relay = func(_ context.Context, who, to peer.ID, _ [][]byte, use bool) error {
+				if use {
+					w.passed.Add(1)
+				}
 				if who != id(asker) || to != id(provider) {
 					return rpc.Errorf(rpc.PermissionDenied, "not you")
 				}
@@ -161,6 +166,9 @@ func TestAsk(t *testing.T) {
 		var got []string
 		if err := w.ask(question, func(b []byte) error { got = append(got, string(b)); return nil }); err != nil {
 			t.Fatal(err)
+		}
+		if n := w.passed.Load(); n != 1 {
+			t.Errorf("one question counts as %d uses of the relay", n)
 		}
 		if strings.Join(got, "|") != reply+"|"+reply+"|"+reply {
 			t.Errorf("%q", got)

@@ -38,8 +38,9 @@ type Handler func(ctx stdcontext.Context, request []byte, send func([]byte) erro
 type ServiceConfig struct {
 	Key ed25519.PrivateKey // signs the keys of this node as a provider
 	// Relay allows a peer to have its requests passed on to a provider; nil: nobody
-	// may.
-	Relay func(ctx stdcontext.Context, who, provider peer.ID, tokens [][]byte) error
+	// may. use says that one is passed on now; else the peer only wants to know the
+	// provider's key.
+	Relay func(ctx stdcontext.Context, who, provider peer.ID, tokens [][]byte, use bool) error
 	// Provide allows a relay to bring requests, and Handle answers them; nil: there
 	// are none.
 	Provide func(ctx stdcontext.Context, relay peer.ID, tokens [][]byte) error
@@ -85,7 +86,7 @@ func providerID(b []byte) (id peer.ID, err error) {
 }
 
 // mayPass asks whether a peer may have requests passed on.
-func (s *service) mayPass(ctx stdcontext.Context, provider peer.ID) (peer.ID, error) {
+func (s *service) mayPass(ctx stdcontext.Context, provider peer.ID, use bool) (peer.ID, error) {
 	who, tokens := caller(ctx)
 	if who == s.calls.Self() {
 		return who, nil
@@ -93,7 +94,7 @@ func (s *service) mayPass(ctx stdcontext.Context, provider peer.ID) (peer.ID, er
 	if s.cfg.Relay == nil {
 		return who, rpc.Errorf(rpc.PermissionDenied, "this node passes no private requests on")
 	}
-	return who, s.cfg.Relay(ctx, who, provider, tokens)
+	return who, s.cfg.Relay(ctx, who, provider, tokens, use)
 }
 
 // PrivateKey gives this node's key, or, as a relay, that of a provider.
@@ -110,7 +111,7 @@ func (s *service) PrivateKey(ctx stdcontext.Context, in *wire.PrivateKeyRequest)
 	}
 	provider, err := providerID(in.Provider)
 	if err == nil {
-		_, err = s.mayPass(ctx, provider)
+		_, err = s.mayPass(ctx, provider, false)
 	}
 	if err != nil {
 		return nil, err
@@ -196,7 +197,7 @@ func (s *service) Forward(in *wire.ForwardRequest, stream wire.DRPCPrivateServic
 	if err != nil {
 		return err
 	}
-	who, err := s.mayPass(ctx, provider)
+	who, err := s.mayPass(ctx, provider, true)
 	if err != nil {
 		return err
 	}

@@ -19,8 +19,35 @@ import (
 
 // Delta is what came of an answer since the last one.
 type Delta struct {
-	IDs  []int32
-	Text string
+	Start *Start // in the first one only, which has nothing else
+	IDs   []int32
+	Text  string
+}
+
+// Start is what a peer says of an answer before it gives it. The answer, and its
+// receipt, are held to it.
+type Start struct {
+	Model     Model
+	PromptIDs []int32
+	MaxTokens int
+	Receipt   bool // one follows the answer
+}
+
+// Expect is what the receipt of an answer to r must say that begins so, but for
+// the signer: for who follows the answer, and for who has got it.
+func (s *Start) Expect(r *Request) (receipt.Expect, error) {
+	source, err := r.source()
+	if err != nil {
+		return receipt.Expect{}, err
+	}
+	asked := r.engine(s.PromptIDs, s.MaxTokens)
+	extra := issuer.Extra(&asked, nil)
+	params := issuer.Params(&asked, s.Model.Context)
+	params.Extra = !extra.IsZero()
+	return receipt.Expect{
+		Model: s.Model.Root, Nonce: r.Nonce, Params: &params, Source: &source, Prompt: s.PromptIDs,
+		Bias: receipt.Bias{}, Extra: &extra, Adapters: []receipt.Adapter{},
+	}, nil
 }
 
 // Answer is what a peer answered.
@@ -152,15 +179,13 @@ func (c *Client) Carry(ctx context.Context, r Request, exchange func(ctx context
 
 // reading is an answer on its way.
 type reading struct {
-	r       *Request
-	a       *Answer
-	on      func(Delta) error
-	text    strings.Builder
-	most    int // tokens
-	parts   int
-	started bool
-	receipt bool
-	end     *wire.AnswerEnd
+	r     *Request
+	a     *Answer
+	on    func(Delta) error
+	text  strings.Builder
+	begun *Start // nil: it has not begun
+	parts int
+	end   *wire.AnswerEnd
 }
 
 // read takes an answer from where it comes.
@@ -201,21 +226,21 @@ func (d *reading) whole() bool {
 func (d *reading) take(part *wire.AnswerResponse) error {
 	switch p := part.Part.(type) {
 	case *wire.AnswerResponse_Start:
-		if d.started {
+		if d.begun != nil {
 			return lief("it begins twice")
 		}
-		d.started = true
 		return d.start(p.Start)
 	case *wire.AnswerResponse_Delta:
-		if !d.started || d.end != nil {
+		if d.begun == nil || d.end != nil {
 			return lief("a part of it comes before its beginning or after its end")
 		}
-		if d.parts++; d.parts > d.most+spare {
-			return lief("it has more than %d parts", d.most+spare)
+		if most := d.begun.MaxTokens + spare; d.parts == most {
+			return lief("it has more than %d parts", most)
 		}
+		d.parts++
 		return d.delta(p.Delta)
 	case *wire.AnswerResponse_End:
-		if !d.started || d.end != nil {
+		if d.begun == nil || d.end != nil {
 			return lief("it ends before it has begun, or twice")
 		}
 		return d.finish(p.End)
@@ -247,16 +272,24 @@ func (d *reading) start(s *wire.AnswerStart) error {
 	case d.r.Receipt && !s.Receipt:
 		return lief("it will have no receipt")
 	}
-	d.a.PromptIDs, d.most, d.receipt = s.PromptIds, int(s.MaxTokens), s.Receipt
-	return nil
+	d.a.PromptIDs = s.PromptIds
+	d.begun = &Start{Model: d.a.Model, PromptIDs: s.PromptIds, MaxTokens: int(s.MaxTokens), Receipt: s.Receipt}
+	return d.tell(Delta{Start: d.begun})
+}
+
+func (d *reading) tell(part Delta) error {
+	if d.on == nil {
+		return nil
+	}
+	return d.on(part)
 }
 
 func (d *reading) delta(p *wire.AnswerDelta) error {
 	switch {
 	case p == nil || len(p.Ids) == 0 && p.Text == "":
 		return lief("a part of it is empty")
-	case len(d.a.IDs)+len(p.Ids) > d.most:
-		return lief("it has more than %d tokens", d.most)
+	case len(d.a.IDs)+len(p.Ids) > d.begun.MaxTokens:
+		return lief("it has more than %d tokens", d.begun.MaxTokens)
 	case d.text.Len()+len(p.Text) > MaxText:
 		return lief("it has more than %d bytes", MaxText)
 	case !utf8.ValidString(p.Text):
@@ -264,10 +297,7 @@ func (d *reading) delta(p *wire.AnswerDelta) error {
 	}
 	d.a.IDs = append(d.a.IDs, p.Ids...)
 	d.text.WriteString(p.Text)
-	if d.on == nil {
-		return nil
-	}
-	return d.on(Delta{p.Ids, p.Text})
+	return d.tell(Delta{IDs: p.Ids, Text: p.Text})
 }
 
 func (d *reading) finish(e *wire.AnswerEnd) error {
@@ -280,9 +310,9 @@ func (d *reading) finish(e *wire.AnswerEnd) error {
 		return lief("it ended by %.20q", e.Stop)
 	case e.Stop == "stop" && !slices.Contains(d.r.Stop, e.StopText):
 		return lief("it ended by the stop string %.100q, which was not asked for", e.StopText)
-	case e.ReceiptBytes > MaxReceipt, (e.ReceiptBytes > 0) != d.receipt:
+	case e.ReceiptBytes > MaxReceipt, (e.ReceiptBytes > 0) != d.begun.Receipt:
 		return lief("its receipt has %d bytes", e.ReceiptBytes)
-	case len(e.Ticket) > 64:
+	case len(e.Ticket) > maxTicket:
 		return lief("its ticket has %d bytes", len(e.Ticket))
 	}
 	d.end = e
@@ -299,23 +329,17 @@ func (c *Client) check(d *reading) error {
 	if err != nil {
 		return lief("its receipt cannot be read: %v", err)
 	}
-	source, err := d.r.source()
+	expect, err := d.begun.Expect(d.r)
 	if err != nil {
 		return err
 	}
-	asked := d.r.engine(a.PromptIDs, d.most)
-	extra := issuer.Extra(&asked, nil)
-	params := issuer.Params(&asked, a.Model.Context)
-	params.Extra = !extra.IsZero()
+	expect.Key, expect.Text = c.Peer.Public(), &a.Text
 	now := time.Now
 	if c.Now != nil {
 		now = c.Now
 	}
 	a.Receipt = f
-	a.Checks = f.Check(receipt.Options{Now: now(), MaxAge: receiptAge, Expect: receipt.Expect{
-		Model: a.Model.Root, Key: c.Peer.Public(), Nonce: d.r.Nonce, Params: &params, Source: &source, Prompt: a.PromptIDs,
-		Bias: receipt.Bias{}, Extra: &extra, Text: &a.Text, Adapters: []receipt.Adapter{},
-	}})
+	a.Checks = f.Check(receipt.Options{Now: now(), MaxAge: receiptAge, Expect: expect})
 	if failed := a.Checks.Failed(); failed != nil {
 		return lief("its receipt does not fit: %s: %s", failed.Name, failed.Detail)
 	}

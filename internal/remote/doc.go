@@ -1,6 +1,7 @@
 // Package remote asks models on other people's devices, and lets others ask the
 // models of this one (spec/wire.md, part 9). [New] makes the serving side from a
-// [Host], [Server.Register] puts it on a node; [Client.Ask] asks.
+// [Host], [Server.Register] puts it on a node; [Client.Ask] asks, and [Play] plays
+// a dispute about what was answered, at a table that [Client.Dispute] opens.
 //
 // A peer may say anything. The caller gives a nonce, of which the seed of the
 // answer is made, and checks as the answer comes: that it keeps to what was asked,

@@ -32,6 +32,8 @@ const (
 	defaultKeep     = time.Hour
 	defaultKept     = 256
 	defaultKeptSize = 64 << 20
+	defaultDisputes = 2
+	waitingDisputes = 4
 	retryAfter      = 10 * time.Second // is told when there is no better guess
 )
 
@@ -39,4 +41,7 @@ const (
 // long prompt takes a slow machine minutes.
 const Quiet = 5 * time.Minute
 
-const ticketSize = 16 // bytes
+const (
+	ticketSize = 16 // bytes
+	maxTicket  = 64 // of a ticket that is read
+)

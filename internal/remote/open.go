@@ -28,7 +28,7 @@ func (s *Server) open(ctx context.Context, in *wire.OpenRequest, send func(*wire
 	if err != nil {
 		return err
 	}
-	if len(in.Challenge) > maxChallenge || len(in.Ticket) > 64 {
+	if len(in.Challenge) > maxChallenge || len(in.Ticket) > maxTicket {
 		return requestErrorf("a challenge of %d bytes with a ticket of %d", len(in.Challenge), len(in.Ticket))
 	}
 	k, err := s.shelf.get(id, call.Caller, in.Ticket)

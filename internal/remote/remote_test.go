@@ -15,10 +15,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/audit"
+	"github.com/avalnetwork/aval/internal/audit/dispute"
+	"github.com/avalnetwork/aval/internal/audit/rerun"
 	"github.com/avalnetwork/aval/internal/chat"
 	"github.com/avalnetwork/aval/internal/engine"
+	"github.com/avalnetwork/aval/internal/fingerprint"
 	"github.com/avalnetwork/aval/internal/issuer"
+	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/peer"
 	"github.com/avalnetwork/aval/internal/remote"
 	"github.com/avalnetwork/aval/internal/rpc"
@@ -41,27 +46,47 @@ const (
 	provider = 2
 )
 
-// mini is the built-in model, opened once for all tests.
-var mini = sync.OnceValues(func() (*engine.Engine, error) {
+// opened is a model in memory, with its file.
+type opened struct {
+	engine *engine.Engine
+	file   *gguf.File
+	print  *fingerprint.Tree
+}
+
+// open opens a model.
+func open(data []byte) (o opened, err error) {
 	dir, err := os.MkdirTemp("", "remote")
 	if err != nil {
-		return nil, err
+		return o, err
 	}
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "mini.gguf")
-	if err := os.WriteFile(path, []byte(models.Mini()), 0o600); err != nil {
-		return nil, err
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		return o, err
 	}
-	return engine.Open(path, engine.Options{Slots: 4, Context: 256})
-})
+	if o.engine, err = engine.Open(path, engine.Options{Slots: 4, Context: 256}); err != nil {
+		return o, err
+	}
+	if o.file, err = gguf.Open(path); err != nil {
+		return o, err
+	}
+	o.print, err = fingerprint.Of(context.Background(), o.file, 0)
+	return o, err
+}
+
+// mini is the built-in model, opened once for all tests.
+var mini = sync.OnceValues(func() (opened, error) { return open([]byte(models.Mini())) })
 
 // host serves it under two names.
 type host struct {
 	engine *engine.Engine
+	model  opened // that disputes are played with
 	root   receipt.Hash
-	open   int // shares that were not given back
+	open   int // shares that were not given back, and runs that were not closed
 	mu     sync.Mutex
 	block  chan struct{} // if not nil, what is generated waits for it
+	alter  func(*engine.Result)
+	source func(dispute.Source) dispute.Source // what the prover says of its run; nil: what it is
 }
 
 func (h *host) Models(context.Context) ([]remote.Model, error) {
@@ -100,7 +125,20 @@ func (l *lease) Generate(ctx context.Context, r engine.Request, on func(engine.E
 			return nil, ctx.Err()
 		}
 	}
-	return l.Engine.Generate(ctx, r, on)
+	if l.h.alter == nil {
+		return l.Engine.Generate(ctx, r, on)
+	}
+	res, err := l.Engine.Generate(ctx, r, nil)
+	if err != nil {
+		return nil, err
+	}
+	l.h.alter(res)
+	for _, id := range res.IDs {
+		if err := on(engine.Event{Token: id}); err != nil {
+			return nil, err
+		}
+	}
+	return res, on(engine.Event{Token: -1, Text: res.Text})
 }
 
 func (l *lease) Issuer() *issuer.Issuer {
@@ -109,6 +147,47 @@ func (l *lease) Issuer() *issuer.Issuer {
 
 func (l *lease) OpenTrace(ctx context.Context, f *receipt.File, c *audit.Challenge) (*trace.Opening, error) {
 	return (&audit.Auditor{Engine: l.Engine, Model: l.h.root}).Open(ctx, f, c)
+}
+
+// rerunning is the run of a prover, counted as a share.
+type rerunning struct {
+	dispute.Source
+	run *rerun.Run
+	h   *host
+}
+
+func (r *rerunning) Close() {
+	r.run.Close()
+	r.h.mu.Lock()
+	defer r.h.mu.Unlock()
+	r.h.open--
+}
+
+func (l *lease) Rerun(ctx context.Context, f *receipt.File) (remote.Rerun, error) {
+	run, err := l.h.model.rerun(ctx, f, false)
+	if err != nil {
+		return nil, err
+	}
+	r := &rerunning{Source: run, run: run, h: l.h}
+	if l.h.source != nil {
+		r.Source = l.h.source(run)
+	}
+	l.h.mu.Lock()
+	defer l.h.mu.Unlock()
+	l.h.open++
+	return r, nil
+}
+
+// rerun computes a run; prove says whether parts of the model will be proved.
+func (o opened) rerun(ctx context.Context, f *receipt.File, prove bool) (*rerun.Run, error) {
+	cfg := rerun.Config{Compute: o.engine.Compute, File: o.file, Claims: f.Receipt.Claims(), Opening: f.Opening}
+	if prove {
+		cfg.Print = o.print
+	}
+	if err := o.engine.Compute(ctx, func(m *model.Model) error { cfg.Model = m; return nil }); err != nil {
+		return nil, err
+	}
+	return rerun.New(ctx, cfg)
 }
 
 func (l *lease) Close() {
@@ -124,16 +203,17 @@ type world struct {
 	client *remote.Client
 	server *remote.Server
 	net    *memory.Network
+	last   *remote.Answer // that a dispute is about
 }
 
 func newWorld(t *testing.T, cfg remote.Config) *world {
 	t.Helper()
-	e, err := mini()
+	o, err := mini()
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{host: &host{engine: e, root: receipt.Hash{7}}, net: memory.New()}
-	cfg.Host = w.host
+	w := &world{host: &host{engine: o.engine, model: o, root: o.print.Root()}, net: memory.New()}
+	cfg.Host, cfg.Key = w.host, key(provider)
 	if w.server, err = remote.New(cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -147,9 +227,12 @@ func newWorld(t *testing.T, cfg remote.Config) *world {
 	return w
 }
 
-func (w *world) node(t *testing.T, n byte) *rpc.Node {
+func (w *world) node(t *testing.T, n byte) *rpc.Node { return w.nodeOf(t, n, 0) }
+
+// nodeOf is a node that sends and takes messages of so many bytes.
+func (w *world) nodeOf(t *testing.T, n byte, maxMessage int) *rpc.Node {
 	t.Helper()
-	calls, err := rpc.New(rpc.Config{Network: w.net.Join(id(n)), Authorize: func(context.Context, *rpc.Call) error { return nil }})
+	calls, err := rpc.New(rpc.Config{MaxMessage: maxMessage, Network: w.net.Join(id(n)), Authorize: func(context.Context, *rpc.Call) error { return nil }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +295,7 @@ func TestAsk(t *testing.T) {
 func TestModels(t *testing.T) {
 	w := newWorld(t, remote.Config{
 		MaxTokens: 100,
-		Allow: func(_ context.Context, who peer.ID, model string, _ [][]byte) error {
+		Allow: func(_ context.Context, who peer.ID, model string, _ [][]byte, _ bool) error {
 			if who != id(caller) || model != "mini" {
 				return errors.New("no")
 			}

@@ -73,6 +73,15 @@ func (r *Request) seed() (*receipt.Seed, error) {
 	return seed, nil
 }
 
+// Seed is that of the receipts of answers to r.
+func (r *Request) Seed() (receipt.Seed, error) {
+	seed, err := r.seed()
+	if err != nil || seed == nil {
+		return receipt.SelfSeed(r.Params.Seed), err
+	}
+	return *seed, nil
+}
+
 // engine is the request as an engine takes it; prompt are its tokens.
 func (r *Request) engine(prompt []int32, maxTokens int) engine.Request {
 	return engine.Request{Prompt: prompt, Params: r.Params, MaxTokens: maxTokens, Stop: r.Stop, Grammar: r.Grammar, Trace: r.Trace}

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -40,6 +41,9 @@ type Lease interface {
 	Issuer() *issuer.Issuer
 	// OpenTrace is audit.Auditor.Open, within the memory that the host allows.
 	OpenTrace(ctx context.Context, f *receipt.File, c *audit.Challenge) (*trace.Opening, error)
+	// Rerun computes the run of a receipt again, for a dispute. The context is that
+	// of the dispute.
+	Rerun(ctx context.Context, f *receipt.File) (Rerun, error)
 	Close()
 }
 
@@ -50,8 +54,10 @@ var ErrNoModel = errors.New("no such model is offered here")
 type Config struct {
 	Host Host
 	// Allow decides whether a peer may ask a model; tokens are the capability
-	// tokens that came with the call. Nil: whoever may make the call may ask all.
-	Allow func(ctx context.Context, who peer.ID, model string, tokens [][]byte) error
+	// tokens that came with the call, and use says that something is computed for it
+	// now; else the model is only to be listed. Nil: whoever may make the call may ask
+	// all.
+	Allow func(ctx context.Context, who peer.ID, model string, tokens [][]byte, use bool) error
 	// Answers are computed at the same time, and AnswersOfPeer of one peer; 0: 4
 	// and 2. Queue may wait, of one peer as many as are computed; 0: 16.
 	Answers, AnswersOfPeer, Queue int
@@ -64,15 +70,22 @@ type Config struct {
 	Keep      time.Duration
 	Kept      int
 	KeptBytes int64
-	Logger    *slog.Logger     // nil: slog.Default()
-	Now       func() time.Time // nil: time.Now
+	// Key is that of the receipts; with it disputes about them are played. Disputes
+	// are played at the same time, DisputesOfPeer with one peer; 0: 2 and 1.
+	Key                      ed25519.PrivateKey
+	Disputes, DisputesOfPeer int
+	// Ticks gives the clock of a dispute, one tick a second; nil: a real one.
+	Ticks  func() (ticks <-chan time.Time, stop func())
+	Logger *slog.Logger     // nil: slog.Default()
+	Now    func() time.Time // nil: time.Now
 }
 
 func (c *Config) validate() error {
 	if c.Host == nil {
 		return errors.New("remote: no host is given")
 	}
-	if c.Answers < 0 || c.AnswersOfPeer < 0 || c.Queue < 0 || c.MaxTokens < 0 || c.MaxTokens > MaxTokens || c.Timeout < 0 || c.Keep < 0 || c.Kept < 0 || c.KeptBytes < 0 {
+	if c.Answers < 0 || c.AnswersOfPeer < 0 || c.Queue < 0 || c.MaxTokens < 0 || c.MaxTokens > MaxTokens || c.Timeout < 0 || c.Keep < 0 || c.Kept < 0 || c.KeptBytes < 0 ||
+		c.Disputes < 0 || c.DisputesOfPeer < 0 {
 		return fmt.Errorf("remote: a limit is less than zero, or answers have more than %d tokens", MaxTokens)
 	}
 	defaultTo(&c.Answers, defaultAnswers)
@@ -83,6 +96,11 @@ func (c *Config) validate() error {
 	defaultTo(&c.Keep, defaultKeep)
 	defaultTo(&c.Kept, defaultKept)
 	defaultTo(&c.KeptBytes, defaultKeptSize)
+	defaultTo(&c.Disputes, defaultDisputes)
+	defaultTo(&c.DisputesOfPeer, 1)
+	if c.Ticks == nil {
+		c.Ticks = seconds
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
@@ -101,9 +119,10 @@ func defaultTo[T comparable](v *T, value T) {
 
 // Server answers peers.
 type Server struct {
-	cfg   Config
-	gate  *gate
-	shelf *shelf
+	cfg      Config
+	gate     *gate
+	disputes *gate
+	shelf    *shelf
 
 	mu     sync.Mutex
 	speeds map[string]float64 // tokens a second of each model, the last answers counting most
@@ -139,7 +158,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	return &Server{
-		cfg: cfg, gate: newGate(cfg.Answers, cfg.AnswersOfPeer, cfg.Queue),
+		cfg: cfg, gate: newGate(cfg.Answers, cfg.AnswersOfPeer, cfg.Queue), disputes: newGate(cfg.Disputes, cfg.DisputesOfPeer, waitingDisputes),
 		speeds: map[string]float64{},
 		shelf:  &shelf{most: cfg.Kept, bytes: cfg.KeptBytes, long: cfg.Keep, now: cfg.Now},
 	}, nil
@@ -150,12 +169,8 @@ func (s *Server) Register(n *rpc.Node) error {
 	return n.Register(&service{s: s}, wire.DRPCInferenceServiceDescription{}, rpc.Limits{MaxMessage: maxRequest, Timeout: s.cfg.Timeout})
 }
 
-// service is the server as generated code calls it. The methods that it lacks are
-// answered as such.
-type service struct {
-	wire.DRPCInferenceServiceUnimplementedServer
-	s *Server
-}
+// service is the server as generated code calls it.
+type service struct{ s *Server }
 
 func (v *service) Models(ctx context.Context, _ *wire.ModelsRequest) (*wire.ModelsResponse, error) {
 	return v.s.models(ctx)
@@ -191,12 +206,12 @@ func (s *Server) Handler() func(ctx context.Context, request []byte, send func([
 }
 
 // allow asks Config.Allow about the call of a context.
-func (s *Server) allow(ctx context.Context, model string) (peer.ID, error) {
+func (s *Server) allow(ctx context.Context, model string, use bool) (peer.ID, error) {
 	call, _ := rpc.FromContext(ctx)
 	if s.cfg.Allow == nil {
 		return call.Caller, nil
 	}
-	err := s.cfg.Allow(ctx, call.Caller, model, call.Tokens)
+	err := s.cfg.Allow(ctx, call.Caller, model, call.Tokens, use)
 	if err != nil && rpc.CodeOf(err) == rpc.Unknown {
 		err = rpc.Errorf(rpc.PermissionDenied, "%w", err)
 	}
@@ -210,7 +225,7 @@ func (s *Server) models(ctx context.Context) (*wire.ModelsResponse, error) {
 	}
 	out := &wire.ModelsResponse{}
 	for _, m := range list {
-		if _, err := s.allow(ctx, m.Name); err == nil {
+		if _, err := s.allow(ctx, m.Name, false); err == nil {
 			out.Models = append(out.Models, m.wire())
 		}
 	}
@@ -260,7 +275,7 @@ func (s *Server) answer(ctx context.Context, in *wire.AnswerRequest, send func(*
 	if err != nil {
 		return err
 	}
-	who, err := s.allow(ctx, m.Name)
+	who, err := s.allow(ctx, m.Name, true)
 	if err != nil {
 		return err
 	}

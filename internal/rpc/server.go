@@ -163,7 +163,7 @@ func (s *server) HandleRPC(stream drpc.Stream, name string) error {
 		}
 		observe(Event{
 			Peer: c.Caller, Method: c.Method, Class: c.Class, Served: true, Relayed: c.Relayed, Code: CodeOf(err),
-			Took: time.Since(start), In: h.codec.in, Out: h.codec.out,
+			Took: time.Since(start), In: h.in.Load(), Out: h.codec.out,
 		})
 	}
 	return toWire(err)
@@ -268,6 +268,7 @@ type serverStream struct {
 	ctx   context.Context
 	visit *visit
 	codec codec
+	in    atomic.Int64 // bytes read; a handler may end while another goroutine of it still waits for a message
 }
 
 // Context ends with the call's time.
@@ -283,7 +284,7 @@ func (h *serverStream) MsgSend(msg drpc.Message, enc drpc.Encoding) error {
 func (h *serverStream) MsgRecv(msg drpc.Message, enc drpc.Encoding) error {
 	in := codec{Encoding: enc, limit: h.codec.limit}
 	err := h.Stream.MsgRecv(msg, &in)
-	h.codec.in += in.in
+	h.in.Add(in.in)
 	h.visit.t.release()
 	if err != nil && !errors.Is(err, io.EOF) && CodeOf(err) == Unknown {
 		err = Errorf(Canceled, "the caller is gone: %w", err)

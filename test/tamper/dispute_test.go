@@ -69,7 +69,7 @@ func (f *forged) convict(t *testing.T, w *world, file *receipt.File, want disput
 	check(err)
 	proof := f.impossible(t, run, cfg)
 	if proof == nil {
-		own, err := rerun.New(cfg)
+		own, err := rerun.New(t.Context(), cfg)
 		check(err)
 		defer own.Close()
 		proof = f.accuse(t, run, own)
@@ -91,7 +91,7 @@ func (f *forged) convict(t *testing.T, w *world, file *receipt.File, want disput
 // impossible proves that no run can be what the receipt says, if that is so.
 func (f *forged) impossible(t *testing.T, run dispute.Run, cfg rerun.Config) *dispute.Proof {
 	t.Helper()
-	own, err := rerun.New(cfg)
+	own, err := rerun.New(t.Context(), cfg)
 	var e *rerun.ImpossibleError
 	if !errors.As(err, &e) {
 		if err == nil {

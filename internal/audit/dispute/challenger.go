@@ -13,6 +13,7 @@ type Challenger struct {
 	shown  [2][]*reveal // of the trace, of the cell
 	served []*Proof     // statements that the prover made before the game
 	ready  []byte       // a proof that needs no game
+	proof  []byte       // of the last move, if it was one
 }
 
 // NewChallenger begins a game for a challenger of a receipt. The key is that of
@@ -83,8 +84,16 @@ func (c *Challenger) Move() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.proof = nil
+	if k == kindFraud {
+		c.proof, _ = body.([]byte)
+	}
 	return seal(c.key, g.id, g.round, g.head, k, body)
 }
+
+// Proof is the encoded proof of fraud that the last Move is; nil if it is
+// another move. [Judge] says whether it stands.
+func (c *Challenger) Proof() []byte { return c.proof }
 
 // next chooses the move. A body that is a proof is a message of fraud.
 func (c *Challenger) next() (kind, any, error) {

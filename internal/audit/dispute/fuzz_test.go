@@ -100,3 +100,22 @@ func FuzzMessage(f *testing.F) {
 		}
 	})
 }
+
+// FuzzTerms: terms that are read are written the same.
+func FuzzTerms(f *testing.F) {
+	key := make([]byte, 32)
+	for _, t := range []dispute.Terms{
+		{Challenger: key}, {Challenger: key, Nonce: []byte("n"), Move: 1, Total: 1 << 40, Fanout: 2}, {Challenger: key, Nonce: make([]byte, 32), Fanout: 1024},
+	} {
+		f.Add(must(t.Encode()))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		terms, err := dispute.DecodeTerms(data)
+		if err != nil {
+			return
+		}
+		if again := must(terms.Encode()); string(again) != string(data) {
+			t.Fatal("another encoding of the same terms")
+		}
+	})
+}

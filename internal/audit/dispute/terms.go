@@ -68,6 +68,49 @@ func (t Terms) validate(c Claim) error {
 	return nil
 }
 
+// maxTerms bounds the encoding of terms, in bytes.
+const maxTerms = 128
+
+// wireTerms are terms as they travel.
+type wireTerms struct {
+	_          struct{} `cbor:",toarray"`
+	Challenger []byte
+	Nonce      []byte
+	Move       uint64
+	Total      uint64
+	Fanout     int
+}
+
+// Encode is the bytes of terms: canonical CBOR.
+func (t Terms) Encode() ([]byte, error) {
+	t = t.withDefaults()
+	w := wireTerms{Challenger: t.Challenger, Move: t.Move, Total: t.Total, Fanout: t.Fanout}
+	if len(t.Nonce) > 0 {
+		w.Nonce = t.Nonce
+	}
+	return encode(&w, maxTerms)
+}
+
+// DecodeTerms reads what [Terms.Encode] writes. Whether a game can be played on
+// them is for [NewReferee] to say.
+func DecodeTerms(data []byte) (Terms, error) {
+	var w wireTerms
+	if err := decode(data, &w, maxTerms); err != nil {
+		return Terms{}, err
+	}
+	switch {
+	case len(w.Challenger) != ed25519.PublicKeySize:
+		return Terms{}, fmt.Errorf("dispute: the challenger's key has %d bytes, want %d", len(w.Challenger), ed25519.PublicKeySize)
+	case w.Nonce != nil && (len(w.Nonce) == 0 || len(w.Nonce) > maxNonce):
+		return Terms{}, fmt.Errorf("dispute: a nonce of %d bytes, want 1 to %d, or none", len(w.Nonce), maxNonce)
+	case w.Move == 0 || w.Move > maxTicks || w.Total == 0 || w.Total > maxTicks:
+		return Terms{}, fmt.Errorf("dispute: %d ticks a move and %d in total, want 1 to %d", w.Move, w.Total, uint64(maxTicks))
+	case w.Fanout < minFanout || w.Fanout > maxFanout:
+		return Terms{}, fmt.Errorf("dispute: %d hashes an answer, want %d to %d", w.Fanout, minFanout, maxFanout)
+	}
+	return Terms{Challenger: w.Challenger, Nonce: w.Nonce, Move: w.Move, Total: w.Total, Fanout: w.Fanout}, nil
+}
+
 // Bound is the number of ticks within which a game on these terms is over,
 // whatever the parties do.
 func (t Terms) Bound() uint64 { return 2*t.withDefaults().Total + 2 }

@@ -25,10 +25,10 @@ func TestVectors(t *testing.T) {
 	var file struct {
 		Judge, Refused []judgeCase
 		Games          []struct {
-			Name, Receipt, Challenger, Nonce, ID, Winner, Reason string
-			Move, Total                                          uint64
-			Fanout                                               int
-			Steps                                                []struct {
+			Name, Receipt, Challenger, Nonce, Terms, ID, Winner, Reason string
+			Move, Total                                                 uint64
+			Fanout                                                      int
+			Steps                                                       []struct {
 				Message string
 				Ignored bool
 				Ticks   uint64
@@ -51,9 +51,11 @@ func TestVectors(t *testing.T) {
 		}
 	}
 	for _, g := range file.Games {
-		r, err := dispute.NewReferee(runOf(t, g.Receipt), dispute.Terms{
-			Challenger: unhex(t, g.Challenger), Nonce: unhex(t, g.Nonce), Move: g.Move, Total: g.Total, Fanout: g.Fanout,
-		})
+		terms := dispute.Terms{Challenger: unhex(t, g.Challenger), Nonce: unhex(t, g.Nonce), Move: g.Move, Total: g.Total, Fanout: g.Fanout}
+		if encoded, err := terms.Encode(); err != nil || hex.EncodeToString(encoded) != g.Terms {
+			t.Errorf("%s: terms %x, %v; want %s", g.Name, encoded, err, g.Terms)
+		}
+		r, err := dispute.NewReferee(runOf(t, g.Receipt), terms)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -193,5 +194,50 @@ func TestManyItems(t *testing.T) {
 	data = slices.Concat([]byte{0x82, 0x82, 0x80, 0xf6, 0x81}, layer)
 	if _, err := dispute.DecodeServedCell(data); err == nil || !strings.Contains(err.Error(), "data items") {
 		t.Error(err)
+	}
+}
+
+// TestTermsEncoding reads terms as they are written, and refuses others.
+func TestTermsEncoding(t *testing.T) {
+	key := bytes.Repeat([]byte{3}, 32)
+	for _, want := range []dispute.Terms{
+		{Challenger: key, Move: 600, Total: 3600, Fanout: 1024},
+		{Challenger: key, Nonce: []byte{1}, Move: 1, Total: 1 << 40, Fanout: 2},
+		{Challenger: key, Nonce: bytes.Repeat([]byte{9}, 32), Move: 120, Total: 240, Fanout: 64},
+	} {
+		got, err := dispute.DecodeTerms(must(want.Encode()))
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v, %v; want %+v", got, err, want)
+		}
+	}
+	// The zero values are written as what they stand for.
+	got, err := dispute.DecodeTerms(must(dispute.Terms{Challenger: key}.Encode()))
+	if err != nil || got.Move != 600 || got.Total != 3600 || got.Fanout != 1024 {
+		t.Errorf("the defaults: %+v, %v", got, err)
+	}
+	type form struct {
+		_          struct{} `cbor:",toarray"`
+		Challenger []byte
+		Nonce      []byte
+		Move       uint64
+		Total      uint64
+		Fanout     int
+	}
+	for name, bad := range map[string]form{
+		"no key":           {Move: 1, Total: 1, Fanout: 2},
+		"a short key":      {Challenger: key[1:], Move: 1, Total: 1, Fanout: 2},
+		"an empty nonce":   {Challenger: key, Nonce: []byte{}, Move: 1, Total: 1, Fanout: 2},
+		"a long nonce":     {Challenger: key, Nonce: make([]byte, 33), Move: 1, Total: 1, Fanout: 2},
+		"no move":          {Challenger: key, Total: 1, Fanout: 2},
+		"no total":         {Challenger: key, Move: 1, Fanout: 2},
+		"a long move":      {Challenger: key, Move: 1<<40 + 1, Total: 1, Fanout: 2},
+		"a small fanout":   {Challenger: key, Move: 1, Total: 1, Fanout: 1},
+		"a large fanout":   {Challenger: key, Move: 1, Total: 1, Fanout: 1025},
+		"a negative one":   {Challenger: key, Move: 1, Total: 1, Fanout: -5},
+		"a nonce too long": {Challenger: key, Nonce: make([]byte, 200), Move: 1, Total: 1, Fanout: 2},
+	} {
+		if got, err := dispute.DecodeTerms(must(canon.Marshal(&bad))); err == nil {
+			t.Errorf("%s: %+v", name, got)
+		}
 	}
 }

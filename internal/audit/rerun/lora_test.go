@@ -144,7 +144,7 @@ func TestAdaptersDescribed(t *testing.T) {
 	swapped.adapters = slices.Clone(l.adapters)
 	slices.Reverse(swapped.adapters)
 	for _, list := range [][]rerun.Adapter{nil, l.adapters[:1], swapped.adapters} {
-		if _, err := rerun.New(rerun.Config{Model: l.model, File: l.file, Print: l.print, Adapters: list, Claims: rec.Claims(), Opening: o}); err == nil {
+		if _, err := rerun.New(t.Context(), rerun.Config{Model: l.model, File: l.file, Print: l.print, Adapters: list, Claims: rec.Claims(), Opening: o}); err == nil {
 			t.Errorf("%d other adapters are taken", len(list))
 		}
 	}

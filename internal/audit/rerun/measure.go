@@ -90,8 +90,8 @@ type Leaf struct {
 
 // Measure plays disputes about a run of random ids, and weighs proofs about a
 // leaf of each operation. The model's file is open.
-func Measure(f *gguf.File, m *model.Model, print *fingerprint.Tree, prompt, answer int) (*Cost, error) {
-	b, err := newBench(f, m, print, prompt, answer)
+func Measure(ctx context.Context, f *gguf.File, m *model.Model, print *fingerprint.Tree, prompt, answer int) (*Cost, error) {
+	b, err := newBench(ctx, f, m, print, prompt, answer)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ type bench struct {
 	took  time.Duration
 }
 
-func newBench(f *gguf.File, m *model.Model, print *fingerprint.Tree, prompt, answer int) (*bench, error) {
+func newBench(ctx context.Context, f *gguf.File, m *model.Model, print *fingerprint.Tree, prompt, answer int) (*bench, error) {
 	b := &bench{
 		key:   ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, ed25519.SeedSize)),
 		other: ed25519.NewKeyFromSeed(bytes.Repeat([]byte{2}, ed25519.SeedSize)),
@@ -162,7 +162,7 @@ func newBench(f *gguf.File, m *model.Model, print *fingerprint.Tree, prompt, ans
 		return nil, err
 	}
 	start := time.Now()
-	b.run, err = New(Config{Model: m, File: f, Print: print, Claims: c, Opening: o})
+	b.run, err = New(ctx, Config{Model: m, File: f, Print: print, Claims: c, Opening: o})
 	b.took = time.Since(start)
 	return b, err
 }
@@ -170,7 +170,7 @@ func newBench(f *gguf.File, m *model.Model, print *fingerprint.Tree, prompt, ans
 // fresh is the run without what it remembers of cells.
 func (b *bench) fresh() *Run {
 	r := *b.run
-	r.values, r.x = nil, map[[2]int][]byte{}
+	r.last, r.x = nil, map[[2]int][]byte{}
 	return &r
 }
 
@@ -323,5 +323,5 @@ func MeasureFile(ctx context.Context, path string, prompt, answer int) (*Cost, e
 	if err != nil {
 		return nil, err
 	}
-	return Measure(f, m, print, prompt, answer)
+	return Measure(ctx, f, m, print, prompt, answer)
 }

@@ -30,9 +30,12 @@ import (
 
 // Config says what to compute and with what.
 type Config struct {
-	Model *model.Model      // with the context of the receipt
-	File  *gguf.File        // that the model was loaded from, still open
-	Print *fingerprint.Tree // of the file
+	Model *model.Model // with the context of the receipt
+	// Compute lets f work with the model while nobody else does, as that of an
+	// engine; nil: nobody else uses the model.
+	Compute func(ctx context.Context, f func(*model.Model) error) error
+	File    *gguf.File        // that the model was loaded from, still open
+	Print   *fingerprint.Tree // of the file; nil: nothing is proved of the model, as a prover does not
 	// Adapters are those that the model was loaded with, in its order, at the
 	// scales of the claims.
 	Adapters []Adapter
@@ -71,8 +74,10 @@ type ImpossibleError struct {
 func (e *ImpossibleError) Error() string { return "rerun: " + e.Detail }
 
 // Run is a run that was computed again. Its methods are called by one
-// goroutine at a time; Close frees its memory.
+// goroutine at a time; Close frees its memory. [Run.X], [Run.KV] and what else
+// an operation.Source has are for the operations, which compute with the model.
 type Run struct {
+	ctx    context.Context // nothing is computed after its end
 	cfg    Config
 	ids    []int32 // prompt, then drawn
 	params sample.Params
@@ -83,23 +88,36 @@ type Run struct {
 	states [][]canon.Hash
 	output int // first wrong one, or -1
 
-	cell   dispute.Cell // computed last
-	values *operation.Values
-	x, kv  map[[2]int][]byte // by layer and position; kv only if computed cell by cell
-	kept   []float32         // x, [layers from first on][positions][dim]
-	first  int
+	cell  dispute.Cell // computed last
+	last  *operation.Values
+	x, kv map[[2]int][]byte // by layer and position; kv only if computed cell by cell
+	kept  []float32         // x, [layers from first on][positions][dim]
+	first int
 }
 
 const (
 	outputs = 32        // positions whose logits are held at a time
+	pass    = 256       // positions that are computed at one go: others who use the model wait
 	keep    = 256 << 20 // Config.Keep by default
 )
 
-// New computes the run of a receipt.
-func New(cfg Config) (*Run, error) {
+var errNoPrint = errors.New("rerun: nothing can be proved of the model without the tree of its fingerprint")
+
+// New computes the run of a receipt. The context is for all that the run will
+// compute.
+func New(ctx context.Context, cfg Config) (*Run, error) {
 	c, o := &cfg.Claims, cfg.Opening
-	if root := cfg.Print.Root(); root != c.Model {
-		return nil, fmt.Errorf("rerun: the file is the model %.8s…, the receipt's is %.8s…", root, c.Model)
+	if cfg.Compute == nil {
+		m := cfg.Model
+		cfg.Compute = func(ctx context.Context, f func(*model.Model) error) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return f(m)
+		}
+	}
+	if cfg.Print != nil && cfg.Print.Root() != c.Model {
+		return nil, fmt.Errorf("rerun: the file is the model %.8s…, the receipt's is %.8s…", cfg.Print.Root(), c.Model)
 	}
 	if len(cfg.Adapters) != len(c.Adapters) {
 		return nil, fmt.Errorf("rerun: %d adapters, the receipt's are %s", len(cfg.Adapters), receipt.DescribeAdapters(c.Adapters))
@@ -119,14 +137,16 @@ func New(cfg Config) (*Run, error) {
 		}
 	}
 	r := &Run{
-		cfg: cfg, ids: append(o.Prompt.IDs[:len(o.Prompt.IDs):len(o.Prompt.IDs)], o.Output.IDs...),
+		ctx: ctx, cfg: cfg, ids: append(o.Prompt.IDs[:len(o.Prompt.IDs):len(o.Prompt.IDs)], o.Output.IDs...),
 		params: dispute.SampleParams(c, o), masked: o.Extra != nil && o.Extra.Extra.Grammar != nil,
 		limit: dispute.Context(c, cfg.File), output: -1, x: map[[2]int][]byte{},
 	}
 	if err := r.possible(); err != nil {
 		return nil, err
 	}
-	r.seq = cfg.Model.NewSequence()
+	if err := r.compute(func() error { r.seq = cfg.Model.NewSequence(); return nil }); err != nil {
+		return nil, err
+	}
 	if err := r.forward(); err != nil {
 		r.Close()
 		return nil, err
@@ -135,7 +155,14 @@ func New(cfg Config) (*Run, error) {
 }
 
 // Close frees the memory of the run.
-func (r *Run) Close() { r.seq.Close() }
+func (r *Run) Close() { // a closed engine has no memory to give back
+	_ = r.cfg.Compute(context.WithoutCancel(r.ctx), func(*model.Model) error { r.seq.Close(); return nil })
+}
+
+// compute lets f work with the model.
+func (r *Run) compute(f func() error) error {
+	return r.cfg.Compute(r.ctx, func(*model.Model) error { return f() })
+}
 
 // positions is N of spec/trace.md.
 func (r *Run) positions() int { return len(r.ids) - 1 }
@@ -164,11 +191,13 @@ func (r *Run) forward() error {
 	m, prompt := r.cfg.Model, r.cfg.Claims.PromptTokens
 	vocab := m.Config().Vocab
 	r.keep()
-	steps := []model.Step{{Seq: r.seq, Tokens: r.ids[:prompt-1], Trace: true, Visit: func(layer, position int, x []float32) {
+	steps := []model.Step{{Seq: r.seq, Trace: true, Visit: func(layer, position int, x []float32) {
 		copy(r.xOf(layer, position), x)
 	}}}
-	if prompt > 1 {
-		if err := m.Forward(steps); err != nil {
+	step := func() error { return m.Forward(steps) }
+	for at := 0; at < prompt-1; at += pass {
+		steps[0].Tokens = r.ids[at:min(at+pass, prompt-1)]
+		if err := r.compute(step); err != nil {
 			return err
 		}
 	}
@@ -180,7 +209,7 @@ func (r *Run) forward() error {
 		s := &steps[0]
 		s.Tokens = r.ids[at:min(at+outputs, r.positions())]
 		s.Want = len(s.Tokens)
-		if err := m.Forward(steps); err != nil {
+		if err := r.compute(step); err != nil {
 			return err
 		}
 		for k := range s.Tokens {
@@ -194,7 +223,8 @@ func (r *Run) forward() error {
 			}
 		}
 	}
-	tree, err := r.seq.Trace()
+	var tree *trace.Tree
+	err = r.compute(func() (err error) { tree, err = r.seq.Trace(); return err })
 	if notFinite := (*trace.NotFiniteError)(nil); errors.As(err, &notFinite) {
 		return r.cells()
 	} else if err != nil {
@@ -254,7 +284,7 @@ func (r *Run) cells() error {
 			if err != nil {
 				return err
 			}
-			v, err := operation.Compute(plan, r)
+			v, err := r.values(plan)
 			if err != nil {
 				return err
 			}
@@ -284,18 +314,24 @@ func (r *Run) Output() (i int, wrong bool) { return r.output, r.output >= 0 }
 
 // Cell is that of dispute.Source.
 func (r *Run) Cell(c dispute.Cell) (dispute.Values, int, error) {
-	if r.values == nil || r.cell != c {
+	if r.last == nil || r.cell != c {
 		p, err := r.plan(c)
 		if err != nil {
 			return nil, 0, err
 		}
-		if r.values, err = operation.Compute(p, r); err != nil {
-			r.values = nil
+		v, err := r.values(p)
+		if err != nil {
 			return nil, 0, err
 		}
-		r.cell = c
+		r.cell, r.last = c, v
 	}
-	return r.values, len(r.values.Plan().Ops()), nil
+	return r.last, len(r.last.Plan().Ops()), nil
+}
+
+// values computes a cell.
+func (r *Run) values(p *operation.Plan) (v *operation.Values, err error) {
+	err = r.compute(func() (err error) { v, err = operation.Compute(p, r); return err })
+	return v, err
 }
 
 func (r *Run) plan(c dispute.Cell) (*operation.Plan, error) {
@@ -318,10 +354,12 @@ func (r *Run) Operations(c dispute.Cell) []operation.Op {
 
 // State is that of dispute.Witness.
 func (r *Run) State(layer, position int) (x, kv []byte, err error) {
-	if x, err = r.X(layer, position); err != nil {
-		return nil, nil, err
-	}
-	kv, err = r.KV(layer, position)
+	err = r.compute(func() (err error) {
+		if x, err = r.X(layer, position); err == nil {
+			kv, err = r.KV(layer, position)
+		}
+		return err
+	})
 	return x, kv, err
 }
 
@@ -388,6 +426,9 @@ func (r *Run) Description(c dispute.Cell) ([]byte, error) { return Describe(r.cf
 // needs no run, of the model only the header, and no drawn ids but for a cell of
 // layer 0.
 func Describe(cfg Config, c dispute.Cell) ([]byte, error) {
+	if cfg.Print == nil {
+		return nil, errNoPrint
+	}
 	header, err := prove(cfg.Print, dispute.HeaderRequest(cfg.Model.Config().Arch, c))
 	if err != nil {
 		return nil, err
@@ -446,6 +487,9 @@ func (r *Run) Tiles(tensor string, from, to int) ([]byte, error) {
 	tree := r.cfg.Print
 	if i, name, ok := operation.OfAdapter(tensor); ok && i < len(r.cfg.Adapters) {
 		tree, tensor = r.cfg.Adapters[i].Print, name
+	}
+	if tree == nil {
+		return nil, errNoPrint
 	}
 	return prove(tree, fingerprint.Request{Tiles: []fingerprint.Tiles{{Tensor: tensor, From: from, To: to}}})
 }

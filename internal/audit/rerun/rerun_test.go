@@ -159,7 +159,7 @@ func (l *loaded) rerun(t testing.TB, r *receipt.Receipt, o *receipt.Opening) *re
 	t.Helper()
 	// Every other run keeps no more than it must.
 	l.runs++
-	run, err := rerun.New(rerun.Config{Model: l.model, File: l.file, Print: l.print, Adapters: l.adapters, Claims: r.Claims(), Opening: o, Keep: l.runs % 2})
+	run, err := rerun.New(t.Context(), rerun.Config{Model: l.model, File: l.file, Print: l.print, Adapters: l.adapters, Claims: r.Claims(), Opening: o, Keep: l.runs % 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -424,7 +424,7 @@ func change(t *testing.T, path string, f *gguf.File, tensor string) {
 func (l *loaded) rerunAs(t *testing.T, c receipt.Claims, o *receipt.Opening) *rerun.Run {
 	t.Helper()
 	c.Model = l.print.Root()
-	run, err := rerun.New(rerun.Config{Model: l.model, File: l.file, Print: l.print, Claims: c, Opening: o})
+	run, err := rerun.New(t.Context(), rerun.Config{Model: l.model, File: l.file, Print: l.print, Claims: c, Opening: o})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -470,7 +470,7 @@ func TestImpossible(t *testing.T) {
 				t.Fatal(err)
 			}
 			cfg := rerun.Config{Model: l.model, File: l.file, Print: l.print, Claims: rec.Claims(), Opening: o}
-			r, err := rerun.New(cfg)
+			r, err := rerun.New(t.Context(), cfg)
 			if err == nil {
 				r.Close()
 			}

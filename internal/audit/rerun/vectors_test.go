@@ -43,6 +43,7 @@ type (
 		Move       uint64 `json:"move"`
 		Total      uint64 `json:"total"`
 		Fanout     int    `json:"fanout"`
+		Terms      string `json:"terms"` // the same, encoded
 		ID         string `json:"id"`
 		Steps      []step `json:"steps"`
 		Winner     string `json:"winner"`
@@ -369,10 +370,14 @@ func (m *maker) game(name string, s *subject, fanout int, source dispute.Source,
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	encoded, err := terms.Encode()
+	if err != nil {
+		m.t.Fatal(err)
+	}
 	id := referee.ID()
 	g := vectorGame{
 		Name: name, Receipt: hex.EncodeToString(s.rec.Bytes()), Challenger: hex.EncodeToString(terms.Challenger), Nonce: hex.EncodeToString(terms.Nonce),
-		Move: terms.Move, Total: terms.Total, Fanout: fanout, ID: hex.EncodeToString(id[:]),
+		Move: terms.Move, Total: terms.Total, Fanout: fanout, Terms: hex.EncodeToString(encoded), ID: hex.EncodeToString(id[:]),
 	}
 	head := id
 	for n := 0; ; n++ {

@@ -1325,7 +1325,7 @@ type isDisputeResponse_Part interface {
 }
 
 type DisputeResponse_Terms struct {
-	// terms of the game, in their encoding.
+	// terms of the game, in the encoding of spec/dispute.md, section 1.
 	Terms []byte `protobuf:"bytes,1,opt,name=terms,proto3,oneof"`
 }
 
