@@ -44,8 +44,8 @@ func (a *Auditor) Sampled(ctx context.Context, f *receipt.File, c *Challenge, o 
 		return r.report, noResult(&r.report, err)
 	}
 	if right && r.checkAnswer() {
-		r.report.Add(valid(receipt.CheckComputation, "%s; %s",
-			claim("layer cells", cfg.Layers*positions, len(cells)), claim("output cells", len(r.drawn), len(outputs))))
+		r.report.Add(valid(receipt.CheckComputation, "%s",
+			claimOf(Kinds{cfg.Layers * positions, len(r.drawn)}, Kinds{len(cells), len(outputs)})))
 	}
 	return r.report, nil
 }

@@ -43,6 +43,16 @@ type vectorSet struct {
 	Openings   []openingVector   `json:"openings"`
 	Challenges []challengeVector `json:"challenges"`
 	Detection  []detectionVector `json:"detection"`
+	Samples    []sampleVector    `json:"samples"`
+}
+
+type sampleVector struct {
+	LayerCells    int     `json:"layer_cells"`
+	OutputCells   int     `json:"output_cells"`
+	SampleLayers  int     `json:"sample_layers"`
+	SampleOutputs int     `json:"sample_outputs"`
+	Wrong         int     `json:"wrong"`
+	Probability   float64 `json:"probability"`
 }
 
 type stateVector struct {
@@ -245,6 +255,10 @@ func newVectors(t *testing.T) *vectorSet {
 		d.Probability = audit.Detection(d.All, d.Wrong, d.Sample)
 		v.Detection = append(v.Detection, d)
 	}
+	for _, all := range []audit.Kinds{{Layers: 9570, Outputs: 256}, {Layers: 319, Outputs: 256}, {Layers: 40, Outputs: 6}} {
+		n, wrong := audit.DefaultSample(all), audit.ShareOf(all.Layers+all.Outputs, audit.DefaultShare)
+		v.Samples = append(v.Samples, sampleVector{all.Layers, all.Outputs, n.Layers, n.Outputs, wrong, audit.DetectionOf(all, wrong, n)})
+	}
 	return v
 }
 
@@ -306,6 +320,15 @@ func TestVectors(t *testing.T) {
 		}
 		if !slices.Equal(pairs, x.Cells) || !slices.Equal(outputs, x.Outputs) {
 			t.Errorf("%s: other cells", x.Name)
+		}
+	}
+	for _, x := range v.Samples {
+		all, n := audit.Kinds{Layers: x.LayerCells, Outputs: x.OutputCells}, audit.Kinds{Layers: x.SampleLayers, Outputs: x.SampleOutputs}
+		if got := audit.DefaultSample(all); got != n {
+			t.Errorf("%+v: a sample of %+v", x, got)
+		}
+		if got := audit.DetectionOf(all, x.Wrong, n); math.Abs(got-x.Probability) > 1e-12 {
+			t.Errorf("%+v: %v", x, got)
 		}
 	}
 	for _, x := range v.Detection {
