@@ -64,8 +64,9 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-// BenchmarkChecks checks one answer again and again, in full and by a sample,
-// for profiles of those who check alone.
+// BenchmarkChecks checks one answer again and again, in full and by a sample:
+// for profiles of those who check alone, and where what -run Measure does would
+// take too long.
 func BenchmarkChecks(b *testing.B) {
 	if *measure == "" {
 		b.Skip("measures only with -measure")
@@ -81,10 +82,17 @@ func BenchmarkChecks(b *testing.B) {
 		prompt[i] = int32(i*7919%20000 + 10)
 	}
 	sampling := sample.Params{Temperature: float32(*measureHot), TopK: *measureTopK, TopP: 0.95, Seed: 1}
-	res, err := e.Generate(b.Context(), engine.Request{Prompt: prompt, MaxTokens: *measureTokens, IgnoreEOS: true, Trace: true, Params: sampling}, nil)
-	if err != nil {
-		b.Fatal(err)
+	generate := func(n int) *engine.Result {
+		res, err := e.Generate(b.Context(), engine.Request{Prompt: prompt, MaxTokens: n, IgnoreEOS: true, Trace: true, Params: sampling}, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return res
 	}
+	generate(16) // warm-up
+	var res *engine.Result
+	whole := costOf(func() { res = generate(*measureTokens) })
+	b.Logf("the answer, with a trace: %.3f s of CPU, %.3f s", whole.cpu.Seconds(), whole.wall.Seconds())
 	answer := &answered{result: res, claims: receipt.Claims{
 		Model: fingerprint, Seed: receipt.SelfSeed(1), Time: now.Unix(), Stop: receipt.StopLength, Trace: commitment(res.Trace),
 		Params: receipt.Params{MaxTokens: *measureTokens, IgnoreEOS: true, Temperature: sampling.Temperature, TopK: sampling.TopK, TopP: 0.95},
@@ -112,7 +120,9 @@ func BenchmarkChecks(b *testing.B) {
 					}
 				}
 			})
-			b.ReportMetric(float64(used.cpu.Microseconds())/1e3/float64(b.N), "cpu-ms/op")
+			cpu := used.cpu.Seconds() / float64(b.N)
+			b.ReportMetric(1e3*cpu, "cpu-ms/op")
+			b.ReportMetric(100*cpu/whole.cpu.Seconds(), "%ofanswer")
 		})
 	}
 	run("full", func() (receipt.Report, error) { return a.Full(b.Context(), f, audit.Options{Options: o}) })

@@ -227,6 +227,11 @@ func finiteHalves(b []byte) bool {
 	// Only these have an exponent of all ones: one more is a carry.
 	const exponents, one, carries = 0x7c00_7c00_7c00_7c00, 0x0400_0400_0400_0400, 0x8000_8000_8000_8000
 	carried := uint64(0)
+	for ; len(b) >= 32; b = b[32:] {
+		w, x := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
+		y, z := binary.LittleEndian.Uint64(b[16:]), binary.LittleEndian.Uint64(b[24:])
+		carried |= (w&exponents + one) | (x&exponents + one) | (y&exponents + one) | (z&exponents + one)
+	}
 	for ; len(b) >= 8; b = b[8:] {
 		carried |= binary.LittleEndian.Uint64(b)&exponents + one
 	}

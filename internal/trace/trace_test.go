@@ -230,12 +230,18 @@ func TestFirstDifference(t *testing.T) {
 }
 
 func TestNotFinite(t *testing.T) {
-	dst := make([]byte, 12)
-	for _, v := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
-		if trace.PutX(dst, []float32{1, v, -2}) {
-			t.Errorf("%v is finite", v)
+	for n := 1; n <= 5; n++ {
+		dst := make([]byte, 4*n)
+		for i := range n {
+			for _, v := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), math.Float32frombits(0xff800001)} {
+				x := slices.Repeat([]float32{-math.MaxFloat32}, n)
+				if x[i] = v; trace.PutX(dst, x) || trace.GetX(make([]float32, n), dst) {
+					t.Errorf("%v is finite", v)
+				}
+			}
 		}
 	}
+	dst := make([]byte, 12)
 	x, back := []float32{1, math.MaxFloat32, -0x1p-149}, make([]float32, 3)
 	if !trace.PutX(dst, x) || !trace.GetX(back, dst) {
 		t.Error("not finite")
