@@ -214,10 +214,12 @@ func newVectors(t *testing.T) *vectorSet {
 		}
 		v.Openings = append(v.Openings, openingVector{c.name, data, commitment, vectorX, vectorKV, c.fails})
 	}
-	whole := v.Openings[0]
+	whole, nothing := v.Openings[0], slices.Clone(v.Openings[1].Opening)
+	nothing[len(nothing)-1] = 0xf6
 	v.Openings = append(v.Openings,
 		openingVector{"cut", whole.Opening[:len(whole.Opening)-1], whole.Commitment, vectorX, vectorKV, "encoding"},
 		openingVector{"a longer number", append([]byte{0xa5, 0x01, 0x18, 0x03}, whole.Opening[3:]...), whole.Commitment, vectorX, vectorKV, "encoding"},
+		openingVector{"null for no parts", nothing, whole.Commitment, vectorX, vectorKV, "encoding"},
 	)
 	for _, c := range []audit.Challenge{
 		{Receipt: canon.Hash{1}, Random: [32]byte{2}, Layers: 5, Outputs: 3},
