@@ -63,7 +63,7 @@ that an opening answers this challenge and no other.
 		RunE:    func(c *cobra.Command, args []string) error { return a.auditAsk(c.Context(), &o, args[0]) },
 	}
 	f := c.Flags()
-	f.StringVar(&o.sample, "sample", "auto", "share of the places to see: "+sampleHelp+" (auto: finds one wrong place in twenty with 99 %)")
+	f.StringVar(&o.sample, "sample", "auto", "share of the places to see: "+sampleHelp+` (auto: finds one wrong place in twenty with 99 %, and one wrong token in five if the rest is right; thorough: also one wrong token in twenty)`)
 	f.StringVar(&o.model, "model", "", "MODEL of the receipt, whose number of layers is asked for")
 	f.StringVarP(&o.out, "output-file", "o", "", "file to write")
 	return c
@@ -101,14 +101,22 @@ func newChallenge(f *receipt.File, sample string, layers int) (*audit.Challenge,
 	if c.Trace.IsZero() {
 		return nil, errNoTrace
 	}
-	ch := &audit.Challenge{Receipt: f.Receipt.Hash()}
-	_, _ = rand.Read(ch.Random[:]) // never fails
-	var err error
-	if ch.Layers, err = sampleSize(sample, layers*positions(&c)); err != nil {
-		return nil, err
+	all := audit.Kinds{Layers: layers * positions(&c), Outputs: c.OutputTokens}
+	var n audit.Kinds
+	if sample == "auto" {
+		n = audit.DefaultSample(all)
+	} else {
+		var err error
+		if n.Layers, err = sampleSize(sample, all.Layers); err != nil {
+			return nil, err
+		}
+		if n.Outputs, err = sampleSize(sample, all.Outputs); err != nil {
+			return nil, err
+		}
 	}
-	ch.Outputs, err = sampleSize(sample, c.OutputTokens)
-	return ch, err
+	ch := &audit.Challenge{Receipt: f.Receipt.Hash(), Layers: n.Layers, Outputs: n.Outputs}
+	_, _ = rand.Read(ch.Random[:]) // never fails
+	return ch, nil
 }
 
 // positions is how many positions the model of a receipt read.
@@ -150,17 +158,25 @@ func (a *app) auditAsk(ctx context.Context, o *auditOptions, path string) error 
 	}
 	s := scopeOfChallenge(ch, layers, &claims)
 	a.note("asks for %d of %d places; if one in twenty is wrong, that shows with a probability of %.2f %%", s.Places, s.Of, 100*s.Chance)
+	for _, t := range s.Tokens {
+		a.note("if only tokens are wrong, one in %.0f, that shows with a probability of %.2f %%", 1/t.Share, 100*t.Chance)
+	}
 	return nil
 }
 
-// scopeOfChallenge tells what a challenge finds: its kinds of places are drawn
-// apart, and the worse of them counts.
+// scopeOfChallenge tells what a challenge finds: the tokens also alone, as they
+// are few places, and all that is wrong in the text of another model.
 func scopeOfChallenge(ch *audit.Challenge, layers int, c *receipt.Claims) *report.Scope {
-	inner := scopeOf(min(ch.Layers, layers*positions(c)), layers*positions(c))
-	outer := scopeOf(min(ch.Outputs, c.OutputTokens), c.OutputTokens)
-	return &report.Scope{
-		Places: inner.Places + outer.Places, Of: inner.Of + outer.Of, Share: inner.Share, Chance: min(inner.Chance, outer.Chance),
+	all := audit.Kinds{Layers: layers * positions(c), Outputs: c.OutputTokens}
+	n := audit.Kinds{Layers: min(ch.Layers, all.Layers), Outputs: min(ch.Outputs, all.Outputs)}
+	s := &report.Scope{Places: n.Layers + n.Outputs, Of: all.Layers + all.Outputs, Share: audit.DefaultShare}
+	s.Chance = audit.DetectionOf(all, audit.ShareOf(s.Of, s.Share), n)
+	if n.Outputs < all.Outputs {
+		for _, share := range []float64{audit.OutputShare, audit.DefaultShare} {
+			s.Tokens = append(s.Tokens, report.Found{Share: share, Chance: audit.Detection(all.Outputs, audit.ShareOf(all.Outputs, share), n.Outputs)})
+		}
 	}
+	return s
 }
 
 // layersOf reads how many layers a model has from its header.

@@ -75,6 +75,14 @@ type sampleJSON struct {
 	// Chance is the probability to find a forgery of this share of places.
 	Share  float64 `json:"share"`
 	Chance float64 `json:"chance"`
+	// Tokens are such shares of the tokens alone, all else being right.
+	Tokens []foundJSON `json:"tokens,omitempty"`
+}
+
+// foundJSON is a share of forged places and the probability to find it.
+type foundJSON struct {
+	Share  float64 `json:"share"`
+	Chance float64 `json:"chance"`
 }
 
 func checksJSON(r *receipt.Report) []checkJSON {
@@ -118,7 +126,7 @@ other answer does not pass, with --key only one of that signer does.
 	f := c.Flags()
 	f.StringVar(&o.model, "model", "", "MODEL to compute with; it must be the one that the receipt names")
 	o.loraOptions.add(f, "an adapter of the receipt, in its order; with SCALE the receipt must name this one")
-	f.StringVar(&o.sample, "sample", "", "draw again only a share of the tokens, chosen by chance: "+sampleHelp+" (auto: finds one wrong token in twenty with 99 %)")
+	f.StringVar(&o.sample, "sample", "", "draw again only a share of the tokens, chosen by chance: "+sampleHelp+" (auto: finds one wrong token in twenty with 99 %; with --prover, as in \"aval audit ask\")")
 	f.StringVar(&o.challenge, "challenge", "", "the challenge that \"aval audit ask\" wrote")
 	f.StringVar(&o.opening, "opening", "", "what the prover opened for it: check this instead of computing everything")
 	f.StringVar(&o.prover, "prover", "", "URL of the receipt at the server that made it: send it a challenge and check what it opens (with --sample)")
@@ -420,6 +428,9 @@ func (a *app) conclude(o *verifyOptions, v *verification) error {
 		}
 		if s := v.scope; s != nil {
 			j.Sample = &sampleJSON{Places: s.Places, Of: s.Of, Share: s.Share, Chance: s.Chance}
+			for _, t := range s.Tokens {
+				j.Sample.Tokens = append(j.Sample.Tokens, foundJSON(t))
+			}
 		}
 		err = a.printJSON(j)
 	}

@@ -16,12 +16,16 @@ import (
 	"github.com/avalnetwork/aval/receipt"
 )
 
-const sampleHelp = `"auto", or a share above 0 and up to 1`
+// sampleThorough is a challenge as large for the tokens alone as it is for the
+// layers.
+const sampleThorough = "thorough"
+
+const sampleHelp = `"auto", "thorough", or a share above 0 and up to 1`
 
 // sampleSize says how many of so many places to compute again: a share of them
 // or, with "auto", as many as find one wrong place in twenty with 99 %.
 func sampleSize(sample string, all int) (int, error) {
-	if sample == "auto" {
+	if sample == "auto" || sample == sampleThorough {
 		return audit.SampleSize(all, audit.DefaultShare, audit.DefaultConfidence), nil
 	}
 	p, err := strconv.ParseFloat(sample, 64)
@@ -33,8 +37,9 @@ func sampleSize(sample string, all int) (int, error) {
 
 // scopeOf tells what a sample of places finds.
 func scopeOf(places, all int) *report.Scope {
-	wrong := max(int(math.Ceil(audit.DefaultShare*float64(all))), 1)
-	return &report.Scope{Places: places, Of: all, Share: audit.DefaultShare, Chance: audit.Detection(all, wrong, places)}
+	return &report.Scope{
+		Places: places, Of: all, Share: audit.DefaultShare, Chance: audit.Detection(all, audit.ShareOf(all, audit.DefaultShare), places),
+	}
 }
 
 // compute computes the answer of a receipt again and adds what came of it.

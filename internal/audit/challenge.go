@@ -42,15 +42,10 @@ type wireChallenge struct {
 	Outputs int        `cbor:"5,keyasint"`
 }
 
-// NewChallenge asks for as many cells of a run as find the default share of
-// wrong ones with the default probability, among the layer cells and among the
-// output cells.
+// NewChallenge asks for the cells of [DefaultSample].
 func NewChallenge(receipt canon.Hash, random [32]byte, layers, positions, drawn int) *Challenge {
-	return &Challenge{
-		Receipt: receipt, Random: random,
-		Layers:  SampleSize(layers*positions, DefaultShare, DefaultConfidence),
-		Outputs: SampleSize(drawn, DefaultShare, DefaultConfidence),
-	}
+	n := DefaultSample(Kinds{layers * positions, drawn})
+	return &Challenge{Receipt: receipt, Random: random, Layers: n.Layers, Outputs: n.Outputs}
 }
 
 // Encode returns the challenge in canonical CBOR.

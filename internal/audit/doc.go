@@ -5,7 +5,7 @@
 // positions at once and so in a fraction of the time that writing it took.
 // [Auditor.Sampled] checks randomly chosen cells of a trace, which the prover
 // opens with [Auditor.Open] for a [Challenge] that comes after the receipt; it
-// reads a hundredth and misses few wrong cells, as [Detection] says
+// reads a hundredth and misses few wrong cells, as [DetectionOf] says
 // (spec/trace.md, section 6). [Auditor.Follow] computes an answer again while it
 // is still being told.
 //

@@ -22,6 +22,7 @@ var (
 	measureTokens = flag.Int("tokens", 256, "tokens of the answer")
 	measurePrompt = flag.Int("prompt", 64, "tokens of the prompt")
 	measureHot    = flag.Float64("temperature", 0, "of the answer")
+	measureTopK   = flag.Int("top-k", 40, "of the answer that is checked in the benchmark")
 	measureKernel = flag.String("kernel", "", "implementation of the arithmetic")
 )
 
@@ -61,6 +62,77 @@ func TestMeasure(t *testing.T) {
 	for _, path := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".gguf"), func(t *testing.T) { measureModel(t, path) })
 	}
+}
+
+// BenchmarkChecks checks one answer again and again, in full and by a sample:
+// for profiles of those who check alone, and where what -run Measure does would
+// take too long.
+func BenchmarkChecks(b *testing.B) {
+	if *measure == "" {
+		b.Skip("measures only with -measure")
+	}
+	e, err := engine.Open(*measure, engine.Options{Threads: 2, CacheBytes: -1, Kernel: *measureKernel})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer e.Close()
+	a := &audit.Auditor{Engine: e, Model: fingerprint}
+	prompt := make([]int32, *measurePrompt)
+	for i := range prompt {
+		prompt[i] = int32(i*7919%20000 + 10)
+	}
+	sampling := sample.Params{Temperature: float32(*measureHot), TopK: *measureTopK, TopP: 0.95, Seed: 1}
+	generate := func(n int) *engine.Result {
+		res, err := e.Generate(b.Context(), engine.Request{Prompt: prompt, MaxTokens: n, IgnoreEOS: true, Trace: true, Params: sampling}, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return res
+	}
+	generate(16) // warm-up
+	var res *engine.Result
+	whole := costOf(func() { res = generate(*measureTokens) })
+	b.Logf("the answer, with a trace: %.3f s of CPU, %.3f s", whole.cpu.Seconds(), whole.wall.Seconds())
+	answer := &answered{result: res, claims: receipt.Claims{
+		Model: fingerprint, Seed: receipt.SelfSeed(1), Time: now.Unix(), Stop: receipt.StopLength, Trace: commitment(res.Trace),
+		Params: receipt.Params{MaxTokens: *measureTokens, IgnoreEOS: true, Temperature: sampling.Temperature, TopK: sampling.TopK, TopP: 0.95},
+	}}
+	answer.transcript = receipt.Transcript{
+		Source: receipt.Source{Kind: receipt.SourceIDs}, Prompt: prompt, Output: res.Drawn(), Text: res.Text,
+	}
+	f := answer.sign(b)
+	o := receipt.Options{Now: now}
+	c := audit.NewChallenge(f.Receipt.Hash(), [32]byte{5}, e.Config().Layers, len(prompt)+*measureTokens-1, *measureTokens)
+	opening, err := a.Open(b.Context(), f, c)
+	if err != nil {
+		b.Fatal(err)
+	}
+	data, err := opening.Encode()
+	if err != nil {
+		b.Fatal(err)
+	}
+	run := func(name string, f func() (receipt.Report, error)) {
+		b.Run(name, func(b *testing.B) {
+			used := costOf(func() {
+				for b.Loop() {
+					if r, err := f(); err != nil || r.Failed() != nil {
+						b.Fatalf("%v\n%s", err, &r)
+					}
+				}
+			})
+			cpu := used.cpu.Seconds() / float64(b.N)
+			b.ReportMetric(1e3*cpu, "cpu-ms/op")
+			b.ReportMetric(100*cpu/whole.cpu.Seconds(), "%ofanswer")
+		})
+	}
+	run("full", func() (receipt.Report, error) { return a.Full(b.Context(), f, audit.Options{Options: o}) })
+	run("sampled", func() (receipt.Report, error) {
+		opening, err := trace.Decode(data)
+		if err != nil {
+			return receipt.Report{}, err
+		}
+		return a.Sampled(b.Context(), f, c, opening, o)
+	})
 }
 
 func measureModel(t *testing.T, path string) {

@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"context"
+	"fmt"
 
 	"github.com/avalnetwork/aval/internal/model"
 	"github.com/avalnetwork/aval/internal/trace"
@@ -43,8 +44,8 @@ func (a *Auditor) Sampled(ctx context.Context, f *receipt.File, c *Challenge, o 
 		return r.report, noResult(&r.report, err)
 	}
 	if right && r.checkAnswer() {
-		r.report.Add(valid(receipt.CheckComputation, "%s; %s",
-			claim("layer cells", cfg.Layers*positions, len(cells)), claim("output cells", len(r.drawn), len(outputs))))
+		r.report.Add(valid(receipt.CheckComputation, "%s",
+			claimOf(Kinds{cfg.Layers * positions, len(r.drawn)}, Kinds{len(cells), len(outputs)})))
 	}
 	return r.report, nil
 }
@@ -62,19 +63,31 @@ func (s *sampled) wrong(format string, args ...any) bool {
 }
 
 // x gives the numbers of a state that must be shown.
-func (s *sampled) x(dst []float32, layer, position int) bool {
+func (s *sampled) x(dst []float32, layer, position int) error {
 	b := s.opening.X(layer, position)
 	switch {
 	case b == nil:
-		return s.wrong("x of layer %d, position %d is not opened", layer, position)
+		return fmt.Errorf("x of layer %d, position %d is not opened", layer, position)
 	case !trace.GetX(dst, b):
-		return s.wrong("x of layer %d, position %d is not finite, and no model gives such a state", layer, position)
+		return fmt.Errorf("x of layer %d, position %d is not finite, and no model gives such a state", layer, position)
 	}
-	return true
+	return nil
+}
+
+// layerCheck is the chosen cells of a layer.
+type layerCheck struct {
+	cells model.Cells
+	from  int      // the first position of kv
+	kv    [][]byte // of positions from there on, nil where no cell looks
+
+	// What the model computes.
+	x   []float32
+	own [][]byte // kv of the cells
 }
 
 // checkLayers computes the chosen cells of each layer at once, so that its
-// weights are read once.
+// weights are read once, and those of several layers in one go, so that no
+// worker waits for what comes between.
 func (s *sampled) checkLayers(ctx context.Context, cells []LayerCell) (bool, error) {
 	e := s.auditor.Engine
 	layers := e.Config().Layers
@@ -85,78 +98,108 @@ func (s *sampled) checkLayers(ctx context.Context, cells []LayerCell) (bool, err
 	}); err != nil {
 		return false, err
 	}
-	for l := range list {
-		if len(list[l].cells) == 0 {
-			continue
+	for l := 0; l < layers; {
+		var checks []*layerCheck
+		var missing error
+		for n := 0; l < layers && missing == nil && (n == 0 || n+len(list[l].cells) <= maxPass); l++ {
+			if len(list[l].cells) == 0 {
+				continue
+			}
+			var c *layerCheck
+			if c, missing = s.prepare(l, &list[l]); missing == nil {
+				checks = append(checks, c)
+				n += len(list[l].cells)
+			}
 		}
-		if right, err := s.checkLayer(ctx, l, &list[l]); err != nil || !right {
+		if right, err := s.check(ctx, checks); err != nil || !right {
 			return false, err
+		}
+		if missing != nil {
+			return s.wrong("%v", missing), nil
 		}
 	}
 	return true, nil
 }
 
-// checkLayer compares the chosen cells of a layer.
-func (s *sampled) checkLayer(ctx context.Context, layer int, n *need) (bool, error) {
+// prepare takes from the opening what the chosen cells of a layer need.
+func (s *sampled) prepare(layer int, n *need) (*layerCheck, error) {
 	dim := s.auditor.Engine.Config().Dim
-	c := &model.Cells{Layer: layer, Positions: n.cells}
+	c := &layerCheck{cells: model.Cells{Layer: layer, Positions: n.cells}, from: n.from}
 	if layer > 0 {
-		c.X = make([]float32, len(n.cells)*dim)
+		c.cells.X = make([]float32, len(n.cells)*dim)
 	}
 	for i, p := range n.cells {
 		if layer == 0 {
-			c.Tokens = append(c.Tokens, s.read[p])
-		} else if !s.x(c.X[i*dim:(i+1)*dim], layer-1, p) {
-			return false, nil
+			c.cells.Tokens = append(c.cells.Tokens, s.read[p])
+		} else if err := s.x(c.cells.X[i*dim:(i+1)*dim], layer-1, p); err != nil {
+			return nil, err
 		}
 	}
-	none := make([]byte, 2*s.auditor.Engine.Config().StateShape().KV) // where nobody looks
-	kv := make([]byte, 0, (n.to-n.from)*len(none))
+	c.kv = make([][]byte, n.to-n.from)
 	for p := n.from; p < n.to; p++ {
-		b := none
-		if n.kv(p) {
-			b = s.opening.KV(layer, p)
+		if !n.kv(p) {
+			continue
 		}
-		if b == nil {
-			return s.wrong("kv of layer %d, position %d is not opened", layer, p), nil
+		if c.kv[p-n.from] = s.opening.KV(layer, p); c.kv[p-n.from] == nil {
+			return nil, fmt.Errorf("kv of layer %d, position %d is not opened", layer, p)
 		}
-		kv = append(kv, b...)
 	}
-	var x []float32
-	var own [][]byte // kv of the cells
+	return c, nil
+}
+
+// check computes cells and compares them with what is opened.
+func (s *sampled) check(ctx context.Context, checks []*layerCheck) (bool, error) {
 	refused := error(nil)
 	if err := s.auditor.Engine.Compute(ctx, func(m *model.Model) error {
 		seq := m.NewSequence()
 		defer seq.Close()
-		if refused = seq.SetKV(layer, n.from, kv); refused != nil {
-			return nil
+		for i, c := range checks {
+			if refused = seq.SetKV(c.cells.Layer, c.from, c.kv...); refused != nil {
+				checks = checks[:i]
+				break
+			}
 		}
-		var err error
-		x, err = m.Cells(seq, c)
-		for _, p := range n.cells {
-			own = append(own, seq.KV(nil, layer, p, p+1))
+		for _, c := range checks {
+			var err error
+			if c.x, err = m.Cells(seq, &c.cells); err != nil {
+				return err
+			}
+			for _, p := range c.cells.Positions {
+				c.own = append(c.own, seq.KV(nil, c.cells.Layer, p, p+1))
+			}
 		}
-		return err
+		return nil
 	}); err != nil {
 		return false, err
+	}
+	for _, c := range checks {
+		if !s.compare(c) {
+			return false, nil
+		}
 	}
 	if refused != nil {
 		return s.wrong("%v", refused), nil
 	}
+	return true, nil
+}
+
+// compare compares what the model computes with what is opened.
+func (s *sampled) compare(c *layerCheck) bool {
+	layer, dim := c.cells.Layer, s.auditor.Engine.Config().Dim
 	got := make([]byte, 4*dim)
-	for i, p := range n.cells {
-		if !bytes.Equal(own[i], s.opening.KV(layer, p)) {
-			return s.wrong("layer cell %d, position %d: kv is not what the model computes from the cell's inputs", layer, p), nil
+	for i, p := range c.cells.Positions {
+		if !bytes.Equal(c.own[i], c.kv[p-c.from]) {
+			return s.wrong("layer cell %d, position %d: kv is not what the model computes from the cell's inputs", layer, p)
 		}
-		trace.PutX(got, x[i*dim:(i+1)*dim])
+		trace.PutX(got, c.x[i*dim:(i+1)*dim])
 		switch want := s.opening.X(layer, p); {
 		case want == nil:
-			return s.wrong("x of layer %d, position %d is not opened", layer, p), nil
+			return s.wrong("x of layer %d, position %d is not opened", layer, p)
 		case !bytes.Equal(got, want):
-			return s.wrong("layer cell %d, position %d: x is not what the model computes from the cell's inputs", layer, p), nil
+			return s.wrong("layer cell %d, position %d: x is not what the model computes from the cell's inputs", layer, p)
 		}
 	}
-	return true, nil
+	return true
 }
 
 // checkOutputs draws the chosen tokens from the opened states.
@@ -164,8 +207,8 @@ func (s *sampled) checkOutputs(ctx context.Context, outputs []int, first int) (b
 	c := s.auditor.Engine.Config()
 	x := make([]float32, len(outputs)*c.Dim)
 	for i, o := range outputs {
-		if !s.x(x[i*c.Dim:(i+1)*c.Dim], c.Layers-1, first+o) {
-			return false, nil
+		if err := s.x(x[i*c.Dim:(i+1)*c.Dim], c.Layers-1, first+o); err != nil {
+			return s.wrong("%v", err), nil
 		}
 	}
 	return s.drawAll(ctx, outputs, x, s.draw)

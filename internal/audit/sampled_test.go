@@ -330,6 +330,52 @@ func TestSampledDetects(t *testing.T) {
 	}
 }
 
+// TestDetectionOf tries every way to spread wrong cells over the kinds.
+func TestDetectionOf(t *testing.T) {
+	for _, all := range []audit.Kinds{{12, 5}, {5, 12}, {40, 1}, {1, 1}, {200, 30}} {
+		for wrong := 1; wrong <= all.Layers+all.Outputs; wrong += 1 + wrong/7 {
+			for layers := 0; layers <= all.Layers; layers += 1 + layers/3 {
+				for outputs := 0; outputs <= all.Outputs; outputs += 1 + outputs/3 {
+					want := 1.0
+					for x := max(0, wrong-all.Layers); x <= min(wrong, all.Outputs); x++ {
+						want = min(want, 1-(1-audit.Detection(all.Layers, wrong-x, layers))*(1-audit.Detection(all.Outputs, x, outputs)))
+					}
+					if got := audit.DetectionOf(all, wrong, audit.Kinds{Layers: layers, Outputs: outputs}); math.Abs(got-want) > 1e-12 {
+						t.Fatalf("%d of %+v wrong, %d and %d in the sample: %v, want %v", wrong, all, layers, outputs, got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestDefaultSample: whatever the run, one wrong cell in twenty is found, and
+// one wrong output in five.
+func TestDefaultSample(t *testing.T) {
+	for _, c := range []struct{ layers, positions, drawn, wantLayers, wantOutputs int }{
+		{1, 1, 1, 1, 1},
+		{1, 319, 256, 78, 36},
+		{2, 8, 4, 16, 4},
+		{4, 63, 60, 74, 18},
+		{22, 319, 256, 90, 20},
+		{30, 319, 256, 90, 20},
+		{80, 4095, 4000, 90, 21},
+		{1024, 1 << 20, 1 << 20, 90, 21},
+	} {
+		all := audit.Kinds{Layers: c.layers * c.positions, Outputs: c.drawn}
+		n := audit.DefaultSample(all)
+		if n.Layers != c.wantLayers || n.Outputs != c.wantOutputs {
+			t.Errorf("%d layers, %d positions, %d drawn: a sample of %+v, want %d and %d", c.layers, c.positions, c.drawn, n, c.wantLayers, c.wantOutputs)
+		}
+		if p := audit.DetectionOf(all, audit.ShareOf(all.Layers+all.Outputs, 0.05), n); p < 0.99 {
+			t.Errorf("%+v: finds one wrong cell in twenty with %v", c, p)
+		}
+		if p := audit.Detection(all.Outputs, audit.ShareOf(all.Outputs, 0.2), n.Outputs); p < 0.99 {
+			t.Errorf("%+v: finds one wrong output in five with %v", c, p)
+		}
+	}
+}
+
 func TestDetection(t *testing.T) {
 	// Against counting: all samples of 4 of 9, 3 of which are wrong.
 	hit, all := 0, 0
@@ -400,8 +446,8 @@ func TestCells(t *testing.T) {
 
 func TestChallenge(t *testing.T) {
 	c := audit.NewChallenge(canon.Hash{1}, [32]byte{2}, 24, 319, 256)
-	if c.Layers != 90 || c.Outputs != 75 {
-		t.Errorf("%d layer cells and %d output cells, want 90 and 75", c.Layers, c.Outputs)
+	if c.Layers != 90 || c.Outputs != 20 {
+		t.Errorf("%d layer cells and %d output cells, want 90 and 20", c.Layers, c.Outputs)
 	}
 	data, err := c.Encode()
 	if err != nil {

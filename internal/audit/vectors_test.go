@@ -43,6 +43,16 @@ type vectorSet struct {
 	Openings   []openingVector   `json:"openings"`
 	Challenges []challengeVector `json:"challenges"`
 	Detection  []detectionVector `json:"detection"`
+	Samples    []sampleVector    `json:"samples"`
+}
+
+type sampleVector struct {
+	LayerCells    int     `json:"layer_cells"`
+	OutputCells   int     `json:"output_cells"`
+	SampleLayers  int     `json:"sample_layers"`
+	SampleOutputs int     `json:"sample_outputs"`
+	Wrong         int     `json:"wrong"`
+	Probability   float64 `json:"probability"`
 }
 
 type stateVector struct {
@@ -204,10 +214,12 @@ func newVectors(t *testing.T) *vectorSet {
 		}
 		v.Openings = append(v.Openings, openingVector{c.name, data, commitment, vectorX, vectorKV, c.fails})
 	}
-	whole := v.Openings[0]
+	whole, nothing := v.Openings[0], slices.Clone(v.Openings[1].Opening)
+	nothing[len(nothing)-1] = 0xf6
 	v.Openings = append(v.Openings,
 		openingVector{"cut", whole.Opening[:len(whole.Opening)-1], whole.Commitment, vectorX, vectorKV, "encoding"},
 		openingVector{"a longer number", append([]byte{0xa5, 0x01, 0x18, 0x03}, whole.Opening[3:]...), whole.Commitment, vectorX, vectorKV, "encoding"},
+		openingVector{"null for no parts", nothing, whole.Commitment, vectorX, vectorKV, "encoding"},
 	)
 	for _, c := range []audit.Challenge{
 		{Receipt: canon.Hash{1}, Random: [32]byte{2}, Layers: 5, Outputs: 3},
@@ -244,6 +256,10 @@ func newVectors(t *testing.T) *vectorSet {
 	for _, d := range []detectionVector{{All: 7656, Wrong: 383, Sample: 90}, {All: 256, Wrong: 13, Sample: 75}, {All: 256, Wrong: 1, Sample: 75}, {All: 10, Wrong: 5, Sample: 6}} {
 		d.Probability = audit.Detection(d.All, d.Wrong, d.Sample)
 		v.Detection = append(v.Detection, d)
+	}
+	for _, all := range []audit.Kinds{{Layers: 9570, Outputs: 256}, {Layers: 319, Outputs: 256}, {Layers: 40, Outputs: 6}} {
+		n, wrong := audit.DefaultSample(all), audit.ShareOf(all.Layers+all.Outputs, audit.DefaultShare)
+		v.Samples = append(v.Samples, sampleVector{all.Layers, all.Outputs, n.Layers, n.Outputs, wrong, audit.DetectionOf(all, wrong, n)})
 	}
 	return v
 }
@@ -306,6 +322,15 @@ func TestVectors(t *testing.T) {
 		}
 		if !slices.Equal(pairs, x.Cells) || !slices.Equal(outputs, x.Outputs) {
 			t.Errorf("%s: other cells", x.Name)
+		}
+	}
+	for _, x := range v.Samples {
+		all, n := audit.Kinds{Layers: x.LayerCells, Outputs: x.OutputCells}, audit.Kinds{Layers: x.SampleLayers, Outputs: x.SampleOutputs}
+		if got := audit.DefaultSample(all); got != n {
+			t.Errorf("%+v: a sample of %+v", x, got)
+		}
+		if got := audit.DetectionOf(all, x.Wrong, n); math.Abs(got-x.Probability) > 1e-12 {
+			t.Errorf("%+v: %v", x, got)
 		}
 	}
 	for _, x := range v.Detection {

@@ -47,9 +47,9 @@ func TestReceiptsMeasuresAll(t *testing.T) {
 			t.Errorf("%s: %v, want two times", name, list)
 		}
 	}
-	if c.Cells < 1 || c.Outputs < 1 || c.FoundCells < 0.99 || c.FoundOutputs < 0.99 || c.Opened == 0 || c.Size == 0 {
+	if c.Cells < 1 || c.Outputs < 1 || c.Found < 0.99 || c.FoundOutputs < 0.99 || c.Opened == 0 || c.Size == 0 {
 		t.Errorf("sample of %d cells and %d outputs, found with %v and %v, %d bytes, receipt of %d",
-			c.Cells, c.Outputs, c.FoundCells, c.FoundOutputs, c.Opened, c.Size)
+			c.Cells, c.Outputs, c.Found, c.FoundOutputs, c.Opened, c.Size)
 	}
 	if len(c.Offline) != 2 || len(c.OfflineOpen) != 2 || c.Offline[0] <= 0 {
 		t.Errorf("offline %v, %v", c.Offline, c.OfflineOpen)

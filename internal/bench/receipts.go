@@ -52,8 +52,9 @@ type ReceiptCosts struct {
 	Cells, Outputs         int // that the sample has
 	Opened                 int // bytes that the prover shows
 	// Found is the probability that the sample holds a wrong cell if one in
-	// twenty is wrong, in layers and in outputs.
-	FoundCells, FoundOutputs float64
+	// twenty of all is wrong; FoundOutputs, that it does if outputs alone are,
+	// one in five of them, and FoundFew, one in twenty.
+	Found, FoundOutputs, FoundFew float64
 
 	// Offline is how many receipts alone are checked in a second by one
 	// thread, and OfflineOpen with the prompt and the answer shown.
@@ -226,9 +227,12 @@ func (b *receiptBench) audits(ctx context.Context, f *receipt.File) error {
 	layers, positions := b.engine.Config().Layers, b.options.Prompt+b.options.Answer-1
 	ask := audit.NewChallenge(f.Receipt.Hash(), [32]byte{5}, layers, positions, b.options.Answer)
 	c.Cells, c.Outputs = ask.Layers, ask.Outputs
-	share := func(all int) int { return (all + 19) / 20 }
-	c.FoundCells = audit.Detection(layers*positions, share(layers*positions), ask.Layers)
-	c.FoundOutputs = audit.Detection(b.options.Answer, share(b.options.Answer), ask.Outputs)
+	all := audit.Kinds{Layers: layers * positions, Outputs: b.options.Answer}
+	outputs := func(share float64) float64 {
+		return audit.Detection(all.Outputs, audit.ShareOf(all.Outputs, share), ask.Outputs)
+	}
+	c.Found = audit.DetectionOf(all, audit.ShareOf(all.Layers+all.Outputs, audit.DefaultShare), audit.Kinds{Layers: ask.Layers, Outputs: ask.Outputs})
+	c.FoundOutputs, c.FoundFew = outputs(audit.OutputShare), outputs(audit.DefaultShare)
 	var data []byte
 	opening, err := timed(func() error {
 		o, err := b.auditor.Open(ctx, f, ask)

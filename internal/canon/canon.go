@@ -7,7 +7,7 @@
 // section 2.1, with SHA-256, whose proofs here are of ranges of leaves.
 // [VectorRoot] is the tree of a byte string cut into tiles. [Marshal] and
 // [Unmarshal] are CBOR in the deterministic encoding of RFC 8949 section
-// 4.2.1; what is not in that form is refused.
+// 4.2.1; what is not in that form is refused. [Reader] reads it item by item.
 //
 // It keeps nothing and does no I/O.
 package canon

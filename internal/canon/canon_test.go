@@ -1,12 +1,15 @@
 package canon_test
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/avalnetwork/aval/internal/canon"
@@ -170,6 +173,92 @@ func TestUnmarshalRefuses(t *testing.T) {
 			t.Errorf("%s: %v, want ErrCBOR", c.name, err)
 		}
 	}
+}
+
+// read reads what TestReader encodes.
+func read(data []byte, items int) (n int, list []int, b []byte, err error) {
+	r := canon.NewReader(data, items)
+	r.Map(3)
+	r.Key(1)
+	n = r.Uint()
+	r.Key(2)
+	list = make([]int, r.Array())
+	for i := range list {
+		list[i] = r.Uint()
+	}
+	r.Key(300)
+	b = r.Bytes()
+	return n, list, b, r.End()
+}
+
+type record struct {
+	N    int    `cbor:"1,keyasint"`
+	List []int  `cbor:"2,keyasint"`
+	B    []byte `cbor:"300,keyasint"`
+}
+
+func TestReader(t *testing.T) {
+	for _, n := range []int{0, 23, 24, 255, 256, 65535, 65536, math.MaxInt32} {
+		want := record{n, []int{n, 1, n}, make([]byte, min(n, 70000))}
+		data, err := canon.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		gotN, list, b, err := read(data, 10)
+		if err != nil || gotN != n || !slices.Equal(list, want.List) || !bytes.Equal(b, want.B) {
+			t.Errorf("%d: %d, %v, %d bytes, %v", n, gotN, list, len(b), err)
+		}
+		if _, _, _, err := read(data, 9); !errors.Is(err, canon.ErrCBOR) {
+			t.Errorf("%d: ten items of nine: %v", n, err)
+		}
+		if _, _, _, err := read(append(data, 0), 100); !errors.Is(err, canon.ErrCBOR) {
+			t.Errorf("%d: an item too many: %v", n, err)
+		}
+		for i := range min(len(data), 40) {
+			if _, _, _, err := read(data[:i], 100); !errors.Is(err, canon.ErrCBOR) {
+				t.Errorf("%d: cut at %d: %v", n, i, err)
+			}
+		}
+	}
+	r := canon.NewReader([]byte("\x58\x20"+strings.Repeat("x", 32)+"\x40"), 2)
+	if h := r.Hash(); h[31] != 'x' || r.Hash() != (canon.Hash{}) || !errors.Is(r.End(), canon.ErrCBOR) {
+		t.Errorf("a hash and an empty string: %v, %v", h, r.End())
+	}
+	if r := canon.NewReader([]byte("\x80"), 1); true {
+		if r.Tuple(1); !errors.Is(r.End(), canon.ErrCBOR) {
+			t.Errorf("no items where there should be one: %v", r.End())
+		}
+	}
+}
+
+// FuzzReader: Reader takes what Unmarshal takes, and nothing else.
+func FuzzReader(f *testing.F) {
+	for _, seed := range []string{
+		"a3010002801901" + "2c40", "a301170281181819012c4101", "a30118170280" + "19012c40", "a3011bffffffffffffffff028019012c40",
+		"a301f602f619012cf6", "a3010002f619012c40", "a30100029f0019012c40", "a3010019012c400280", "bf0100028019012c40ff",
+	} {
+		b, err := hex.DecodeString(seed)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		n, list, b, err := read(data, len(data))
+		var want record
+		wantErr := canon.Unmarshal(data, &want)
+		if wantErr == nil { // Unmarshal takes null for nothing, and numbers below zero
+			if want.List == nil || want.B == nil || want.N < 0 || slices.ContainsFunc(want.List, func(n int) bool { return n < 0 }) {
+				wantErr = canon.ErrCBOR
+			}
+		}
+		if (err == nil) != (wantErr == nil) {
+			t.Fatalf("%x: Reader says %v, Unmarshal %v", data, err, wantErr)
+		}
+		if err == nil && (n != want.N || !slices.Equal(list, want.List) || !bytes.Equal(b, want.B)) {
+			t.Errorf("%x: %d, %v, %x; Unmarshal %+v", data, n, list, b, want)
+		}
+	})
 }
 
 func FuzzRangeRoot(f *testing.F) {

@@ -18,20 +18,13 @@ var ErrProof = errors.New("the Merkle proof does not have the right form")
 
 // Leaf is the hash of a leaf: SHA-256(0x00, value).
 func Leaf(value []byte) Hash {
-	if len(value) <= leafStack {
-		var buf [1 + leafStack]byte
-		return sha256.Sum256(buf[:1+copy(buf[1:], value)])
-	}
-	h := sha256.New()
+	h := sha256.New() // stays on the stack, as long as nothing asks for the interface
 	h.Write([]byte{0})
 	h.Write(value)
 	var out Hash
 	h.Sum(out[:0])
 	return out
 }
-
-// leafStack is the longest leaf that is hashed without memory from the heap.
-const leafStack = 2048
 
 // Node is the hash of an inner node: SHA-256(0x01, left, right).
 func Node(left, right Hash) Hash {
@@ -91,6 +84,9 @@ func (b *Builder) Root() Hash {
 // VectorRoot is the root of the tree over the tiles of a byte string: pieces
 // of size bytes, the last one maybe shorter; at least one, which may be empty.
 func VectorRoot(value []byte, size int) Hash {
+	if len(value) <= size {
+		return Leaf(value)
+	}
 	var b Builder
 	for len(value) > size {
 		b.Add(Leaf(value[:size]))

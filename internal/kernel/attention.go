@@ -48,17 +48,67 @@ func Export(key, value []byte, kv []uint16, pos int) {
 	}
 }
 
-// Import puts into kv what Export gave. It must be finite.
-func Import(kv []uint16, pos int, key, value []byte) {
-	dim := len(key) / 2
+// Import puts into kv what Export gave of positions from pos on, all of one
+// panel. They must be finite.
+func Import(kv []uint16, pos int, keys, values [][]byte) {
+	if len(keys) == 0 {
+		return
+	}
+	dim := len(keys[0]) / 2
 	k := kv[pos/Panel*dim*Panel+pos%Panel:]
-	for d := range dim {
-		k[d*Panel] = binary.LittleEndian.Uint16(key[2*d:])
+	i := 0
+	for ; i+4 <= len(keys); i += 4 {
+		importFour(k[i:], keys[i], keys[i+1], keys[i+2], keys[i+3])
+	}
+	for ; i < len(keys); i++ {
+		for d := range dim {
+			k[d*Panel+i] = binary.LittleEndian.Uint16(keys[i][2*d:])
+		}
 	}
 	v := kv[PageLen*dim:]
-	for d := range dim {
-		v[(d/Panel*PageLen+pos)*Panel+d%Panel] = binary.LittleEndian.Uint16(value[2*d:])
+	for i, value := range values {
+		for d := 0; d < dim; d += Panel {
+			dst := v[(d/Panel*PageLen+pos+i)*Panel:][:min(Panel, dim-d)]
+			src := value[2*d:][:2*len(dst)]
+			for ; len(dst) >= 4; dst, src = dst[4:], src[8:] {
+				putFour(dst, binary.LittleEndian.Uint64(src))
+			}
+			for e := range dst {
+				dst[e] = binary.LittleEndian.Uint16(src[2*e:])
+			}
+		}
 	}
+}
+
+// importFour puts the keys of four positions side by side into a panel.
+func importFour(dst []uint16, a, b, c, e []byte) {
+	const even = 0x0000ffff_0000ffff
+	n := len(a)
+	b, c, e = b[:n], c[:n], e[:n]
+	d := 0 // bytes, of two an element
+	for ; d+8 <= n; d += 8 {
+		// A matrix of four by four elements is turned: pairs, then pairs of pairs.
+		w, x := binary.LittleEndian.Uint64(a[d:]), binary.LittleEndian.Uint64(b[d:])
+		y, z := binary.LittleEndian.Uint64(c[d:]), binary.LittleEndian.Uint64(e[d:])
+		w, x = w&even|x&even<<16, w>>16&even|x&^even
+		y, z = y&even|z&even<<16, y>>16&even|z&^even
+		at := dst[d/2*Panel:][:3*Panel+4]
+		putFour(at, w&math.MaxUint32|y<<32)
+		putFour(at[Panel:], x&math.MaxUint32|z<<32)
+		putFour(at[2*Panel:], w>>32|y&^math.MaxUint32)
+		putFour(at[3*Panel:], x>>32|z&^math.MaxUint32)
+	}
+	for ; d < n; d += 2 {
+		for i, s := range [4][]byte{a, b, c, e} {
+			dst[d/2*Panel+i] = binary.LittleEndian.Uint16(s[d:])
+		}
+	}
+}
+
+// putFour sets four elements to the parts of w, the lowest one first.
+func putFour(dst []uint16, w uint64) {
+	_ = dst[3]
+	dst[0], dst[1], dst[2], dst[3] = uint16(w), uint16(w>>16), uint16(w>>32), uint16(w>>48)
 }
 
 // Heads describes the attention of one key-value head.

@@ -380,9 +380,10 @@ func directAttention(h *Heads, q, keys, values []float32, pos int) []float64 {
 // TestExport takes keys and values out of one head's memory and puts them into
 // another's.
 func TestExport(t *testing.T) {
-	for _, dim := range []int{2, 16, 24, 64} {
+	for _, dim := range []int{2, 6, 16, 24, 64} {
 		a, b := make([]uint16, KVSize(dim)), make([]uint16, KVSize(dim))
 		key, value := make([]float32, dim), make([]float32, dim)
+		var keys, values [][]byte
 		for pos := range PageLen {
 			for d := range dim {
 				key[d], value[d] = float32(pos*3+d)/16, -float32(pos*5+d)/16
@@ -395,10 +396,31 @@ func TestExport(t *testing.T) {
 					t.Fatalf("dim %d, position %d: key %d is %v, want %v", dim, pos, d, got, key[d])
 				}
 			}
-			Import(b, pos, k, v)
+			keys, values = append(keys, k), append(values, v)
 		}
-		if !slices.Equal(a, b) {
-			t.Errorf("dim %d: the two differ", dim)
+		// Runs of all lengths at all places of a panel.
+		for first := range Panel {
+			for n := range Panel - first + 1 {
+				clear(b)
+				for pos := 0; pos < PageLen; pos += Panel {
+					Import(b, pos, keys[pos:pos+first], values[pos:pos+first])
+					Import(b, pos+first, keys[pos+first:][:n], values[pos+first:][:n])
+					Import(b, pos+first+n, keys[pos+first+n:pos+Panel], values[pos+first+n:pos+Panel])
+				}
+				if !slices.Equal(a, b) {
+					t.Errorf("dim %d, %d positions, %d and the rest: the two differ", dim, first, n)
+				}
+			}
 		}
+	}
+}
+
+func BenchmarkImport(b *testing.B) {
+	const dim = 64
+	kv := make([]uint16, KVSize(dim))
+	keys := slices.Repeat([][]byte{make([]byte, 2*dim)}, Panel)
+	b.SetBytes(Panel * 2 * 2 * dim)
+	for b.Loop() {
+		Import(kv, 3*Panel, keys, keys)
 	}
 }

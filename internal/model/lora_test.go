@@ -285,7 +285,7 @@ func TestAdaptersCells(t *testing.T) {
 	v, logits := visited(t, m, seq, text)
 	for layer := range c.Layers {
 		part := m.NewSequence()
-		if err := part.SetKV(layer, 0, seq.KV(nil, layer, 0, len(text))); err != nil {
+		if err := part.SetKV(layer, 0, each(seq.KV(nil, layer, 0, len(text)), len(text))...); err != nil {
 			t.Fatal(err)
 		}
 		cells := &model.Cells{Layer: layer, Positions: []int{3, 17, 39}}

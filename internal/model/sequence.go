@@ -184,50 +184,61 @@ func (s *Sequence) KV(dst []byte, layer, from, to int) []byte {
 	return dst
 }
 
-// SetKV puts what [Sequence.KV] gave, perhaps elsewhere, into the cache of a
-// layer from a position on, and makes the sequence as long as needed. Only
-// [Model.Cells] may use the sequence afterwards. Numbers that are not finite
+// SetKV puts what [Sequence.KV] gave of single positions, perhaps elsewhere, into
+// the cache of a layer from a position on, and makes the sequence as long as
+// needed. Those that are nil stay as they are, for places that nobody looks at.
+// Only [Model.Cells] may use the sequence afterwards. Numbers that are not finite
 // are refused: no layer stores them.
-func (s *Sequence) SetKV(layer, from int, kv []byte) error {
+func (s *Sequence) SetKV(layer, from int, kv ...[]byte) error {
 	c := s.model.config
 	size := 4 * c.keyDim()
-	n := len(kv) / size
 	switch {
 	case layer < 0 || layer >= c.Layers || from < 0 || from > c.limit:
 		return fmt.Errorf("layer %d and position %d: want less than %d layers and %d positions", layer, from, c.Layers, c.limit)
-	case len(kv)%size != 0:
-		return fmt.Errorf("%d bytes of keys and values are not a multiple of %d, those of a position", len(kv), size)
-	case n > c.limit-from:
-		return &ContextError{from, n, c.limit}
+	case len(kv) > c.limit-from:
+		return &ContextError{from, len(kv), c.limit}
 	}
-	if i := firstNotFinite(kv); i < len(kv) {
-		return fmt.Errorf("keys and values of layer %d, position %d are not finite", layer, from+i/size)
+	for i, b := range kv {
+		if b != nil && len(b) != size {
+			return fmt.Errorf("%d bytes of keys and values of layer %d, position %d, want %d", len(b), layer, from+i, size)
+		}
+		if !finiteHalves(b) {
+			return fmt.Errorf("keys and values of layer %d, position %d are not finite", layer, from+i)
+		}
 	}
-	s.rewrite(from, n)
-	for j := range n {
-		pos := from + j
-		c.importKV(s.pages[pos/kernel.PageLen].Data, layer, pos%kernel.PageLen, kv[j*size:][:size])
+	s.rewrite(from, len(kv))
+	for i := 0; i < len(kv); {
+		if kv[i] == nil {
+			i++
+			continue
+		}
+		pos, n := from+i, 1 // as many of its panel as follow
+		for (pos+n)%kernel.Panel != 0 && i+n < len(kv) && kv[i+n] != nil {
+			n++
+		}
+		c.importKV(s.pages[pos/kernel.PageLen].Data, layer, pos%kernel.PageLen, kv[i:i+n])
+		i += n
 	}
 	return nil
 }
 
-// firstNotFinite returns where the first f16 number stands that is NaN or infinite,
-// or len(b).
-func firstNotFinite(b []byte) int {
+// finiteHalves reports whether no f16 number is NaN or infinite.
+func finiteHalves(b []byte) bool {
 	// Only these have an exponent of all ones: one more is a carry.
 	const exponents, one, carries = 0x7c00_7c00_7c00_7c00, 0x0400_0400_0400_0400, 0x8000_8000_8000_8000
-	i := 0
-	for ; i+8 <= len(b); i += 8 {
-		if (binary.LittleEndian.Uint64(b[i:])&exponents+one)&carries != 0 {
-			break
-		}
+	carried := uint64(0)
+	for ; len(b) >= 32; b = b[32:] {
+		w, x := binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
+		y, z := binary.LittleEndian.Uint64(b[16:]), binary.LittleEndian.Uint64(b[24:])
+		carried |= (w&exponents + one) | (x&exponents + one) | (y&exponents + one) | (z&exponents + one)
 	}
-	for ; i+2 <= len(b); i += 2 {
-		if b[i+1]&0x7c == 0x7c {
-			return i
-		}
+	for ; len(b) >= 8; b = b[8:] {
+		carried |= binary.LittleEndian.Uint64(b)&exponents + one
 	}
-	return len(b)
+	for ; len(b) >= 2; b = b[2:] {
+		carried |= uint64(binary.LittleEndian.Uint16(b))&exponents + one
+	}
+	return carried&carries == 0
 }
 
 // exportKV writes the keys, then the values of a position in a page.
@@ -239,11 +250,14 @@ func (c *config) exportKV(dst []byte, page []uint16, layer, pos int) {
 	}
 }
 
-// importKV is the inverse of exportKV.
-func (c *config) importKV(page []uint16, layer, pos int, src []byte) {
+// importKV is the inverse of exportKV, for positions from pos on of one panel.
+func (c *config) importKV(page []uint16, layer, pos int, kv [][]byte) {
 	size, width := kernel.KVSize(c.HeadDim), 2*c.HeadDim
-	values := src[2*c.keyDim():]
+	var keys, values [kernel.Panel][]byte
 	for h := range c.KVHeads {
-		kernel.Import(page[(layer*c.KVHeads+h)*size:], pos, src[h*width:][:width], values[h*width:][:width])
+		for i, b := range kv {
+			keys[i], values[i] = b[h*width:][:width], b[2*c.keyDim()+h*width:][:width]
+		}
+		kernel.Import(page[(layer*c.KVHeads+h)*size:], pos, keys[:len(kv)], values[:len(kv)])
 	}
 }

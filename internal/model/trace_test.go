@@ -326,6 +326,14 @@ func TestManyCells(t *testing.T) {
 	}
 }
 
+// each cuts the keys and values of n positions.
+func each(kv []byte, n int) (list [][]byte) {
+	for i := range n {
+		list = append(list, kv[i*len(kv)/n:(i+1)*len(kv)/n])
+	}
+	return list
+}
+
 // cells computes cells of a layer from the keys and values before the last of
 // them alone, and wrong ones at the cells.
 func cells(t *testing.T, m *model.Model, s *model.Sequence, seen *states, text []int32, layer int, positions []int) {
@@ -347,7 +355,7 @@ func cells(t *testing.T, m *model.Model, s *model.Sequence, seen *states, text [
 	}
 	own := m.NewSequence()
 	defer own.Close()
-	if err := own.SetKV(layer, 0, given); err != nil {
+	if err := own.SetKV(layer, 0, each(given, last)...); err != nil {
 		t.Fatal(err)
 	}
 	x, err := m.Cells(own, c)
@@ -390,16 +398,16 @@ func TestCellsRefuse(t *testing.T) {
 		"one infinite": func(s *model.Sequence) error {
 			kv := make([]byte, 3*size)
 			copy(kv[size+6:], []byte{0xff, 0xfb, 0x00, 0xfc}) // the lowest finite number before it
-			return s.SetKV(0, 0, kv)
+			return s.SetKV(0, 0, each(kv, 3)...)
 		},
 		"the last one infinite": func(s *model.Sequence) error {
 			kv := make([]byte, 3*size)
 			copy(kv[3*size-2:], []byte{0x00, 0x7c})
-			return s.SetKV(0, 0, kv)
+			return s.SetKV(0, 0, each(kv, 3)...)
 		},
 		"short":         func(s *model.Sequence) error { return s.SetKV(0, 0, make([]byte, size-1)) },
-		"too long":      func(s *model.Sequence) error { return s.SetKV(0, 99, make([]byte, 2*size)) },
-		"unknown layer": func(s *model.Sequence) error { return s.SetKV(-1, 0, nil) },
+		"too long":      func(s *model.Sequence) error { return s.SetKV(0, 99, make([]byte, size), make([]byte, size)) },
+		"unknown layer": func(s *model.Sequence) error { return s.SetKV(-1, 0) },
 	} {
 		if err := f(m.NewSequence()); err == nil {
 			t.Errorf("%s: no error", name)

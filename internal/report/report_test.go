@@ -152,7 +152,10 @@ var reports = []struct {
 	}},
 	{"given-challenge", func(t *testing.T) report.Input {
 		in := offline(file(t, first(story()), second(story())))
-		in.Scope = &report.Scope{Places: 40, Of: 1595, Share: 0.1, Chance: 0.985, Given: true}
+		in.Scope = &report.Scope{
+			Places: 40, Of: 1595, Share: 0.1, Chance: 0.985, Given: true,
+			Tokens: []report.Found{{Share: 0.2, Chance: 0.9907}, {Share: 0.05, Chance: 0.6617}},
+		}
 		in.Checks.Add(receipt.Check{Name: receipt.CheckComputation, Verdict: receipt.Valid, Detail: "40 of 1595 cells"})
 		return in
 	}},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 )
 
 // Scope tells of a computation of a part, chosen by chance.
@@ -12,12 +13,32 @@ type Scope struct {
 	Places, Of int
 	// Share of forged places that would be found with the probability Chance.
 	Share, Chance float64
+	// Tokens are shares of forged places that are all choices of tokens, as in
+	// the text of another model.
+	Tokens []Found
 	// Given says that the choice was handed in, so that nobody here knows
 	// whether chance made it.
 	Given bool
 }
 
-func (s *Scope) summary() string {
+// Found is a share of forged places and the probability with which it is found.
+type Found struct{ Share, Chance float64 }
+
+func (s *Scope) summary() string { return s.places() + s.tokens() }
+
+// tokens tells what is found of a lie that is in the choice of tokens alone.
+func (s *Scope) tokens() string {
+	var list []string
+	for _, t := range s.Tokens {
+		list = append(list, fmt.Sprintf("one in %.0f with %s %%", 1/t.Share, percent(t.Chance)))
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	return " Of tokens that another model chose, all else being right, it shows " + strings.Join(list, ", ") + "."
+}
+
+func (s *Scope) places() string {
 	if s.Given {
 		return fmt.Sprintf("%d of the %d places of this answer were computed again and fit. They are those of a challenge that was handed in: if its number was drawn after the receipt was signed, by somebody else than the signer, one place in %.0f forged would have shown with a probability of %s %%.",
 			s.Places, s.Of, 1/s.Share, percent(s.Chance))

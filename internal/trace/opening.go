@@ -85,30 +85,72 @@ func (s *Shown) roots(shape Shape) (x, kv canon.Hash, err error) {
 
 // NewOpening returns an opening of a trace that shows no states yet.
 func NewOpening(t *Tree, salt []byte) *Opening {
-	return &Opening{Layers: t.layers, Positions: t.positions, Salt: salt, Roots: t.roots}
+	return &Opening{Layers: t.layers, Positions: t.positions, Salt: salt, Roots: t.roots, Parts: []Part{}}
 }
 
 // Add shows states of a layer from a position on. Parts must be added in their
 // order.
 func (o *Opening) Add(t *Tree, layer, from int, states []Shown) {
-	o.Parts = append(o.Parts, Part{Layer: layer, From: from, States: states, Proof: t.Range(layer, from, from+len(states))})
+	proof := t.Range(layer, from, from+len(states))
+	if proof == nil { // all of a layer: an empty array, which nil is not
+		proof = []canon.Hash{}
+	}
+	o.Parts = append(o.Parts, Part{Layer: layer, From: from, States: states, Proof: proof})
 }
 
 // Encode returns the opening in canonical CBOR.
 func (o *Opening) Encode() ([]byte, error) { return canon.Marshal(o) }
 
-// Decode reads an opening. What it shows is not to be believed before
-// [Opening.Verify].
+// Decode reads an opening, whose vectors are parts of data. What it shows is not
+// to be believed before [Opening.Verify].
 func Decode(data []byte) (*Opening, error) {
 	if len(data) > MaxOpening {
 		return nil, openingErrorf("%d bytes, want at most %d", len(data), MaxOpening)
 	}
+	// A part has at least nine items in 75 bytes. The vectors are most of the
+	// data: they are not copied.
+	r := canon.NewReader(data, len(data)/8+1<<10)
 	o := &Opening{}
-	// A part has at least nine items in 75 bytes.
-	if err := canon.UnmarshalMax(data, o, len(data)/8+1<<10); err != nil {
+	r.Map(5)
+	r.Key(1)
+	o.Layers = r.Uint()
+	r.Key(2)
+	o.Positions = r.Uint()
+	r.Key(3)
+	o.Salt = r.Bytes()
+	r.Key(4)
+	o.Roots = readHashes(r)
+	r.Key(5)
+	o.Parts = make([]Part, r.Array())
+	for i := range o.Parts {
+		p := &o.Parts[i]
+		r.Tuple(4)
+		p.Layer, p.From = r.Uint(), r.Uint()
+		p.States = make([]Shown, r.Array())
+		for j := range p.States {
+			s := &p.States[j]
+			r.Tuple(3)
+			whole := r.Uint()
+			if whole > int(WholeX|WholeKV) { // before it becomes a byte
+				return nil, openingErrorf("a state shows vectors %d, want 0 to 3", whole)
+			}
+			s.Whole, s.X, s.KV = Whole(whole), r.Bytes(), r.Bytes()
+		}
+		p.Proof = readHashes(r)
+	}
+	if err := r.End(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOpening, err)
 	}
 	return o, o.validate()
+}
+
+// readHashes reads an array of hashes.
+func readHashes(r *canon.Reader) []canon.Hash {
+	list := make([]canon.Hash, r.Array())
+	for i := range list {
+		list[i] = r.Hash()
+	}
+	return list
 }
 
 // validate checks the numbers, so that nothing computed from them overflows.

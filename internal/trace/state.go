@@ -25,29 +25,47 @@ func StateOf(x, kv canon.Hash) canon.Hash {
 	return canon.Leaf(both[:])
 }
 
+// Two numbers at a time; only NaN and infinities have an exponent of all ones,
+// of which one more is a carry.
+const (
+	exponents = 0x7f800000_7f800000
+	ones      = 0x00800000_00800000
+	carries   = 0x80000000_80000000
+)
+
 // PutX writes x to dst, four bytes a number, and reports whether all are
 // finite. A state that is not has no hash: the bits of a NaN are not defined.
 func PutX(dst []byte, x []float32) bool {
-	const exponent = 0x7f800000 // all ones in NaN and infinities only
-	worst := uint32(0)
-	for i, v := range x {
-		b := math.Float32bits(v)
-		worst = max(worst, b&exponent)
-		binary.LittleEndian.PutUint32(dst[4*i:], b)
+	dst = dst[:4*len(x)]
+	carried := uint64(0)
+	for ; len(x) >= 2; x, dst = x[2:], dst[8:] {
+		w := uint64(math.Float32bits(x[0])) | uint64(math.Float32bits(x[1]))<<32
+		carried |= w&exponents + ones
+		binary.LittleEndian.PutUint64(dst, w)
 	}
-	return worst != exponent
+	if len(x) > 0 {
+		w := math.Float32bits(x[0])
+		carried |= uint64(w)&exponents + ones
+		binary.LittleEndian.PutUint32(dst, w)
+	}
+	return carried&carries == 0
 }
 
 // GetX reads len(x) numbers that PutX wrote and reports whether all are finite.
 func GetX(x []float32, src []byte) bool {
-	const exponent = 0x7f800000
-	worst := uint32(0)
-	for i := range x {
-		b := binary.LittleEndian.Uint32(src[4*i:])
-		worst = max(worst, b&exponent)
-		x[i] = math.Float32frombits(b)
+	src = src[:4*len(x)]
+	carried := uint64(0)
+	for ; len(x) >= 2; x, src = x[2:], src[8:] {
+		w := binary.LittleEndian.Uint64(src)
+		carried |= w&exponents + ones
+		x[0], x[1] = math.Float32frombits(uint32(w)), math.Float32frombits(uint32(w>>32))
 	}
-	return worst != exponent
+	if len(x) > 0 {
+		w := binary.LittleEndian.Uint32(src)
+		carried |= uint64(w)&exponents + ones
+		x[0] = math.Float32frombits(w)
+	}
+	return carried&carries == 0
 }
 
 // Commitment is what a receipt carries of a trace: its root with the shape of

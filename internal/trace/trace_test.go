@@ -138,6 +138,38 @@ func TestOpening(t *testing.T) {
 	}
 }
 
+// TestWholeLayer: the proof of all of a layer is an array without hashes, not
+// null, which no opening has.
+func TestWholeLayer(t *testing.T) {
+	r := newRun(t, 1, 3, trace.Shape{X: 9, KV: 20})
+	o := trace.NewOpening(r.tree, salt)
+	none, err := o.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var states []trace.Shown
+	for p := range r.positions {
+		states = append(states, trace.Shown{Whole: trace.WholeX | trace.WholeKV, X: r.x[[2]int{0, p}], KV: r.kv[[2]int{0, p}]})
+	}
+	o.Add(r.tree, 0, 0, states)
+	all, err := o.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{"nothing": none, "all": all} {
+		if data[len(data)-1] != 0x80 {
+			t.Errorf("%s: it ends with %#x, want an empty array", name, data[len(data)-1])
+		}
+		if o, err := trace.Decode(data); err != nil || o.Verify(r.tree.Commitment(salt), r.shape) != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		data[len(data)-1] = 0xf6
+		if _, err := trace.Decode(data); !errors.Is(err, trace.ErrOpening) {
+			t.Errorf("%s, with null: %v", name, err)
+		}
+	}
+}
+
 func TestOpeningRefuses(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -198,12 +230,18 @@ func TestFirstDifference(t *testing.T) {
 }
 
 func TestNotFinite(t *testing.T) {
-	dst := make([]byte, 12)
-	for _, v := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
-		if trace.PutX(dst, []float32{1, v, -2}) {
-			t.Errorf("%v is finite", v)
+	for n := 1; n <= 5; n++ {
+		dst := make([]byte, 4*n)
+		for i := range n {
+			for _, v := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1)), math.Float32frombits(0xff800001)} {
+				x := slices.Repeat([]float32{-math.MaxFloat32}, n)
+				if x[i] = v; trace.PutX(dst, x) || trace.GetX(make([]float32, n), dst) {
+					t.Errorf("%v is finite", v)
+				}
+			}
 		}
 	}
+	dst := make([]byte, 12)
 	x, back := []float32{1, math.MaxFloat32, -0x1p-149}, make([]float32, 3)
 	if !trace.PutX(dst, x) || !trace.GetX(back, dst) {
 		t.Error("not finite")
