@@ -13,7 +13,6 @@ import (
 	"github.com/avalnetwork/aval/internal/issuer"
 	"github.com/avalnetwork/aval/internal/kernel"
 	"github.com/avalnetwork/aval/internal/remote"
-	"github.com/avalnetwork/aval/receipt"
 )
 
 // peerHost lets peers ask some of a host's models.
@@ -21,9 +20,12 @@ type peerHost struct {
 	*host
 	names []string // as the host has them
 
-	rootsMu sync.Mutex
-	roots   map[string]receipt.Hash // fingerprints that are known
+	knownMu sync.Mutex
+	known   map[served]remote.Model // with their fingerprints, as far as those are computed
 }
+
+// served is a model as it is: another one may come to have its name.
+type served struct{ name, path string }
 
 // servePeers finds the models that peers may ask, each a name of the store or a
 // file, and opens a host for them.
@@ -48,7 +50,7 @@ func (a *app) servePeers(models []string, o *serveOptions) (*peerHost, error) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	p := &peerHost{host: h, names: slices.Compact(names), roots: map[string]receipt.Hash{}}
+	p := &peerHost{host: h, names: slices.Compact(names), known: map[served]remote.Model{}}
 	for _, name := range p.names {
 		if _, err := h.find(name); err != nil {
 			h.close()
@@ -66,53 +68,62 @@ func (p *peerHost) identify() {
 			if err != nil {
 				continue
 			}
+			m, err := p.describe(p.closing, name)
+			if err != nil || !m.Root.IsZero() {
+				continue
+			}
 			id, err := issuer.Identify(f.path)
 			if err != nil {
 				continue
 			}
 			id.Compute(p.closing, identityCache(), 1)
-			if root, err := id.Root(p.closing); err == nil {
-				p.rootsMu.Lock()
-				p.roots[name] = root
-				p.rootsMu.Unlock()
+			if m.Root, err = id.Root(p.closing); err == nil {
+				p.knownMu.Lock()
+				p.known[served{name, f.path}] = m
+				p.knownMu.Unlock()
 			}
 			id.Close()
 		}
 	})
 }
 
-// root is a model's fingerprint, zero if it is not known yet.
-func (p *peerHost) root(ctx context.Context, name, path string) receipt.Hash {
-	p.rootsMu.Lock()
-	defer p.rootsMu.Unlock()
-	if root := p.roots[name]; !root.IsZero() {
-		return root
+// describe tells of a model; its header is read once.
+func (p *peerHost) describe(ctx context.Context, name string) (remote.Model, error) {
+	f, err := p.find(name)
+	if err != nil {
+		return remote.Model{}, err
 	}
-	root := cachedRoot(ctx, fingerprint.Cache{Dir: identityCache()}, path)
-	p.roots[name] = root
-	return root
+	p.knownMu.Lock()
+	defer p.knownMu.Unlock()
+	as := served{name, f.path}
+	m, ok := p.known[as]
+	if !ok {
+		d, err := f.details()
+		if err != nil {
+			return remote.Model{}, err
+		}
+		m = remote.Model{
+			Name: name, Architecture: d.Architecture, Quantization: d.Quantization, Context: contextFor(name, p.options.Context), Numerics: kernel.Numerics,
+			Chat: d.Template != "", Receipts: p.key != nil,
+		}
+		if m.Context == 0 {
+			m.Context = d.Context
+		}
+	}
+	if m.Root.IsZero() {
+		m.Root = cachedRoot(ctx, fingerprint.Cache{Dir: identityCache()}, f.path)
+	}
+	p.known[as] = m
+	return m, nil
 }
 
 // Models describes them.
 func (p *peerHost) Models(ctx context.Context) ([]remote.Model, error) {
 	var list []remote.Model
 	for _, name := range p.names {
-		f, err := p.find(name)
-		if err != nil {
-			continue // it was removed meanwhile
+		if m, err := p.describe(ctx, name); err == nil { // else it was removed meanwhile
+			list = append(list, m)
 		}
-		d, err := f.details()
-		if err != nil {
-			continue
-		}
-		m := remote.Model{
-			Name: name, Root: p.root(ctx, name, f.path), Architecture: d.Architecture, Quantization: d.Quantization, Context: contextFor(name, p.options.Context), Numerics: kernel.Numerics,
-			Chat: d.Template != "", Receipts: p.key != nil,
-		}
-		if m.Context == 0 {
-			m.Context = d.Context
-		}
-		list = append(list, m)
 	}
 	return list, nil
 }
