@@ -158,6 +158,9 @@ func (a *app) auditAsk(ctx context.Context, o *auditOptions, path string) error 
 	}
 	s := scopeOfChallenge(ch, layers, &claims)
 	a.note("asks for %d of %d places; if one in twenty is wrong, that shows with a probability of %.2f %%", s.Places, s.Of, 100*s.Chance)
+	if len(s.Tokens) == 0 {
+		a.note("every token is among them")
+	}
 	for _, t := range s.Tokens {
 		a.note("if only tokens are wrong, one in %.0f, that shows with a probability of %.2f %%", 1/t.Share, 100*t.Chance)
 	}
