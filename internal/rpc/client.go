@@ -37,14 +37,21 @@ type link struct {
 }
 
 // Invoke makes a unary call. A message that cannot be written leaves a stream
-// of drpc's that the peer waits for without end, so the link goes with it.
+// of drpc's that the peer waits for without end, so the link goes with it; and so
+// does one that the peer has ended meanwhile.
 func (l *link) Invoke(ctx context.Context, method string, enc drpc.Encoding, in, out drpc.Message) error {
 	err := l.Conn.Invoke(ctx, method, enc, in, out)
-	if c, ok := enc.(*codec); ok && c.failed {
-		_ = l.Close()
+	if c, ok := enc.(*codec); ok {
+		c.stale = err != nil && !c.begun && ctx.Err() == nil
+		if c.stale || c.failed {
+			_ = l.Close()
+		}
 	}
 	return err
 }
+
+// maxStale is how many streams that the peer has ended a call may come upon.
+const maxStale = 3
 
 // caller is the part of a node that calls.
 type caller struct {
@@ -185,7 +192,11 @@ func (c *conn) Invoke(ctx context.Context, method string, enc drpc.Encoding, in,
 	if err != nil {
 		return err
 	}
-	err = c.below.Invoke(inner, method, &p.codec, in, out)
+	for range maxStale { // nothing was sent on one that is stale
+		if err = c.below.Invoke(inner, method, &p.codec, in, out); !p.codec.stale {
+			break
+		}
+	}
 	if errors.Is(err, io.EOF) { // the peer sent no answer, and no error
 		err = Errorf(Internal, "the peer ended the call without an answer")
 	}

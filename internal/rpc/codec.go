@@ -13,7 +13,9 @@ type codec struct {
 	drpc.Encoding
 	limit   int
 	shrink  bool    // messages that get shorter by it are compressed
+	begun   bool    // to write
 	failed  bool    // to write
+	stale   bool    // the stream had ended before anything was written
 	buf     *[]byte // to write into; nil: what drpc gives
 	in, out int64
 }
@@ -37,6 +39,7 @@ func (c *codec) send(s drpc.Stream, msg drpc.Message) error {
 
 // MarshalAppend appends the message to buf; drpc uses it to keep its buffer.
 func (c *codec) MarshalAppend(buf []byte, msg drpc.Message) ([]byte, error) {
+	c.begun = true
 	if c.buf != nil {
 		buf = (*c.buf)[:0]
 	}
