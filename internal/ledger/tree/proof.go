@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/avalnetwork/aval/internal/canon"
 )
@@ -50,9 +51,7 @@ func (t *Tree) Prove(key []byte) *Proof {
 		p.Steps = append(p.Steps, Step{Bit: n.bit, Other: other.hash})
 		n = side
 	}
-	for i, j := 0, len(p.Steps)-1; i < j; i, j = i+1, j-1 {
-		p.Steps[i], p.Steps[j] = p.Steps[j], p.Steps[i]
-	}
+	slices.Reverse(p.Steps)
 	p.Key, p.Value = n.key, sha256.Sum256(n.value)
 	return p
 }
