@@ -80,7 +80,7 @@ func (g *Game) exchange(ctx context.Context, out *wire.DisputeRequest, part func
 	})
 	select {
 	case t := <-coming:
-		return t.move, t.err
+		return t.in, t.err
 	case <-ctx.Done():
 		g.cancel()
 		return nil, ctx.Err()
@@ -228,7 +228,7 @@ func (p *playing) wait(ctx context.Context, move []byte, clock func() (<-chan ti
 			if t.err != nil {
 				return p.ended(ctx, t.err)
 			}
-			err := p.step(t.move)
+			err := p.step(t.in)
 			if err == nil {
 				return nil
 			}

@@ -51,17 +51,17 @@ func seconds() (<-chan time.Time, func()) {
 }
 
 // taken is what came on a stream.
-type taken struct {
-	move []byte
-	err  error
+type taken[T any] struct {
+	in  T
+	err error
 }
 
 // take waits for one message beside the clock.
-func take(receive func() ([]byte, error)) <-chan taken {
-	c := make(chan taken, 1)
+func take[T any](receive func() (T, error)) <-chan taken[T] {
+	c := make(chan taken[T], 1)
 	go func() {
-		move, err := receive()
-		c <- taken{move, err}
+		in, err := receive()
+		c <- taken[T]{in, err}
 	}()
 	return c
 }
@@ -79,17 +79,8 @@ type disputeStream interface {
 
 // startOf takes the first message of a call.
 func startOf(ctx context.Context, stream disputeStream) (*wire.DisputeStart, error) {
-	type first struct {
-		in  *wire.DisputeRequest
-		err error
-	}
-	c := make(chan first, 1)
-	go func() {
-		in, err := stream.Recv()
-		c <- first{in, err}
-	}()
 	select {
-	case f := <-c:
+	case f := <-take(stream.Recv):
 		start := f.in.GetStart()
 		switch {
 		case f.err != nil:
@@ -193,7 +184,7 @@ func (s *Server) defend(ctx context.Context, k *kept, challenger ed25519.PublicK
 func (s *Server) play(ctx context.Context, p *dispute.Prover, stream disputeStream) (dispute.Outcome, error) {
 	ticks, stop := s.cfg.Ticks()
 	defer stop()
-	var coming <-chan taken
+	var coming <-chan taken[*wire.DisputeRequest]
 	for ignored := 0; ; {
 		if o, over := p.Outcome(); over {
 			return o, nil
@@ -212,10 +203,7 @@ func (s *Server) play(ctx context.Context, p *dispute.Prover, stream disputeStre
 			continue
 		}
 		if coming == nil {
-			coming = take(func() ([]byte, error) {
-				in, err := stream.Recv()
-				return in.GetMove(), err
-			})
+			coming = take(stream.Recv)
 		}
 		select {
 		case t := <-coming:
@@ -226,7 +214,7 @@ func (s *Server) play(ctx context.Context, p *dispute.Prover, stream disputeStre
 			if t.err != nil {
 				return dispute.Outcome{}, t.err
 			}
-			if err := p.Step(t.move); err == nil {
+			if err := p.Step(t.in.GetMove()); err == nil {
 				continue
 			} else if ignored++; ignored > maxIgnored {
 				return dispute.Outcome{}, requestErrorf("%d messages are not of this dispute, the last one: %w", ignored, err)
