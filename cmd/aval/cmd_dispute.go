@@ -113,10 +113,7 @@ wrote it.
 	f.StringVar(&o.ticket, "ticket", "", "HEX that came with the answer, if this device did not ask itself (\"aval run --json\" tells it)")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	o.addThreads(f)
-	o.netOptions.flags(c)
-	for _, name := range startFlags { // of "aval net up", where they are explained
-		_ = f.MarkHidden(name)
-	}
+	o.netOptions.hiddenFlags(c)
 	return c
 }
 
@@ -267,7 +264,7 @@ func (a *app) disputePlay(ctx context.Context, c *cobra.Command, o *disputeOptio
 		return err
 	}
 	defer joined.Close()
-	played, err := a.play(ctx, joined.(peerAsker), node.DisputeRequest{Link: to, Receipt: f.Receipt.Hash(), Ticket: ticket}, own)
+	played, err := a.play(ctx, joined, node.DisputeRequest{Link: to, Receipt: f.Receipt.Hash(), Ticket: ticket}, own)
 	switch {
 	case errors.Is(err, dispute.ErrSame):
 		j.Detail = "the device shows the computation that this machine found"

@@ -122,7 +122,7 @@ func (a *app) peerModels(c *cobra.Command, o *modelsOptions, arg string) error {
 		return err
 	}
 	defer n.Close()
-	list, err := n.(peerAsker).Models(c.Context(), l)
+	list, err := n.Models(c.Context(), l)
 	if err != nil {
 		return err
 	}

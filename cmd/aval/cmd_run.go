@@ -133,10 +133,7 @@ so that the device does not see who asks.
 	f.StringVar(&o.verify, "verify", verifyAuto, "what is checked of an answer of another device: its receipt; computed again in full, or sampled; none; auto: in full if the model is here")
 	f.StringVar(&o.via, "via", "", "link of a relay that carries the question sealed to another device")
 	f.BoolVar(&o.report, "report", false, "note in the shared directory how asking another device went: everybody can read that you asked")
-	o.netOptions.flags(c)
-	for _, name := range startFlags { // of "aval net up", where they are explained
-		_ = f.MarkHidden(name)
-	}
+	o.netOptions.hiddenFlags(c)
 	return c
 }
 

@@ -55,6 +55,15 @@ func (o *netOptions) flags(c *cobra.Command) {
 	f.BoolVar(&o.debug, "debug", false, "tell everything that happens")
 }
 
+// hiddenFlags are flags for commands whose help is about other things: "aval net up"
+// explains them.
+func (o *netOptions) hiddenFlags(c *cobra.Command) {
+	o.flags(c)
+	for _, name := range startFlags {
+		_ = c.Flags().MarkHidden(name)
+	}
+}
+
 // sharingFlags are the flags of what gives content to others for long.
 func (o *netOptions) sharingFlags(c *cobra.Command) {
 	c.Flags().Float64Var(&o.quota, "quota", 0, "gigabytes of what was fetched that are kept in the node's own folder (default 34)")
@@ -70,6 +79,7 @@ type asker interface {
 	Measure(ctx context.Context, id peer.ID, which int, long time.Duration) (node.Measurement, error)
 	Diagnose(ctx context.Context, l node.Link) (node.Diagnosis, error)
 	sharer
+	peerAsker
 	Close() error
 }
 

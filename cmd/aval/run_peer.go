@@ -56,17 +56,14 @@ func parsePeerModel(s string) (peerModel, error) {
 	return peerModel{l, model}, nil
 }
 
-// peerAsker is what asking models elsewhere needs of a node.
+// peerAsker is the part of an asker that has to do with models elsewhere.
 type peerAsker interface {
-	asker
 	Models(ctx context.Context, l node.Link) ([]remote.Model, error)
 	Ask(ctx context.Context, in node.AskRequest, on func(remote.Delta)) (node.Asked, error)
 	Open(ctx context.Context, in node.OpenRequest) ([]byte, error)
 	Report(ctx context.Context, in node.ReportRequest) error
 	Dispute(ctx context.Context, in node.DisputeRequest) (remote.Table, error)
 }
-
-var _, _ peerAsker = (*node.Node)(nil), (*node.Remote)(nil)
 
 // peerRun is a question to a model of another device.
 type peerRun struct {
@@ -114,7 +111,7 @@ func (a *app) runPeer(ctx context.Context, c *cobra.Command, o *runOptions, arg 
 		return err
 	}
 	defer joined.Close()
-	p.n = joined.(peerAsker)
+	p.n = joined
 	if err := p.request(ctx); err != nil {
 		return err
 	}

@@ -80,7 +80,7 @@ func (a *app) showLink(c *cobra.Command, o *showOptions, arg string) error {
 // last part, since what reads a header reads a little at a time.
 type distant struct {
 	ctx  context.Context
-	from asker
+	from sharer
 	link node.ContentLink
 	path string
 	size int64
