@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/avalnetwork/aval/internal/ledger"
 	"github.com/avalnetwork/aval/internal/ledger/tree"
 	"github.com/avalnetwork/aval/internal/node"
+	"github.com/avalnetwork/aval/receipt"
 )
 
 func newLedgerCommand(a *app) *cobra.Command {
@@ -31,7 +33,7 @@ are whole millionths of a unit.
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newLedgerPayCommand(a), newLedgerTxCommand(a), newLedgerQueryCommand(a), newLedgerProofCommand(a),
-		newLedgerValidatorsCommand(a), newLedgerGenesisCommand(a), newLedgerExportCommand(a))
+		newLedgerValidatorsCommand(a), newLedgerGenesisCommand(a), newLedgerNewCommand(a), newLedgerExportCommand(a))
 	return c
 }
 
@@ -291,4 +293,83 @@ end.
 		},
 	}
 	return c
+}
+
+func newLedgerNewCommand(a *app) *cobra.Command {
+	var validators, accounts []string
+	var supply string
+	c := &cobra.Command{
+		Use: "new [flags] CHAIN", Short: "Write the genesis of a new ledger that several devices run", Args: cobra.ExactArgs(1),
+		Long: `New prints the genesis of a ledger whose blocks are made by the devices named: each
+--validator is the key that "aval key" prints there. All have the same power, and
+each has a bond and an equal part of the supply in the account of its key. --account
+gives units to further accounts, out of the supply. A ledger of four goes on when
+one of them fails.
+` + exitHelp,
+		Example: `  aval ledger new clinic --validator aval-node-1... --validator aval-node-1... > clinic.json
+  aval up --genesis clinic.json --ledger-listen 0.0.0.0:26656 --ledger-peer aval-node-1...@192.0.2.1:26656`,
+		RunE: func(_ *cobra.Command, args []string) error {
+			total, err := parseUnits(supply)
+			if err != nil {
+				return usageErrorf("--supply: %w", err)
+			}
+			g, err := newGenesis(args[0], validators, accounts, total)
+			if err != nil {
+				return err
+			}
+			if _, err := ledger.New(g); err != nil {
+				return usageError{err}
+			}
+			data, err := g.Encode()
+			if err != nil {
+				return err
+			}
+			_, err = a.out.Write(data)
+			return err
+		},
+	}
+	c.Flags().StringArrayVar(&validators, "validator", nil, "KEY of a device that makes blocks; again for more")
+	c.Flags().StringArrayVar(&accounts, "account", nil, "ACCOUNT=AMOUNT in units; again for more")
+	c.Flags().StringVar(&supply, "supply", "1000000000", "all units that there will ever be")
+	return c
+}
+
+// newGenesis shares the supply among validators, but for what accounts are given.
+func newGenesis(chain string, validators, accounts []string, supply ledger.Amount) (*ledger.Genesis, error) {
+	if len(validators) == 0 {
+		return nil, usageErrorf("a ledger needs at least one --validator: the key that \"aval key\" prints on its device")
+	}
+	g := &ledger.Genesis{Chain: chain, Time: uint64(time.Now().UnixMilli())}
+	rest := supply
+	for _, s := range accounts {
+		name, amount, ok := strings.Cut(s, "=")
+		var to ledger.Address
+		if err := to.UnmarshalText([]byte(name)); !ok || err != nil {
+			return nil, usageErrorf("--account %s: want ACCOUNT=AMOUNT", clip(s))
+		}
+		n, err := parseUnits(amount)
+		if err != nil {
+			return nil, usageErrorf("--account %s: %w", clip(s), err)
+		}
+		if n > rest {
+			return nil, usageErrorf("--account: the accounts have more than the supply of %s units", units(supply))
+		}
+		rest -= n
+		g.Accounts = append(g.Accounts, ledger.GenesisAccount{Address: to, Balance: n})
+	}
+	bond := ledger.DefaultParams().ValidatorBond
+	part := rest / ledger.Amount(len(validators))
+	if part < 2*bond {
+		return nil, usageErrorf("the supply leaves %s units for each validator, which has a bond of %s: want twice that at least", units(part), units(bond))
+	}
+	for _, s := range validators {
+		key, err := receipt.ParseNodeKey(s)
+		if err != nil {
+			return nil, usageErrorf("--validator %s: %w", clip(s), err)
+		}
+		a := ledger.AddressOf(key)
+		g.Validators = append(g.Validators, ledger.GenesisValidator{Key: canon.Hash(key), Operator: a, Power: 1, Bond: bond})
+		g.Accounts = append(g.Accounts, ledger.GenesisAccount{Address: a, Balance: part - bond})
+	}
+	return g, nil
 }
