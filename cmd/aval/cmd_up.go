@@ -18,6 +18,7 @@ import (
 	"github.com/avalnetwork/aval/internal/ledger"
 	"github.com/avalnetwork/aval/internal/node"
 	"github.com/avalnetwork/aval/internal/node/control"
+	"github.com/avalnetwork/aval/models"
 	"github.com/avalnetwork/aval/receipt"
 )
 
@@ -26,6 +27,7 @@ var roles = []string{"user", "provider", "auditor", "validator", "relay"}
 
 type upOptions struct {
 	netOptions
+	price, region  string
 	roles          []string
 	genesis        string
 	ledgerListen   string
@@ -68,8 +70,8 @@ where a node of it listens (--ledger-peer), once; later starts remember both.
 	o.sharingFlags(c)
 	f.StringSliceVar(&o.roles, "role", []string{"user", "validator"}, "what the node does: "+strings.Join(roles, ", ")+"; again for more")
 	f.StringArrayVar(&o.serve, "serve", nil, "MODEL that others may ask; again for more (default aval-mini, for a provider)")
-	f.StringVar(&o.price, "price", "", "what a million tokens read and written cost, in units: \"1/4\"")
-	f.StringVar(&o.region, "region", "", "where this device is, in words")
+	f.StringVar(&o.price, "price", "0/0", "what a million tokens read and written cost, in units: \"1/4\"")
+	f.StringVar(&o.region, "region", "", "where a provider's device is, in words")
 	f.StringArrayVar(&o.friends, "friend", nil, "ID of a peer that may do everything; again for more")
 	f.StringVar(&o.genesis, "genesis", "", "FILE with the genesis of the ledger to take part in")
 	f.StringVar(&o.ledgerListen, "ledger-listen", "", "host:port where other nodes of the ledger may connect (default: none may)")
@@ -89,6 +91,12 @@ func (o *upOptions) check() (peers []consensus.Peer, err error) {
 	}
 	if o.profile && o.admin == "" {
 		return nil, usageErrorf("--pprof is served at --admin: give that, too")
+	}
+	if o.has("provider") && len(o.serve) == 0 {
+		o.serve = []string{models.MiniName}
+	}
+	if _, _, err := prices(o.price); err != nil {
+		return nil, err
 	}
 	for _, s := range o.ledgerPeers {
 		key, address, ok := strings.Cut(s, "@")
@@ -135,7 +143,14 @@ func (a *app) chainOf(o *upOptions, folder *control.Folder, peers []consensus.Pe
 	if err := node.WriteGenesis(folder, g); err != nil {
 		return nil, err
 	}
-	return &node.LedgerConfig{Genesis: g, Follow: o.rolesWereGiven && !o.has("validator"), Listen: o.ledgerListen, Peers: peers}, nil
+	cfg := &node.LedgerConfig{Genesis: g, Follow: o.rolesWereGiven && !o.has("validator"), Listen: o.ledgerListen, Peers: peers}
+	if o.has("provider") {
+		cfg.Provide = &node.ProviderConfig{Region: o.region}
+		if cfg.Provide.PriceIn, cfg.Provide.PriceOut, err = prices(o.price); err != nil {
+			return nil, err
+		}
+	}
+	return cfg, nil
 }
 
 func (a *app) up(ctx context.Context, o *upOptions) (err error) {

@@ -149,7 +149,7 @@ func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, 
 		if h, err = a.servePeers(o.serve, &serveOptions{slots: 4, models: len(o.serve), keepAlive: 30 * time.Minute}); err == nil {
 			a.closers = append(a.closers, h.close)
 			cfg.Models = h
-			if o.offer {
+			if o.offer || o.ledger != nil {
 				h.identify()
 			}
 		}

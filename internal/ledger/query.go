@@ -1,6 +1,12 @@
 package ledger
 
-import "crypto/ed25519"
+import (
+	"bytes"
+	"crypto/ed25519"
+	"iter"
+
+	"github.com/avalnetwork/aval/internal/canon"
+)
 
 // Account is an account after the last block; one that nobody paid has nothing.
 func (m *Machine) Account(a Address) Account { return *account(&m.state, a) }
@@ -9,6 +15,30 @@ func (m *Machine) Account(a Address) Account { return *account(&m.state, a) }
 func (m *Machine) Node(key ed25519.PublicKey) *Node {
 	n, _ := load[Node](&m.state, tableNode.key(key))
 	return n
+}
+
+// Model is a registered model after the last block, or nil.
+func (m *Machine) Model(root canon.Hash) *Model {
+	e, _ := load[Model](&m.state, tableModel.key(root[:]))
+	return e
+}
+
+// OfferOf is an offer with whose it is.
+type OfferOf struct {
+	Node  ed25519.PublicKey
+	Model canon.Hash
+	Offer
+}
+
+// Offers are all offers after the last block, in the order of the nodes' keys.
+func (m *Machine) Offers() iter.Seq[OfferOf] {
+	return func(yield func(OfferOf) bool) {
+		for k, o := range each[Offer](&m.state, tableOffer) {
+			if !yield(OfferOf{Node: bytes.Clone(k[1:33]), Model: canon.Hash(k[33:]), Offer: *o}) {
+				return
+			}
+		}
+	}
 }
 
 // Params are those after the last block.

@@ -31,6 +31,7 @@ type LedgerConfig struct {
 	Follow  bool             // never sign blocks, even if the key is a validator's
 	Listen  string           // host:port for other nodes of the chain; "": none may connect
 	Peers   []consensus.Peer // to stay connected with
+	Provide *ProviderConfig  // offers Config.Models; nil: nothing is offered
 }
 
 // chainFolder is where the ledger's data is, in the node's folder.
@@ -45,6 +46,7 @@ func IsNoLedger(err error) bool { return rpc.CodeOf(err) == rpc.FailedPreconditi
 // chain is the ledger as the node takes part in it.
 type chain struct {
 	node *consensus.Node
+	name string
 	key  ed25519.PrivateKey
 
 	sending sync.Mutex // one transaction of the account after the other
@@ -65,7 +67,7 @@ func (n *Node) startLedger(ctx context.Context, cfg *LedgerConfig) error {
 	if err != nil {
 		return err
 	}
-	n.chain = &chain{node: c, key: n.key}
+	n.chain = &chain{node: c, name: cfg.Genesis.Chain, key: n.key}
 	return nil
 }
 

@@ -168,6 +168,9 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 	if cfg.Offer != nil && cfg.Models != nil {
 		n.beside.Go(func() { n.offer(running, *cfg.Offer) })
 	}
+	if cfg.Ledger != nil && cfg.Ledger.Provide != nil && cfg.Models != nil {
+		n.beside.Go(func() { n.provide(running, *cfg.Ledger.Provide) })
+	}
 	if n.folder != nil {
 		n.door, err = n.folder.Serve(n.methods(), n.since)
 	}
