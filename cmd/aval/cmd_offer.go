@@ -13,7 +13,7 @@ import (
 
 type offerOptions struct {
 	price, region, licence, bond string
-	list, end, json              bool
+	end, json                    bool
 }
 
 func newOfferCommand(a *app) *cobra.Command {
