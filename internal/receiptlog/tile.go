@@ -95,6 +95,20 @@ func Tiles(oldSize, newSize uint64) []Tile {
 	return list
 }
 
+// Partial are the tiles of a log of this size that are not full.
+func Partial(size uint64) []Tile {
+	var list []Tile
+	if width := size % TileWidth; width > 0 {
+		list = append(list, Tile{Entries: true, Index: size / TileWidth, Width: int(width)})
+	}
+	for level := range maxLevel + 1 {
+		if count := size >> (level * tileHeight); count%TileWidth > 0 {
+			list = append(list, Tile{Level: level, Index: count / TileWidth, Width: int(count % TileWidth)})
+		}
+	}
+	return list
+}
+
 // EncodeTile writes the hashes of a tile one after the other.
 func EncodeTile(hashes []canon.Hash) []byte {
 	b := make([]byte, 0, canon.Size*len(hashes))
