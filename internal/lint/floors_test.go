@@ -17,7 +17,7 @@ var floors = [][]string{
 	{"gguf", "internal/kernel", "receipt", "internal/trace", "internal/eeg", "internal/ledger/tree", "internal/receiptlog"},
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/tensor", "internal/adapter", "receipt/training", "internal/eeg/signal", "internal/peer"},
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/bpe", "internal/train", "internal/adapter/merge", "internal/rpc/wire", "internal/rpc", "internal/content", "internal/crdt"},
-	{"internal/dataset", "internal/engine", "internal/operation", "internal/train/lm", "internal/train/net", "internal/train/record", "internal/rpc/memory", "internal/rpc/probe", "internal/access", "internal/private", "internal/content/exchange"},
+	{"internal/dataset", "internal/engine", "internal/operation", "internal/train/lm", "internal/train/net", "internal/train/record", "internal/rpc/memory", "internal/rpc/probe", "internal/access", "internal/private", "internal/content/exchange", "internal/receiptlog/service"},
 	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute", "internal/eeg/decode", "internal/mesh/doctor", "internal/mesh/portmap", "internal/crdt/replica"},
 	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun", "internal/audit/replay", "internal/train/run", "models/eeg", "internal/mesh", "internal/mesh/sim", "internal/node/control", "internal/content/library", "internal/remote", "internal/directory", "internal/receiptlog/archive"},
 	{"internal/bench", "internal/httpapi/fake", "internal/node", "."}, // . is the package aval

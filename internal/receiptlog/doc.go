@@ -43,6 +43,8 @@ var (
 	ErrFormat = errors.New("wrong format")
 	// ErrSignature says that a checkpoint is not signed by the key in question.
 	ErrSignature = errors.New("wrong signature")
+	// ErrDropped says that a receipt is not kept any more; its entry is.
+	ErrDropped = errors.New("the receipt was dropped")
 	// ErrRange says that there is no such entry, or no log of that size.
 	ErrRange = errors.New("out of range")
 )
@@ -57,6 +59,12 @@ func formatErrorf(format string, args ...any) error {
 
 func rangeErrorf(format string, args ...any) error {
 	return fmt.Errorf("receiptlog: %w: "+format, append([]any{ErrRange}, args...)...)
+}
+
+// Entry is a receipt as a node keeps it.
+type Entry struct {
+	Receipt canon.Hash // its identity, which is the entry of the log
+	File    []byte     // what is kept of it
 }
 
 // Leaf is the hash of the entry that a receipt with this identity has in the

@@ -61,8 +61,6 @@ var (
 	ErrDamaged = errors.New("the log is damaged")
 	// ErrSigned says that a checkpoint was asked for that the node may not sign.
 	ErrSigned = errors.New("a larger log is signed already")
-	// ErrDropped says that a receipt was dropped; its entry is still there.
-	ErrDropped = errors.New("the receipt was dropped")
 	// ErrClosed says that the log is closed.
 	ErrClosed = errors.New("the log is closed")
 	// ErrBusy says that another process has the log.
@@ -102,12 +100,6 @@ func (c *Config) validate() error {
 		c.FS = store.OS{}
 	}
 	return nil
-}
-
-// Entry is a receipt to append.
-type Entry struct {
-	Receipt canon.Hash // its identity
-	File    []byte     // what is kept of it
 }
 
 // Log is a log of receipts on disk. Its methods may be called from any goroutine.
@@ -265,29 +257,59 @@ func (l *Log) segmentOf(index uint64) (*segment, error) {
 }
 
 // File is what is kept of a receipt, and its identity.
-func (l *Log) File(index uint64) (Entry, error) {
+func (l *Log) File(index uint64) (receiptlog.Entry, error) {
 	l.mu.Lock()
 	s, err := l.segmentOf(index)
 	if err != nil {
 		l.mu.Unlock()
-		return Entry{}, err
+		return receiptlog.Entry{}, err
 	}
 	leaf, err := l.tree.Node(0, index)
 	f, offset, err2 := s.locate(index)
 	l.mu.Unlock()
 	if err = errors.Join(err, err2); err != nil {
-		return Entry{}, err
+		return receiptlog.Entry{}, err
 	}
 	e, err := readRecord(f, offset)
 	switch {
 	case errors.Is(err, fs.ErrClosed): // by Drop, or Close, a moment ago
-		return Entry{}, fmt.Errorf("archive: the receipt %d: %w", index, ErrDropped)
+		return receiptlog.Entry{}, fmt.Errorf("archive: the receipt %d: %w", index, receiptlog.ErrDropped)
 	case err != nil:
-		return Entry{}, fmt.Errorf("archive: the receipt %d: %w", index, err)
+		return receiptlog.Entry{}, fmt.Errorf("archive: the receipt %d: %w", index, err)
 	case receiptlog.Leaf(e.Receipt) != leaf:
-		return Entry{}, fmt.Errorf("archive: %w: the receipt %d is another one than in the log", ErrDamaged, index)
+		return receiptlog.Entry{}, fmt.Errorf("archive: %w: the receipt %d is another one than in the log", ErrDamaged, index)
 	}
 	return e, nil
+}
+
+// Receipt is the identity of a receipt, kept or dropped.
+func (l *Log) Receipt(index uint64) (canon.Hash, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s, err := l.segmentOf(index)
+	if err != nil {
+		return canon.Hash{}, err
+	}
+	if s.index == nil {
+		return s.ids[index-s.first], nil
+	}
+	leaf, err := l.tree.Node(0, index)
+	if err != nil {
+		return canon.Hash{}, err
+	}
+	path := l.path(receiptlog.Tile{Entries: true, Index: index / receiptlog.TileWidth, Width: receiptlog.TileWidth})
+	data, err := os.ReadFile(path)
+	var ids []canon.Hash
+	if err == nil {
+		ids, err = receiptlog.DecodeEntries(data, receiptlog.TileWidth)
+	}
+	if err == nil && receiptlog.Leaf(ids[index%receiptlog.TileWidth]) != leaf {
+		err = fmt.Errorf("the entry %d is another one than in the tree", index)
+	}
+	if err != nil {
+		return canon.Hash{}, fmt.Errorf("archive: %w: %s: %w", ErrDamaged, path, err)
+	}
+	return ids[index%receiptlog.TileWidth], nil
 }
 
 // Find finds the number of a receipt by its identity. It says receiptlog.ErrRange
@@ -340,7 +362,7 @@ func (l *Log) findIn(s *segment, id canon.Hash, size uint64) (uint64, bool, erro
 
 // job is a call of Append.
 type job struct {
-	entries []Entry
+	entries []receiptlog.Entry
 	bytes   int64
 	done    chan result
 }
@@ -352,7 +374,7 @@ type result struct {
 
 // Append appends receipts and returns the number of the first, once all are on
 // disk. If ctx ends before, they may be appended nevertheless.
-func (l *Log) Append(ctx context.Context, entries ...Entry) (first uint64, err error) {
+func (l *Log) Append(ctx context.Context, entries ...receiptlog.Entry) (first uint64, err error) {
 	j := job{entries: entries, done: make(chan result, 1)}
 	if len(entries) == 0 || len(entries) > MaxEntries {
 		return 0, fmt.Errorf("archive: %d receipts at once, want 1 to %d", len(entries), MaxEntries)

@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/receiptlog"
 	"github.com/avalnetwork/aval/internal/store"
 )
 
@@ -38,7 +39,7 @@ const (
 
 var checksums = crc32.MakeTable(crc32.Castagnoli)
 
-func recordSize(e *Entry) int64 { return int64(recordHead + len(e.File)) }
+func recordSize(e *receiptlog.Entry) int64 { return int64(recordHead + len(e.File)) }
 
 // segment is a file of receipts.
 type segment struct {
@@ -75,7 +76,7 @@ func (s *segment) close() error {
 // locate says where a receipt is.
 func (s *segment) locate(i uint64) (*os.File, int64, error) {
 	if s.read == nil {
-		return nil, 0, fmt.Errorf("archive: the receipt %d: %w", i, ErrDropped)
+		return nil, 0, fmt.Errorf("archive: the receipt %d: %w", i, receiptlog.ErrDropped)
 	}
 	at := int(i - s.first)
 	if s.index != nil {
@@ -86,18 +87,18 @@ func (s *segment) locate(i uint64) (*os.File, int64, error) {
 }
 
 // readRecord reads a receipt where locate says it is.
-func readRecord(f *os.File, offset int64) (Entry, error) {
+func readRecord(f *os.File, offset int64) (receiptlog.Entry, error) {
 	var head [recordHead]byte
 	if _, err := f.ReadAt(head[:], offset); err != nil {
-		return Entry{}, damaged(f, err)
+		return receiptlog.Entry{}, damaged(f, err)
 	}
 	n := binary.BigEndian.Uint32(head[canon.Size:])
 	if n > MaxFile {
-		return Entry{}, damaged(f, fmt.Errorf("a receipt of %d bytes", n))
+		return receiptlog.Entry{}, damaged(f, fmt.Errorf("a receipt of %d bytes", n))
 	}
-	e := Entry{Receipt: canon.Hash(head[:]), File: make([]byte, n)}
+	e := receiptlog.Entry{Receipt: canon.Hash(head[:]), File: make([]byte, n)}
 	if _, err := f.ReadAt(e.File, offset+recordHead); err != nil {
-		return Entry{}, damaged(f, err)
+		return receiptlog.Entry{}, damaged(f, err)
 	}
 	return e, nil
 }
@@ -153,7 +154,7 @@ func readHead(f io.ReaderAt) (first uint64, root canon.Hash, err error) {
 }
 
 // appendBatch encodes a batch. It says where each receipt is in it.
-func appendBatch(b []byte, first uint64, entries []Entry, offsets []int64) ([]byte, []int64) {
+func appendBatch(b []byte, first uint64, entries []receiptlog.Entry, offsets []int64) ([]byte, []int64) {
 	begin := len(b)
 	b = append(b, batchMagic...)
 	b = binary.BigEndian.AppendUint64(b, first)

@@ -81,7 +81,7 @@ func (l *Log) writeJobs(jobs []job, buf []byte) []byte {
 }
 
 // writeSome writes as many receipts as the segment has room for.
-func (l *Log) writeSome(entries []Entry, buf []byte) (int, []byte, error) {
+func (l *Log) writeSome(entries []receiptlog.Entry, buf []byte) (int, []byte, error) {
 	if l.failed != nil { // which only this goroutine writes
 		return 0, buf, l.failed
 	}
