@@ -520,6 +520,29 @@ func TestWithheld(t *testing.T) {
 	}
 }
 
+// TestDemandWithdrawn: an auditor that commits itself has what it asked for; the
+// node does not lose for not answering any more.
+func TestDemandWithdrawn(t *testing.T) {
+	w, p, _ := newAudits(t, 2)
+	workers := w.real(p, 3)
+	w.demand(p, workers[0], 0)
+	for _, x := range workers {
+		w.commit(p, x, honest(p, w.duty(x.person, ledger.TaskCommit)))
+	}
+	if d := w.duty(p.person, ledger.TaskAnswer); d != nil {
+		t.Errorf("the provider is still to answer: %+v", d)
+	}
+	for _, x := range workers {
+		w.reveal(p, x)
+	}
+	for range 200 {
+		w.tick()
+	}
+	if n := w.node(p.person); n.Record.Passed != 1 || n.Bond != 1000*ledger.Unit || n.Held != 0 {
+		t.Errorf("the provider is %+v", n)
+	}
+}
+
 // TestAnswer: a demand is met by the receipt, its proof and a box that only the
 // auditor opens; a box of rubbish is found out.
 func TestAnswer(t *testing.T) {

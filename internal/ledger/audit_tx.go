@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"bytes"
 	"encoding/hex"
 	"slices"
 
@@ -131,6 +132,7 @@ func (m *Commit) apply(c *call) error {
 		return fail(CodeRefused, "the auditor has committed itself, or did not in its time")
 	}
 	p.Commit = m.Commitment[:]
+	c.withdraw(key, m.Auditor)
 	missing := slices.ContainsFunc(a.Parts, func(p Part) bool { return p.Round == a.Round && p.Commit == nil })
 	if missing {
 		save(c.tree, key, a)
@@ -181,6 +183,24 @@ func (m *Reveal) apply(c *call) error {
 		c.game().revealed(key, a)
 	}
 	return nil
+}
+
+// withdraw ends the demands of an auditor that knows enough: it got what it
+// asked for some other way.
+func (c *call) withdraw(key, auditor []byte) {
+	var open [][]byte
+	for k, d := range each[Demanded](c.tree, tableDemand, key[1:]) {
+		if !d.Met && bytes.Equal(k[42:], auditor) {
+			open = append(open, k)
+		}
+	}
+	for _, k := range open {
+		d, _ := load[Demanded](c.tree, k)
+		notAt(c.tree, byHeight, d.Until, dueDemand, k)
+		burn(c.tree, d.Fee)
+		d.Met = true
+		save(c.tree, k, d)
+	}
 }
 
 func count(list []Finding, v Verdict) (n uint64) {

@@ -45,7 +45,7 @@ type AuditParams struct {
 func defaultAudit() AuditParams {
 	return AuditParams{
 		Rate: 500, Auditors: 2, Price: Unit / 100, Cover: Unit / 20,
-		Delay: 2, Commit: 60, Each: 10, Reveal: 20, Settle: 60, Tokens: 1 << 14,
+		Delay: 2, Commit: 120, Each: 20, Reveal: 30, Settle: 60, Tokens: 1 << 14,
 		DemandFee: Unit / 10, PlantDeposit: Unit,
 		Miss: 100, Lazy: 5_000, Withheld: 5_000,
 	}
