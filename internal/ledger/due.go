@@ -18,8 +18,9 @@ const (
 type dueKind byte
 
 const (
-	dueUnbonding dueKind = 1 // key of an unbonding entry
-	dueProposal  dueKind = 2 // hash of a change
+	dueUnbonding dueKind = 1  // key of an unbonding entry
+	dueProposal  dueKind = 2  // hash of a change
+	dueSession   dueKind = 40 // hash of the transaction that opened it
 )
 
 // dueRows is what happens. It is a function so that it may lead back here.
@@ -27,6 +28,7 @@ func dueRows() []dueRow {
 	return []dueRow{
 		{dueUnbonding, (*Machine).releaseBond},
 		{dueProposal, (*Machine).closeProposal},
+		{dueSession, (*Machine).expireSession},
 	}
 }
 

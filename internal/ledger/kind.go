@@ -26,6 +26,10 @@ const (
 	KindModel  Kind = 30
 	KindRevoke Kind = 31
 	KindAttest Kind = 32
+
+	KindOpen   Kind = 40
+	KindSettle Kind = 41
+	KindClose  Kind = 42
 )
 
 // kinds is every transaction that there is.
@@ -42,6 +46,9 @@ var kinds = []kind{
 	{KindModel, "model", of[Register], 0},
 	{KindRevoke, "revoke", of[Revoke], 0},
 	{KindAttest, "attest", of[Attest], byDevice},
+	{KindOpen, "open", of[Open], byDevice},
+	{KindSettle, "settle", of[Settle], byDevice},
+	{KindClose, "close", of[Close], byDevice},
 }
 
 // What a kind may have.

@@ -24,6 +24,7 @@ const (
 	tableOffer       table = 'o' // key of the node, model
 	tableModel       table = 'm' // root
 	tableAttestation table = 't' // subject, kind, account
+	tableSession     table = 's' // hash of the transaction that opened it
 	tableDue         table = 'q' // clock, time or height, kind, key of what is due
 )
 
@@ -39,6 +40,7 @@ var tables = []tableRow{
 	{tableOffer, "offer", entry[Offer], 64, 64},
 	{tableModel, "model", entry[Model], 32, 32},
 	{tableAttestation, "attestation", entry[Attestation], 65, 64 + maxKindName},
+	{tableSession, "session", entry[Session], 32, 32},
 	{tableDue, "due", nil, 10, 127},
 }
 
