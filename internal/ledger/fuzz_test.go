@@ -6,6 +6,7 @@ import (
 
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/ledger"
+	"github.com/avalnetwork/aval/internal/payment"
 	"pgregory.net/rapid"
 )
 
@@ -59,7 +60,7 @@ func TestRandom(t *testing.T) {
 					kind, payload = ledger.KindOpen, &ledger.Open{Node: key, Model: root, Escrow: amount.Draw(rt, "amount"), Expires: w.now + 500, Key: public(p.node), PriceIn: 1}
 				case 10:
 					id := rapid.SampledFrom(append(sessions, root)).Draw(rt, "session")
-					v := &ledger.Voucher{Chain: chain, Session: id, Amount: amount.Draw(rt, "amount")}
+					v := &payment.Voucher{Chain: chain, Session: id, Amount: uint64(amount.Draw(rt, "amount"))}
 					v.Sign(other.node)
 					kind, payload = ledger.KindSettle, ledger.SettleWith(id, v)
 				case 11:

@@ -6,6 +6,7 @@ import (
 
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/ledger/tree"
+	"github.com/avalnetwork/aval/internal/payment"
 )
 
 // Session is an amount set aside for answers of a node. The payer promises more
@@ -32,6 +33,14 @@ type Session struct {
 }
 
 func (s *Session) held() Amount { return s.Escrow }
+
+// Terms is the session for those who pay and are paid off the ledger.
+func (s *Session) Terms(chain string, id canon.Hash) payment.Terms {
+	return payment.Terms{
+		Chain: chain, Session: id, Node: s.Node, Model: s.Model, Escrow: uint64(s.Escrow),
+		PriceIn: uint64(s.PriceIn), PriceOut: uint64(s.PriceOut), Key: s.Key, Expires: s.Expires,
+	}
+}
 
 // SessionKey is the key of a session in the state.
 func SessionKey(id canon.Hash) []byte { return tableSession.key(id[:]) }
@@ -105,11 +114,11 @@ type Settle struct {
 }
 
 // SettleWith is what settles with a voucher; nil gives everything back.
-func SettleWith(id canon.Hash, v *Voucher) *Settle {
+func SettleWith(id canon.Hash, v *payment.Voucher) *Settle {
 	if v == nil {
 		return &Settle{Session: id}
 	}
-	return &Settle{Session: id, Amount: v.Amount, Answers: v.Answers, Signature: v.Signature}
+	return &Settle{Session: id, Amount: Amount(v.Amount), Answers: v.Answers, Signature: v.Signature}
 }
 
 func (m *Settle) apply(c *call) error {
@@ -126,9 +135,10 @@ func (m *Settle) apply(c *call) error {
 		if err := c.spend(sigWork); err != nil {
 			return err
 		}
-		v := Voucher{Chain: c.chain, Session: m.Session, Amount: m.Amount, Answers: m.Answers, Signature: m.Signature}
-		if err := v.Verify(c.chain, m.Session, s); err != nil {
-			return err
+		v := payment.Voucher{Chain: c.chain, Session: m.Session, Amount: uint64(m.Amount), Answers: m.Answers, Signature: m.Signature}
+		terms := s.Terms(c.chain, m.Session)
+		if err := v.Verify(&terms); err != nil {
+			return fail(CodeRefused, "%w", err)
 		}
 	}
 	endSession(c.tree, m.Session, s, m.Amount)

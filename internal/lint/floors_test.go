@@ -15,7 +15,7 @@ import (
 var floors = [][]string{
 	{"internal/canon", "internal/chart", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint", "spec/vectors", "models"},
 	{"gguf", "internal/kernel", "receipt", "internal/trace", "internal/eeg", "internal/ledger/tree"},
-	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/tensor", "internal/adapter", "receipt/training", "internal/eeg/signal", "internal/peer"},
+	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/tensor", "internal/adapter", "receipt/training", "internal/eeg/signal", "internal/peer", "internal/payment"},
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/bpe", "internal/train", "internal/adapter/merge", "internal/rpc/wire", "internal/rpc", "internal/content", "internal/crdt"},
 	{"internal/dataset", "internal/engine", "internal/operation", "internal/train/lm", "internal/train/net", "internal/train/record", "internal/rpc/memory", "internal/rpc/probe", "internal/access", "internal/private", "internal/content/exchange"},
 	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute", "internal/eeg/decode", "internal/mesh/doctor", "internal/mesh/portmap", "internal/crdt/replica"},
