@@ -22,6 +22,7 @@ const (
 	dueProposal  dueKind = 2  // hash of a change
 	dueAudit     dueKind = 50 // key of an audit: its phase ends
 	dueDemand    dueKind = 51 // key of a demand: it was not met
+	dueSession   dueKind = 40 // hash of the transaction that opened it
 )
 
 // dueRows is what happens. It is a function so that it may lead back here.
@@ -31,6 +32,7 @@ func dueRows() []dueRow {
 		{dueProposal, (*Machine).closeProposal},
 		{dueAudit, (*Machine).auditDue},
 		{dueDemand, (*Machine).demandDue},
+		{dueSession, (*Machine).expireSession},
 	}
 }
 

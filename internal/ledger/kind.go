@@ -39,6 +39,9 @@ const (
 	KindContest Kind = 59
 	KindStand   Kind = 80
 	KindLift    Kind = 81
+	KindOpen    Kind = 40
+	KindSettle  Kind = 41
+	KindClose   Kind = 42
 )
 
 // kinds is every transaction that there is.
@@ -67,6 +70,9 @@ var kinds = []kind{
 	{KindContest, "contest", of[Challenge], 0},
 	{KindStand, "stand", of[MakeStand], 0},
 	{KindLift, "lift", of[Lift], 0},
+	{KindOpen, "open", of[Open], byDevice},
+	{KindSettle, "settle", of[Settle], byDevice},
+	{KindClose, "close", of[Close], byDevice},
 }
 
 // What a kind may have.

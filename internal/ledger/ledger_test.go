@@ -46,6 +46,7 @@ func newGenesis(people []*person, validators int) *ledger.Genesis {
 	params := ledger.DefaultParams()
 	params.Unbonding = 1000
 	params.VoteSpan = 1000
+	params.SessionGrace = 1000
 	g := &ledger.Genesis{Chain: chain, Time: 1_000_000, Params: &params}
 	for i, p := range people {
 		g.Accounts = append(g.Accounts, ledger.GenesisAccount{Address: p.addr, Balance: 1_000_000 * ledger.Unit})

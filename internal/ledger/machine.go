@@ -222,6 +222,11 @@ func (m *Machine) run(t *tree.Tree, b *Block, data []byte, check bool) (res Resu
 		res.failed(err)
 		return res, false
 	}
+	p, err := body.payload()
+	if err != nil {
+		res.failed(err)
+		return res, false
+	}
 	e := meta(t)
 	params := &e.Params
 	c := &call{m: m, tree: t, block: b, chain: e.Chain, params: params, id: res.ID, from: body.Account, res: &res}
@@ -234,11 +239,7 @@ func (m *Machine) run(t *tree.Tree, b *Block, data []byte, check bool) (res Resu
 		return res, false
 	}
 	paid := t.Clone() // the fee at most, and the nonce
-	p, err := body.payload()
-	if err == nil {
-		err = p.apply(c)
-	}
-	if err != nil {
+	if err := p.apply(c); err != nil {
 		*t = paid
 		res.failed(err)
 	} else {

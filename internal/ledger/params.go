@@ -21,7 +21,9 @@ type Params struct {
 	NodeBond      Amount `cbor:"6,keyasint" json:"node_bond"`      // that a node has at least
 	ValidatorBond Amount `cbor:"7,keyasint" json:"validator_bond"` // that a validator has at least
 
-	Audit AuditParams `cbor:"20,keyasint" json:"audit"`
+	Audit        AuditParams `cbor:"20,keyasint" json:"audit"`
+	SessionSpan  uint64      `cbor:"40,keyasint" json:"session_span"`  // milliseconds for which a session may be open
+	SessionGrace uint64      `cbor:"41,keyasint" json:"session_grace"` // milliseconds in which it may be settled after that
 }
 
 // Day is a day of block time.
@@ -36,7 +38,8 @@ func DefaultParams() Params {
 		FeeByte: 1, FeeWork: 2,
 		Unbonding: 3 * Day, VoteSpan: 7 * Day,
 		DoubleSign: 5_000, NodeBond: 100 * Unit, ValidatorBond: 1_000 * Unit,
-		Audit: defaultAudit(),
+		Audit:       defaultAudit(),
+		SessionSpan: 30 * Day, SessionGrace: Day,
 	}
 }
 
@@ -51,6 +54,8 @@ func (p *Params) validate() error {
 		return fmt.Errorf("ledger: fees of %d a byte and %d a unit of work, want at most %d, and 1 at least for work", p.FeeByte, p.FeeWork, maxPrice)
 	case p.Unbonding < 1 || p.Unbonding > maxSpan || p.VoteSpan < 1 || p.VoteSpan > maxSpan:
 		return fmt.Errorf("ledger: spans of %d and %d ms, want 1 to %d", p.Unbonding, p.VoteSpan, uint64(maxSpan))
+	case p.SessionSpan < 1 || p.SessionSpan > maxSpan || p.SessionGrace < 1 || p.SessionGrace > maxSpan:
+		return fmt.Errorf("ledger: sessions of %d and a grace of %d ms, want 1 to %d", p.SessionSpan, p.SessionGrace, uint64(maxSpan))
 	case p.DoubleSign > whole:
 		return errors.New("ledger: a part of more than 10,000 ten thousandths")
 	case p.NodeBond > MaxSupply || p.ValidatorBond > MaxSupply:

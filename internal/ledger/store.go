@@ -24,6 +24,7 @@ const (
 	tableOffer       table = 'o' // key of the node, model
 	tableModel       table = 'm' // root
 	tableAttestation table = 't' // subject, kind, account
+	tableSession     table = 's' // hash of the transaction that opened it
 	tableDue         table = 'q' // clock, time or height, kind, key of what is due
 	tableAuditor     table = 'j' // key of the node
 	tableAudit       table = 'k' // key of the node, size of its log
@@ -43,6 +44,7 @@ var tables = []tableRow{
 	{tableOffer, "offer", entry[Offer], 64, 64},
 	{tableModel, "model", entry[Model], 32, 32},
 	{tableAttestation, "attestation", entry[Attestation], 65, 64 + maxKindName},
+	{tableSession, "session", entry[Session], 32, 32},
 	{tableDue, "due", nil, 10, 127},
 	{tableAuditor, "auditor", entry[Auditor], 32, 32},
 	{tableAudit, "audit", entry[Audit], 40, 40},

@@ -41,6 +41,7 @@ var floors = [][]string{
 		"internal/fingerprint",
 		"internal/grammar",
 		"internal/light",
+		"internal/payment",
 		"internal/peer",
 		"internal/quant",
 		"internal/tensor",
