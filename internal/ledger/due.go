@@ -20,6 +20,9 @@ type dueKind byte
 const (
 	dueUnbonding dueKind = 1 // key of an unbonding entry
 	dueProposal  dueKind = 2 // hash of a change
+
+	dueSilence dueKind = 60 // id of a dispute
+	dueForget  dueKind = 61 // id of a dispute
 )
 
 // dueRows is what happens. It is a function so that it may lead back here.
@@ -27,6 +30,8 @@ func dueRows() []dueRow {
 	return []dueRow{
 		{dueUnbonding, (*Machine).releaseBond},
 		{dueProposal, (*Machine).closeProposal},
+		{dueSilence, (*Machine).silence},
+		{dueForget, (*Machine).forgetDispute},
 	}
 }
 

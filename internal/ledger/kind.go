@@ -26,6 +26,9 @@ const (
 	KindModel  Kind = 30
 	KindRevoke Kind = 31
 	KindAttest Kind = 32
+
+	KindDispute Kind = 60
+	KindMove    Kind = 61
 )
 
 // kinds is every transaction that there is.
@@ -42,6 +45,8 @@ var kinds = []kind{
 	{KindModel, "model", of[Register], 0},
 	{KindRevoke, "revoke", of[Revoke], 0},
 	{KindAttest, "attest", of[Attest], byDevice},
+	{KindDispute, "dispute", of[OpenDispute], byDevice | isLarge},
+	{KindMove, "move", of[MakeMove], byDevice | isLarge},
 }
 
 // What a kind may have.

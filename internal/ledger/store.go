@@ -25,6 +25,9 @@ const (
 	tableModel       table = 'm' // root
 	tableAttestation table = 't' // subject, kind, account
 	tableDue         table = 'q' // clock, time or height, kind, key of what is due
+	tableDispute     table = 'x' // id
+	tableMove        table = 'y' // id of the dispute, number of the message
+	tableDocket      table = 'f' // kind of docket, and what it is of
 )
 
 // tables says what the values of each table are. An import checks every entry.
@@ -40,6 +43,9 @@ var tables = []tableRow{
 	{tableModel, "model", entry[Model], 32, 32},
 	{tableAttestation, "attestation", entry[Attestation], 65, 64 + maxKindName},
 	{tableDue, "due", nil, 10, 127},
+	{tableDispute, "dispute", entry[Dispute], 32, 32},
+	{tableMove, "move", entry[Move], 40, 40},
+	{tableDocket, "docket", entry[Docket], 33, 65},
 }
 
 type tableRow struct {
