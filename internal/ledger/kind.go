@@ -42,6 +42,8 @@ const (
 	KindOpen    Kind = 40
 	KindSettle  Kind = 41
 	KindClose   Kind = 42
+	KindDispute Kind = 60
+	KindMove    Kind = 61
 )
 
 // kinds is every transaction that there is.
@@ -73,6 +75,8 @@ var kinds = []kind{
 	{KindOpen, "open", of[Open], byDevice},
 	{KindSettle, "settle", of[Settle], byDevice},
 	{KindClose, "close", of[Close], byDevice},
+	{KindDispute, "dispute", of[OpenDispute], byDevice | isLarge},
+	{KindMove, "move", of[MakeMove], byDevice | isLarge},
 }
 
 // What a kind may have.

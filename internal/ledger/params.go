@@ -21,9 +21,10 @@ type Params struct {
 	NodeBond      Amount `cbor:"6,keyasint" json:"node_bond"`      // that a node has at least
 	ValidatorBond Amount `cbor:"7,keyasint" json:"validator_bond"` // that a validator has at least
 
-	Audit        AuditParams `cbor:"20,keyasint" json:"audit"`
-	SessionSpan  uint64      `cbor:"40,keyasint" json:"session_span"`  // milliseconds for which a session may be open
-	SessionGrace uint64      `cbor:"41,keyasint" json:"session_grace"` // milliseconds in which it may be settled after that
+	Audit        AuditParams   `cbor:"20,keyasint" json:"audit"`
+	SessionSpan  uint64        `cbor:"40,keyasint" json:"session_span"`  // milliseconds for which a session may be open
+	SessionGrace uint64        `cbor:"41,keyasint" json:"session_grace"` // milliseconds in which it may be settled after that
+	Dispute      DisputeParams `cbor:"60,keyasint" json:"dispute"`
 }
 
 // Day is a day of block time.
@@ -40,6 +41,7 @@ func DefaultParams() Params {
 		DoubleSign: 5_000, NodeBond: 100 * Unit, ValidatorBond: 1_000 * Unit,
 		Audit:       defaultAudit(),
 		SessionSpan: 30 * Day, SessionGrace: Day,
+		Dispute: defaultDisputes(),
 	}
 }
 
@@ -61,7 +63,7 @@ func (p *Params) validate() error {
 	case p.NodeBond > MaxSupply || p.ValidatorBond > MaxSupply:
 		return fmt.Errorf("ledger: a bond of more than %d", MaxSupply)
 	}
-	return p.Audit.validate()
+	return errors.Join(p.Audit.validate(), p.Dispute.validate())
 }
 
 func (p *Params) fee(size, work uint64) Amount {
