@@ -41,6 +41,7 @@ type netOptions struct {
 	library           string // folder of the library, if the node has one
 	upload            float64
 	quota             float64 // gigabytes
+	ledger            *node.LedgerConfig
 }
 
 // startFlags are the flags that say how a node starts.
@@ -150,7 +151,7 @@ func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, 
 			a.closers = append(a.closers, h.close)
 			cfg.Models = h
 			cfg.Receipts = o.receipts
-			if o.offer {
+			if o.offer || o.ledger != nil {
 				h.identify()
 			}
 		}
@@ -161,7 +162,7 @@ func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, 
 		}
 		return nil, err
 	}
-	cfg.Folder, cfg.Contacts, cfg.Access = folder, contacts, granted
+	cfg.Folder, cfg.Contacts, cfg.Access, cfg.Ledger = folder, contacts, granted, o.ledger
 	return node.New(ctx, cfg)
 }
 
