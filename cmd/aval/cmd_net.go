@@ -121,8 +121,7 @@ model; who may ask is still what you grant.
 	c.Flags().BoolVar(&o.offer, "offer", false, "tell everybody what is served, in the directory that devices share (\"aval net models\")")
 	c.Flags().StringVar(&o.price, "price", "", "what 1,000 tokens read and written cost, in words: \"1/4 credits\" (with --offer)")
 	c.Flags().StringVar(&o.region, "region", "", "where this device is, in words (with --offer)")
-	c.Flags().DurationVar(&o.receipts.Keep, "keep-receipts", 30*24*time.Hour, "how long receipts of answers are kept, with what was asked and answered, for those who audit (with --serve; see \"aval log\")")
-	c.Flags().BoolVar(&o.receipts.Own, "log-own", false, "log answers to this device itself, too (with --serve)")
+	o.receiptFlags(c)
 	c.Flags().BoolVar(&o.serveRelay, "serve-relay", false, "pass on the traffic of nodes that cannot be reached, if this one can")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the ID and the addresses as JSON, once")
 	return c

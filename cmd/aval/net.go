@@ -72,6 +72,12 @@ func (o *netOptions) sharingFlags(c *cobra.Command) {
 	c.Flags().Float64Var(&o.upload, "upload", 0, "megabytes a second that others get of what is shared, at most (default no bound)")
 }
 
+// receiptFlags are the flags of what gives receipts to others.
+func (o *netOptions) receiptFlags(c *cobra.Command) {
+	c.Flags().DurationVar(&o.receipts.Keep, "keep-receipts", 30*24*time.Hour, "how long receipts of answers are kept, with what was asked and answered, for those who audit (with --serve; see \"aval log\")")
+	c.Flags().BoolVar(&o.receipts.Own, "log-own", false, "log answers to this device itself, too (with --serve)")
+}
+
 // asker is what commands ask of a node: one that this process starts, or the one
 // that runs.
 type asker interface {
