@@ -35,8 +35,9 @@ import (
 // listens, brings servers and databases that nothing here uses, and hides what
 // the status needs.
 type engine struct {
-	cfg *Config
-	log log.Logger
+	cfg  *Config
+	log  log.Logger
+	sick func(err error)
 
 	config   *cmtconfig.Config
 	genesis  *types.GenesisDoc
@@ -141,7 +142,7 @@ func (e *engine) open(fresh *ledger.Machine) error {
 		return fmt.Errorf("consensus: the state of the chain: %w", err)
 	}
 	if !e.cfg.Follow {
-		e.signer, err = openSigner(e.cfg.FS, filepath.Join(e.cfg.Dir, "signed"), e.cfg.Key)
+		e.signer, err = openSigner(e.cfg.FS, filepath.Join(e.cfg.Dir, "signed"), e.cfg.Key, e.sick)
 	}
 	return err
 }
@@ -374,6 +375,9 @@ func peerID(key []byte) p2p.ID {
 
 // close stops everything that was started, and closes the databases.
 func (e *engine) close() {
+	if e.signer != nil {
+		close(e.signer.quit)
+	}
 	e.disconnect()
 	if e.state != nil && e.state.IsRunning() { // alone
 		_ = e.state.Stop()

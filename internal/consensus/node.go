@@ -90,6 +90,7 @@ type Node struct {
 
 	mu       sync.Mutex
 	failure  string // why the chain cannot go on here
+	sick     error  // what keeps it from signing for now
 	progress progress
 }
 
@@ -171,7 +172,7 @@ func (n *Node) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.engine = &engine{cfg: &n.cfg, log: &logger{to: n.log, failed: n.fail}}
+	n.engine = &engine{cfg: &n.cfg, log: &logger{to: n.log, failed: n.fail}, sick: n.setSick}
 	if err := n.engine.open(fresh); err != nil {
 		return err
 	}
@@ -223,6 +224,15 @@ func (n *Node) fail(reason string) {
 	reason = n.failure
 	n.mu.Unlock()
 	n.feed.end(fmt.Errorf("consensus: the chain cannot go on in this process: %s; look for what it needs, such as space on the disk, and restart", reason))
+}
+
+func (n *Node) setSick(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if (err == nil) != (n.sick == nil) {
+		n.log.Warn("consensus: this validator cannot sign, or can again", "err", err)
+	}
+	n.sick = err
 }
 
 // tick proposes the transaction that makes a block when a game waits for one and

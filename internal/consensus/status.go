@@ -65,11 +65,13 @@ func (n *Node) Status() Status {
 		s.CatchingUp = n.catchingUp()
 	}
 	n.mu.Lock()
-	failure, p := n.failure, n.progress
+	failure, sick, p := n.failure, n.sick, n.progress
 	n.mu.Unlock()
 	switch {
 	case failure != "":
 		s.Halted = failure
+	case sick != nil:
+		s.Halted = sick.Error()
 	case s.CatchingUp && s.Peers == 0:
 		s.Halted = "no other node can be reached"
 	case !s.CatchingUp && e.sw != nil && p.height == rs.Height && n.cfg.Now().Sub(p.since) > stuckTime:

@@ -14,12 +14,12 @@ import (
 // packages of a lower floor. ARCHITECTURE.md explains each one.
 var floors = [][]string{
 	{"internal/canon", "internal/chart", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint", "spec/vectors", "models"},
-	{"gguf", "internal/kernel", "receipt", "internal/trace", "internal/eeg", "internal/ledger/tree"},
+	{"internal/metrics", "gguf", "internal/kernel", "receipt", "internal/trace", "internal/eeg", "internal/ledger/tree"},
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/tensor", "internal/adapter", "receipt/training", "internal/eeg/signal", "internal/peer", "internal/light"},
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/bpe", "internal/train", "internal/adapter/merge", "internal/rpc/wire", "internal/rpc", "internal/content", "internal/crdt"},
 	{"internal/dataset", "internal/engine", "internal/operation", "internal/train/lm", "internal/train/net", "internal/train/record", "internal/rpc/memory", "internal/rpc/probe", "internal/access", "internal/private", "internal/content/exchange"},
 	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute", "internal/eeg/decode", "internal/mesh/doctor", "internal/mesh/portmap", "internal/crdt/replica"},
-	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun", "internal/audit/replay", "internal/train/run", "models/eeg", "internal/mesh", "internal/mesh/sim", "internal/node/control", "internal/content/library", "internal/remote", "internal/directory", "internal/ledger"},
+	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun", "internal/audit/replay", "internal/train/run", "models/eeg", "internal/mesh", "internal/mesh/sim", "internal/node/control", "internal/content/library", "internal/remote", "internal/directory", "internal/ledger", "internal/admin"},
 	{"internal/bench", "internal/httpapi/fake", "internal/node", "internal/consensus", "."}, // . is the package aval
 	{"cmd/aval", "web/verify/build", "web/verify/wasm", "models/eeg/train"},
 }
@@ -32,7 +32,7 @@ var owners = map[string]string{
 	"go.yaml.in/yaml":                 "internal/train/run",
 	"github.com/schollz/progressbar":  "cmd/aval",
 	"golang.org/x/term":               "cmd/aval",
-	"github.com/prometheus":           "internal/httpapi",
+	"github.com/prometheus":           "internal/metrics",
 	"golang.org/x/text":               "internal/token",
 	"github.com/fxamacker/cbor":       "internal/canon",
 	"github.com/go-analyze/charts":    "internal/chart",

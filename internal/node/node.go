@@ -231,6 +231,7 @@ func (n *Node) Close() error {
 	if n.end != nil {
 		n.end()
 	}
+	n.endGames()
 	n.beside.Wait()
 	list = append(list, n.closeContent(), n.closeData())
 	if n.Calls != nil {
