@@ -14,6 +14,7 @@ import (
 	"time"
 
 	abci "github.com/cometbft/cometbft/abci/types"
+	cstypes "github.com/cometbft/cometbft/consensus/types"
 	"github.com/cometbft/cometbft/mempool"
 
 	"github.com/avalnetwork/aval/internal/canon"
@@ -92,6 +93,7 @@ type Node struct {
 	failure  string // why the chain cannot go on here
 	sick     error  // what keeps it from signing for now
 	progress progress
+	round    *cstypes.RoundState
 }
 
 func (c *Config) defaults() error {
@@ -195,6 +197,7 @@ func (n *Node) start(ctx context.Context) error {
 	if err := n.engine.start(ctx, n.app); err != nil {
 		return err
 	}
+	n.look()
 	n.group.Go(func() { n.watch(run) })
 	n.group.Go(func() { n.observe(run) })
 	n.group.Go(func() { n.tick(run) })
