@@ -14,7 +14,7 @@ import (
 // packages of a lower floor. ARCHITECTURE.md explains each one.
 var floors = [][]string{
 	{"internal/canon", "internal/chart", "internal/cpu", "internal/pool", "internal/testdata", "internal/lint", "spec/vectors", "models"},
-	{"gguf", "internal/kernel", "receipt", "internal/trace", "internal/eeg", "internal/ledger/tree"},
+	{"gguf", "internal/kernel", "receipt", "internal/trace", "internal/eeg", "internal/ledger/tree", "internal/beacon"},
 	{"internal/quant", "internal/token", "internal/grammar", "internal/chat/jinja", "internal/fingerprint", "internal/exhibit", "internal/tensor", "internal/adapter", "receipt/training", "internal/eeg/signal", "internal/peer"},
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/bpe", "internal/train", "internal/adapter/merge", "internal/rpc/wire", "internal/rpc", "internal/content", "internal/crdt"},
 	{"internal/dataset", "internal/engine", "internal/operation", "internal/train/lm", "internal/train/net", "internal/train/record", "internal/rpc/memory", "internal/rpc/probe", "internal/access", "internal/private", "internal/content/exchange"},
@@ -56,6 +56,7 @@ var owners = map[string]string{
 	"google.golang.org/protobuf":      "internal/rpc",
 	"golang.org/x/time":               "internal/rpc",
 	"github.com/klauspost/compress":   "internal/rpc",
+	"github.com/consensys":            "internal/beacon",
 }
 
 // publicPackages may import only the standard library and what begins
