@@ -23,20 +23,23 @@
 // Of n members fewer than a third may be faulty, f = (n-1)/3 rounded down, as in
 // the consensus; the threshold is t = n-2f, the quorum n-f.
 //
-//   - No coalition of fewer than t predicts an output, since t > f that of all
-//     the faulty neither: it would have to forge a BLS signature. At least t
-//     dealings are in a key, so such a coalition knows not all of them.
+//   - No coalition of fewer than t predicts an output, and so not that of all the
+//     faulty, since t > f: it would have to forge a BLS signature. A key has t
+//     dealings or more, so there is one that such a coalition doesn't know.
 //   - Nobody biases it. The signature of a round is unique, so who recovers it
 //     can't choose among several. The last dealer can choose among public keys,
 //     but knows the outputs of none, so it can't choose outputs.
-//   - Nobody withholds it. The votes for a block are of n-f members at least, of
-//     whom n-2f are honest, and their shares suffice. Whoever leaves a signature
-//     out of a block delays it: a draw must name its round, so that a late
-//     output is the same output.
+//   - Nobody withholds it. A block has the votes of n-f members at least; at most
+//     f members have not confirmed the key, and the vote of one that has counts
+//     only with its share: so each block brings t shares. Whoever leaves a
+//     signature out of a block delays it: a draw must name its round, so that a
+//     late output is the same output.
 //
 // A coalition of t or more knows each output in advance, and can arrange what is
-// drawn about; it can't choose the outputs either, save by which key it helps to
-// make. The argument counts members: the ledger must give each the same power.
+// drawn about. It can choose outputs only by choosing the key: if one of it deals
+// last, it knows what each of its dealings would lead to. The argument counts
+// members: the ledger must give each the same power, and whoever carries shares
+// must hold [Share.Member] to who sent it.
 //
 // Shares of a round become known while its block is decided, and that decision
 // may fall on another block of the same height. So an output must only decide
