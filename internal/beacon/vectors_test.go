@@ -205,8 +205,9 @@ func makeRefused(t *testing.T, v *vectorSet) (out []refusedVector) {
 	add("c = r", "registration", "encoding", with(r, 48, order...))
 	k := g.Key
 	add("cut", "key", "encoding", k[:len(k)-1])
-	add("of one dealer", "key", "encoding", with(k, 0, 1))
-	add("of a dealer who is no member", "key", "encoding", with(k, 0, 0x17))
+	add("of fewer dealers than it says", "key", "encoding", with(k, 0, 0x03))
+	add("of one dealer", "key", "encoding", slices.Concat([]byte{1}, k[1:16+48], k[16+3*48:]))
+	add("of a dealer who is no member", "key", "encoding", with(k, 0, 0x13))
 	add("w3 = r", "key", "encoding", with(k, len(k)-32, order...))
 	add("of no member", "share", "encoding", with(g.Shares[0], 0, 4))
 	add("under the name of another", "share", "signature", with(g.Shares[0], 0, 1))
