@@ -51,7 +51,7 @@ func newGroup(t testing.TB, chain string, epoch uint64, n int) *cluster {
 	for _, i := range nodes {
 		s := newSecret(t, i)
 		c.secrets = append(c.secrets, s)
-		c.members = append(c.members, beacon.Member{ID: id(i), Key: s.Public()})
+		c.members = append(c.members, beacon.Member{ID: id(i), Key: s.Public(), Power: 10})
 	}
 	var err error
 	if c.group, err = beacon.NewGroup(chain, epoch, c.members); err != nil {

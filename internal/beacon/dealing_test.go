@@ -57,6 +57,8 @@ func TestGroupRefuses(t *testing.T) {
 		{"out of order", "test", swapped},
 		{"one twice", "test", []beacon.Member{c.members[0], c.members[0]}},
 		{"one key twice", "test", sameKey},
+		{"no power", "test", []beacon.Member{{ID: c.members[0].ID, Key: c.members[0].Key}}},
+		{"too much power", "test", []beacon.Member{{ID: c.members[0].ID, Key: c.members[0].Key, Power: 1<<48 + 1}}},
 		{"no chain", "", c.members},
 		{"a long chain", string(make([]byte, 65)), c.members},
 	} {

@@ -24,7 +24,7 @@ func Example() {
 			log.Fatal(err)
 		}
 		secrets = append(secrets, secret)
-		members = append(members, beacon.Member{ID: id, Key: registration.Key()})
+		members = append(members, beacon.Member{ID: id, Key: registration.Key(), Power: 1})
 	}
 	group, err := beacon.NewGroup("example", 1, members)
 	if err != nil {
@@ -85,7 +85,7 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	confirmed := map[int]bool{}
+	var confirmed []int
 	var signers []*beacon.Signer
 	for _, secret := range secrets {
 		signer, err := key.Signer(secret)
@@ -96,10 +96,10 @@ func Example() {
 		if err := key.CheckConfirmation(share); err != nil {
 			log.Fatal(err)
 		}
-		confirmed[share.Member()] = true
+		confirmed = append(confirmed, share.Member())
 		signers = append(signers, signer)
 	}
-	fmt.Printf("%d of %d confirmed, %d are needed\n", len(confirmed), group.Size(), group.Quorum())
+	fmt.Println("members", confirmed, "confirmed, enough:", group.Enough(confirmed))
 
 	// In a round, votes bring shares, and a proposer puts their signature into
 	// the next block.
@@ -129,6 +129,6 @@ func Example() {
 
 	// Output:
 	// member 1 complains about member 3: member 3 is at fault
-	// 4 of 4 confirmed, 3 are needed
-	// e08a4e32108d7d1f8aed3175d215765083ccc53c826a819f99924a6a150f38f2
+	// members [0 1 2 3] confirmed, enough: true
+	// 4899493907715f5f33b7bdf4fd2bbeecab6723c9bf6b973c1878016e7d51af13
 }

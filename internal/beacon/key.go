@@ -180,8 +180,8 @@ func (s *Signer) Confirm() Share { return s.sign(s.key.confirmation()) }
 
 func (k *Key) confirmation() canon.Hash { return canon.Sum("aval beacon confirmation/1", k.hash[:]) }
 
-// CheckConfirmation says whether a member has its share. A key serves once the
-// [Group.Quorum] has confirmed it.
+// CheckConfirmation says whether a member has its share. A key serves once
+// [Group.Enough] have.
 func (k *Key) CheckConfirmation(s Share) error {
 	return k.verifyShare(k.confirmation(), s)
 }

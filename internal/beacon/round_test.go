@@ -16,14 +16,95 @@ import (
 
 // TestThresholds holds the numbers of a group to what the package says of them.
 func TestThresholds(t *testing.T) {
-	for _, c := range []struct{ n, faults, quorum, threshold int }{{1, 0, 1, 1}, {2, 0, 2, 2}, {3, 0, 3, 3}, {4, 1, 3, 2}, {5, 1, 4, 3}, {6, 1, 5, 4}, {7, 2, 5, 3}, {10, 3, 7, 4}} {
-		g := newGroup(t, "test", 1, c.n).group
-		if g.Faults() != c.faults || g.Quorum() != c.quorum || g.Threshold() != c.threshold {
-			t.Errorf("%d members: %d faults, quorum %d, threshold %d; want %+v", c.n, g.Faults(), g.Quorum(), g.Threshold(), c)
+	all := newGroup(t, "test", 1, 10).members
+	for _, c := range []struct {
+		powers            []uint64
+		faults, threshold int // 0: refused
+	}{
+		{[]uint64{1}, 0, 1},
+		{[]uint64{1 << 48}, 0, 1},
+		{[]uint64{5, 5}, 0, 2},
+		{[]uint64{5, 2}, 0, 0},
+		{[]uint64{7, 4}, 0, 2},
+		{[]uint64{1, 1, 1}, 0, 3},
+		{[]uint64{1, 1, 1, 1}, 1, 2},
+		{[]uint64{9, 10, 10, 11}, 1, 2},
+		{[]uint64{1, 1, 1, 4}, 0, 0},
+		{[]uint64{8, 8, 8, 8, 8}, 1, 3},
+		{[]uint64{1, 1, 1, 1, 1, 1}, 1, 4},
+		{[]uint64{3, 3, 3, 3, 3, 3, 3}, 2, 3},
+		{[]uint64{5, 3, 2, 3, 3, 3, 3}, 2, 3},
+		{[]uint64{3, 3, 3, 3, 3, 20, 3}, 0, 0},
+		{[]uint64{1, 1, 1, 1, 1, 1, 1, 1, 1, 1}, 3, 4},
+	} {
+		members := slices.Clone(all[:len(c.powers)])
+		for i, p := range c.powers {
+			members[i].Power = p
 		}
-		if g.Threshold() <= g.Faults() || g.Threshold() > g.Quorum()-g.Faults() || g.Threshold() < c.n/3+1 {
-			t.Errorf("%d members: the faulty can sign alone, or the honest of a quorum can't", c.n)
+		g, err := beacon.NewGroup("test", 1, members)
+		if c.threshold == 0 {
+			if !errors.Is(err, beacon.ErrPower) {
+				t.Errorf("%v: %v, want ErrPower", c.powers, err)
+			}
+			continue
 		}
+		if err != nil {
+			t.Errorf("%v: %v", c.powers, err)
+			continue
+		}
+		if g.Faults() != c.faults || g.Threshold() != c.threshold {
+			t.Errorf("%v: %d faults, threshold %d; want %+v", c.powers, g.Faults(), g.Threshold(), c)
+		}
+	}
+}
+
+// TestSafe: whatever the powers are, no coalition of less than a third of them
+// can sign, and the rest of those who vote for a block can, without those who
+// didn't confirm the key.
+func TestSafe(t *testing.T) {
+	all := newGroup(t, "test", 1, 7).members
+	made := 0
+	rapid.Check(t, func(r *rapid.T) {
+		members := slices.Clone(all[:rapid.IntRange(1, 7).Draw(r, "n")])
+		most := rapid.SampledFrom([]uint64{1, 4, 20}).Draw(r, "most")
+		var total uint64
+		for i := range members {
+			members[i].Power = most + rapid.Uint64Range(0, most).Draw(r, "power")
+			total += members[i].Power
+		}
+		g, err := beacon.NewGroup("test", 1, members)
+		if err != nil {
+			return
+		}
+		made++
+		sets := 1 << len(members)
+		power, count := make([]uint64, sets), make([]int, sets)
+		for set := range sets {
+			var who []int
+			for i := range members {
+				if set>>i&1 == 1 {
+					power[set] += members[i].Power
+					who = append(who, i, i)
+				}
+			}
+			count[set] = bits.OnesCount(uint(set))
+			if 3*power[set] < total && count[set] >= g.Threshold() {
+				r.Fatalf("members %b have less than a third of the power and can sign", set)
+			}
+			if g.Enough(who) != (3*power[set] > 2*total) {
+				r.Fatalf("members %b: enough is %v", set, g.Enough(who))
+			}
+		}
+		for voted := range sets {
+			for confirmed := range sets {
+				if 3*power[voted] > 2*total && 3*power[confirmed] > 2*total && count[voted&confirmed] < g.Threshold() {
+					r.Fatalf("members %b vote, %b have confirmed: too few shares", voted, confirmed)
+				}
+			}
+		}
+	})
+	if made == 0 {
+		t.Error("all powers are refused")
 	}
 }
 

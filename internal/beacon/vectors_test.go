@@ -50,6 +50,7 @@ type groupVector struct {
 	Chain         string            `json:"chain"`
 	Epoch         uint64            `json:"epoch"`
 	Members       []int             `json:"members"`
+	Powers        []uint64          `json:"powers"`
 	Digest        hexBytes          `json:"digest"`
 	Dealings      []dealingVector   `json:"dealings"`
 	Complaints    []complaintVector `json:"complaints,omitempty"`
@@ -99,6 +100,7 @@ func makeVectors(t *testing.T) vectorSet {
 		digest := c.group.Digest()
 		g.Digest = digest[:]
 		for i, s := range c.secrets {
+			g.Powers = append(g.Powers, c.members[i].Power)
 			g.Members = append(g.Members, slices.IndexFunc(v.Registrations, func(r registrationVector) bool { return bytes.Equal(r.Identity, c.members[i].ID[:]) }))
 			var wrong []int
 			if n == 4 && i == 3 {
@@ -320,9 +322,9 @@ func (c *checkedGroup) take(t *testing.T, v *vectorSet, r refusedVector) error {
 func checkGroup(t *testing.T, v *vectorSet, g *groupVector) *checkedGroup {
 	t.Helper()
 	var members []beacon.Member
-	for _, m := range g.Members {
+	for i, m := range g.Members {
 		reg := beacon.Registration(v.Registrations[m].Registration)
-		members = append(members, beacon.Member{ID: [32]byte(v.Registrations[m].Identity), Key: reg.Key()})
+		members = append(members, beacon.Member{ID: [32]byte(v.Registrations[m].Identity), Key: reg.Key(), Power: g.Powers[i]})
 	}
 	group, err := beacon.NewGroup(g.Chain, g.Epoch, members)
 	if err != nil {

@@ -58,10 +58,13 @@ function registration(id, b) {
 class Group {
   constructor(chain, epoch, members) {
     Object.assign(this, { chain, epoch, members, n: members.length });
-    this.f = Math.floor((this.n - 1) / 3);
+    const total = members.reduce((s, m) => s + m.power, 0);
+    let sum = 0;
+    this.f = members.map((m) => m.power).sort((a, b) => a - b).filter((p) => 3 * (sum += p) < total).length;
+    if (this.n <= 3 * this.f) refuse('power');
     this.t = this.n - 2 * this.f;
     this.keys = members.map((m) => point(G1, m.key));
-    this.digest = sum('aval beacon group/1', text(chain), u64(epoch), cat(...members.flatMap((m) => [m.id, m.key])));
+    this.digest = sum('aval beacon group/1', text(chain), u64(epoch), cat(...members.flatMap((m) => [m.id, m.key, u64(m.power)])));
   }
   pad(d, i, E, S) { return H(sum('aval beacon pad/1', this.digest, u8(d, i), E.toBytes(true), S.toBytes(true))); }
   dealing(b) {
@@ -118,7 +121,7 @@ const inv = (x) => bls.fields.Fr.inv(mod(x));
 const secrets = v.seeds.map((s) => secret(hex(s)));
 v.registrations.forEach((q) => check('registration', toHex(registration(hex(q.identity), hex(q.registration))) === toHex(mul(G1.BASE, secrets[q.seed]).toBytes(true))));
 const made = v.groups.map((g) => {
-  const group = new Group(g.chain, g.epoch, g.members.map((m) => ({ id: hex(v.registrations[m].identity), key: hex(v.registrations[m].registration).subarray(0, 48) })));
+  const group = new Group(g.chain, g.epoch, g.members.map((m, i) => ({ power: g.powers[i], id: hex(v.registrations[m].identity), key: hex(v.registrations[m].registration).subarray(0, 48) })));
   check('digest', toHex(group.digest) === g.digest);
   const ds = g.dealings.map((d) => group.dealing(hex(d.dealing)));
   g.dealings.forEach((d, j) => g.members.forEach((m, i) => check('right', group.right(ds[j], i, mul(ds[j].E, secrets[m])) === !(d.wrong ?? []).includes(i))));
