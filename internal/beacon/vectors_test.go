@@ -96,6 +96,15 @@ func makeVectors(t *testing.T) vectorSet {
 	}
 	for epoch, n := range []int{1, 4, 7} {
 		c := newGroup(t, "aval-vectors", uint64(epoch), n)
+		if n == 7 {
+			for i := range c.members {
+				c.members[i].Power = []uint64{5, 3, 2, 3, 3, 3, 3}[i]
+			}
+			var err error
+			if c.group, err = beacon.NewGroup(c.group.Chain(), c.group.Epoch(), c.members); err != nil {
+				t.Fatal(err)
+			}
+		}
 		g := groupVector{Chain: c.group.Chain(), Epoch: c.group.Epoch(), Round: 1000000 + uint64(n)}
 		digest := c.group.Digest()
 		g.Digest = digest[:]

@@ -59,8 +59,8 @@ class Group {
   constructor(chain, epoch, members) {
     Object.assign(this, { chain, epoch, members, n: members.length });
     const total = members.reduce((s, m) => s + m.power, 0);
-    let sum = 0;
-    this.f = members.map((m) => m.power).sort((a, b) => a - b).filter((p) => 3 * (sum += p) < total).length;
+    let weak = 0;
+    this.f = members.map((m) => m.power).sort((a, b) => a - b).filter((p) => 3 * (weak += p) < total).length;
     if (this.n <= 3 * this.f) refuse('power');
     this.t = this.n - 2 * this.f;
     this.keys = members.map((m) => point(G1, m.key));
