@@ -150,6 +150,11 @@ func (a *app) netUp(ctx context.Context, o *netOptions, asJSON bool) error {
 	if err := a.tellUp(s, asJSON); err != nil {
 		return err
 	}
+	return a.watch(ctx, n, s)
+}
+
+// watch tells who connects with a node, until Ctrl-C.
+func (a *app) watch(ctx context.Context, n *node.Node, s node.Status) (err error) {
 	known, link := map[peer.ID]mesh.PeerInfo{}, s.Link.String()
 	for {
 		select {

@@ -40,6 +40,7 @@ type netOptions struct {
 	library           string // folder of the library, if the node has one
 	upload            float64
 	quota             float64 // gigabytes
+	ledger            *node.LedgerConfig
 }
 
 // startFlags are the flags that say how a node starts.
@@ -148,7 +149,7 @@ func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, 
 		if h, err = a.servePeers(o.serve, &serveOptions{slots: 4, models: len(o.serve), keepAlive: 30 * time.Minute}); err == nil {
 			a.closers = append(a.closers, h.close)
 			cfg.Models = h
-			if o.offer {
+			if o.offer || o.ledger != nil {
 				h.identify()
 			}
 		}
@@ -159,7 +160,7 @@ func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, 
 		}
 		return nil, err
 	}
-	cfg.Folder, cfg.Contacts, cfg.Access = folder, contacts, granted
+	cfg.Folder, cfg.Contacts, cfg.Access, cfg.Ledger = folder, contacts, granted, o.ledger
 	return node.New(ctx, cfg)
 }
 

@@ -44,6 +44,8 @@ type Config struct {
 	Content  ContentConfig
 	// Models are those that others may ask, if it is granted to them; nil: none.
 	Models remote.Host
+	// Ledger is the one that the node takes part in; nil: none.
+	Ledger *LedgerConfig
 	// Offer publishes them in the directory that devices share; nil: nobody is
 	// told.
 	Offer *Offer
@@ -68,6 +70,7 @@ type Node struct {
 	end     context.CancelFunc // of what runs beside
 	beside  sync.WaitGroup
 
+	chain         *chain // nil: the node takes part in no ledger
 	host          remote.Host
 	models        *remote.Server
 	asks          asks
@@ -153,6 +156,9 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 	if err := n.startContent(cfg); err != nil {
 		return err
 	}
+	if err := n.startLedger(ctx, cfg.Ledger); err != nil {
+		return err
+	}
 	running, end := context.WithCancel(context.Background())
 	n.end = end
 	if n.Mesh.Mode() != doctor.Alone {
@@ -161,6 +167,9 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 	n.beside.Go(func() { n.announceContent(running) })
 	if cfg.Offer != nil && cfg.Models != nil {
 		n.beside.Go(func() { n.offer(running, *cfg.Offer) })
+	}
+	if cfg.Ledger != nil && cfg.Ledger.Provide != nil && cfg.Models != nil {
+		n.beside.Go(func() { n.provide(running, *cfg.Ledger.Provide) })
 	}
 	if n.folder != nil {
 		n.door, err = n.folder.Serve(n.methods(), n.since)
@@ -231,8 +240,9 @@ func (n *Node) Close() error {
 	if n.end != nil {
 		n.end()
 	}
+	n.endGames()
 	n.beside.Wait()
-	list = append(list, n.closeContent(), n.closeData())
+	list = append(list, n.closeLedger(), n.closeContent(), n.closeData())
 	if n.Calls != nil {
 		list = append(list, n.Calls.Close())
 	}
