@@ -73,6 +73,7 @@ where a node of it listens (--ledger-peer), once; later starts remember both.
 	f.StringVar(&o.price, "price", "0/0", "what a million tokens read and written cost, in units: \"1/4\"")
 	f.StringVar(&o.region, "region", "", "where a provider's device is, in words")
 	f.StringArrayVar(&o.friends, "friend", nil, "ID of a peer that may do everything; again for more")
+	o.receiptFlags(c)
 	f.StringVar(&o.genesis, "genesis", "", "FILE with the genesis of the ledger to take part in")
 	f.StringVar(&o.ledgerListen, "ledger-listen", "", "host:port where other nodes of the ledger may connect (default: none may)")
 	f.StringArrayVar(&o.ledgerPeers, "ledger-peer", nil, "KEY@host:port of another node of the ledger; again for more")
@@ -175,6 +176,7 @@ func (a *app) up(ctx context.Context, o *upOptions) (err error) {
 	}
 	o.serveRelay = o.has("relay")
 	o.library = libraryFolder(path)
+	o.receipts.Folder = logsFolder(path)
 	n, err := a.start(ctx, &o.netOptions, folder, nil, access.Book{})
 	if err != nil {
 		return err

@@ -18,8 +18,10 @@ const (
 type dueKind byte
 
 const (
-	dueUnbonding dueKind = 1 // key of an unbonding entry
-	dueProposal  dueKind = 2 // hash of a change
+	dueUnbonding dueKind = 1  // key of an unbonding entry
+	dueProposal  dueKind = 2  // hash of a change
+	dueAudit     dueKind = 50 // key of an audit: its phase ends
+	dueDemand    dueKind = 51 // key of a demand: it was not met
 )
 
 // dueRows is what happens. It is a function so that it may lead back here.
@@ -27,6 +29,8 @@ func dueRows() []dueRow {
 	return []dueRow{
 		{dueUnbonding, (*Machine).releaseBond},
 		{dueProposal, (*Machine).closeProposal},
+		{dueAudit, (*Machine).auditDue},
+		{dueDemand, (*Machine).demandDue},
 	}
 }
 

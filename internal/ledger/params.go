@@ -20,6 +20,8 @@ type Params struct {
 	DoubleSign    uint64 `cbor:"5,keyasint" json:"double_sign"`
 	NodeBond      Amount `cbor:"6,keyasint" json:"node_bond"`      // that a node has at least
 	ValidatorBond Amount `cbor:"7,keyasint" json:"validator_bond"` // that a validator has at least
+
+	Audit AuditParams `cbor:"20,keyasint" json:"audit"`
 }
 
 // Day is a day of block time.
@@ -34,6 +36,7 @@ func DefaultParams() Params {
 		FeeByte: 1, FeeWork: 2,
 		Unbonding: 3 * Day, VoteSpan: 7 * Day,
 		DoubleSign: 5_000, NodeBond: 100 * Unit, ValidatorBond: 1_000 * Unit,
+		Audit: defaultAudit(),
 	}
 }
 
@@ -53,7 +56,7 @@ func (p *Params) validate() error {
 	case p.NodeBond > MaxSupply || p.ValidatorBond > MaxSupply:
 		return fmt.Errorf("ledger: a bond of more than %d", MaxSupply)
 	}
-	return nil
+	return p.Audit.validate()
 }
 
 func (p *Params) fee(size, work uint64) Amount {

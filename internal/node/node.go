@@ -22,6 +22,8 @@ import (
 	"github.com/avalnetwork/aval/internal/node/control"
 	"github.com/avalnetwork/aval/internal/peer"
 	"github.com/avalnetwork/aval/internal/private"
+	"github.com/avalnetwork/aval/internal/receiptlog/archive"
+	"github.com/avalnetwork/aval/internal/receiptlog/service"
 	"github.com/avalnetwork/aval/internal/remote"
 	"github.com/avalnetwork/aval/internal/rpc"
 	"github.com/avalnetwork/aval/internal/rpc/probe"
@@ -46,6 +48,8 @@ type Config struct {
 	Models remote.Host
 	// Ledger is the one that the node takes part in; nil: none.
 	Ledger *LedgerConfig
+	// Receipts is how the receipts of their answers are logged; zero: they are not.
+	Receipts ReceiptsConfig
 	// Offer publishes them in the directory that devices share; nil: nobody is
 	// told.
 	Offer *Offer
@@ -70,7 +74,8 @@ type Node struct {
 	end     context.CancelFunc // of what runs beside
 	beside  sync.WaitGroup
 
-	chain         *chain // nil: the node takes part in no ledger
+	chain         *chain       // nil: the node takes part in no ledger
+	receipts      *archive.Log // nil: there is none
 	host          remote.Host
 	models        *remote.Server
 	asks          asks
@@ -85,9 +90,9 @@ type Node struct {
 }
 
 // open are the methods that everybody may call. All others are for friends, and
-// for those to whom they are granted. Those of models, shared data and private
-// requests decide for each model, namespace and peer.
-var open = slices.Concat([]string{"/aval.v1.NetService/Ping", "/aval.v1.NetService/About"}, inferenceMethods, syncMethods, private.Methods)
+// for those to whom they are granted. Those of models, the log of receipts, shared data
+// and private requests decide for each model, receipt, namespace and peer.
+var open = slices.Concat([]string{"/aval.v1.NetService/Ping", "/aval.v1.NetService/About"}, inferenceMethods, service.Methods, syncMethods, private.Methods)
 
 // Rates of one peer's calls; friends are held to them, too.
 const (
@@ -140,7 +145,10 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 		err = probe.Register(n.Calls, probe.Info{Version: cfg.Version, Observed: n.observed})
 	}
 	if err == nil {
-		err = n.startModels(cfg.Models)
+		err = n.startReceipts(cfg.Receipts)
+	}
+	if err == nil {
+		err = n.startModels(cfg.Models, cfg.Receipts)
 	}
 	if err == nil {
 		err = n.startData()
@@ -170,6 +178,9 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 	}
 	if cfg.Ledger != nil && cfg.Ledger.Provide != nil && cfg.Models != nil {
 		n.beside.Go(func() { n.provide(running, *cfg.Ledger.Provide) })
+	}
+	if n.receipts != nil {
+		n.beside.Go(func() { n.dropReceipts(running, cfg.Receipts.Keep) })
 	}
 	if n.folder != nil {
 		n.door, err = n.folder.Serve(n.methods(), n.since)
@@ -248,6 +259,9 @@ func (n *Node) Close() error {
 	}
 	if n.Mesh != nil {
 		list = append(list, n.Mesh.Close())
+	}
+	if n.receipts != nil {
+		list = append(list, n.receipts.Close())
 	}
 	if n.folder != nil {
 		list = append(list, n.folder.Close())
