@@ -25,6 +25,7 @@ const (
 	dueDemand    dueKind = 51 // key of a demand: it was not met
 	dueSilence   dueKind = 60 // id of a dispute
 	dueForget    dueKind = 61 // id of a dispute
+	dueBeacon    dueKind = 70 // epoch: the phase of a beacon group ends
 )
 
 // dueRows is what happens. It is a function so that it may lead back here.
@@ -37,6 +38,7 @@ func dueRows() []dueRow {
 		{dueSession, (*Machine).expireSession},
 		{dueSilence, (*Machine).silence},
 		{dueForget, (*Machine).forgetDispute},
+		{dueBeacon, (*Machine).beaconDue},
 	}
 }
 
