@@ -101,6 +101,9 @@ func (m *Machine) BeaconAt(round uint64) (*BeaconRound, error) {
 	return nil, nil
 }
 
+// BeaconEpoch is the number of the newest group that makes a key, or made one.
+func (m *Machine) BeaconEpoch() uint64 { return loadBeacon(&m.state).Epoch }
+
 // BeaconStatus says how the beacon is.
 type BeaconStatus struct {
 	Serves    bool   `json:"serves"`
