@@ -22,6 +22,9 @@ const (
 	dueProposal  dueKind = 2  // hash of a change
 	dueAudit     dueKind = 50 // key of an audit: its phase ends
 	dueDemand    dueKind = 51 // key of a demand: it was not met
+
+	dueSilence dueKind = 60 // id of a dispute
+	dueForget  dueKind = 61 // id of a dispute
 )
 
 // dueRows is what happens. It is a function so that it may lead back here.
@@ -31,6 +34,8 @@ func dueRows() []dueRow {
 		{dueProposal, (*Machine).closeProposal},
 		{dueAudit, (*Machine).auditDue},
 		{dueDemand, (*Machine).demandDue},
+		{dueSilence, (*Machine).silence},
+		{dueForget, (*Machine).forgetDispute},
 	}
 }
 

@@ -39,6 +39,8 @@ const (
 	KindContest Kind = 59
 	KindStand   Kind = 80
 	KindLift    Kind = 81
+	KindDispute Kind = 60
+	KindMove    Kind = 61
 )
 
 // kinds is every transaction that there is.
@@ -67,6 +69,8 @@ var kinds = []kind{
 	{KindContest, "contest", of[Challenge], 0},
 	{KindStand, "stand", of[MakeStand], 0},
 	{KindLift, "lift", of[Lift], 0},
+	{KindDispute, "dispute", of[OpenDispute], byDevice | isLarge},
+	{KindMove, "move", of[MakeMove], byDevice | isLarge},
 }
 
 // What a kind may have.

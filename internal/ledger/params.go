@@ -21,7 +21,8 @@ type Params struct {
 	NodeBond      Amount `cbor:"6,keyasint" json:"node_bond"`      // that a node has at least
 	ValidatorBond Amount `cbor:"7,keyasint" json:"validator_bond"` // that a validator has at least
 
-	Audit AuditParams `cbor:"20,keyasint" json:"audit"`
+	Audit   AuditParams   `cbor:"20,keyasint" json:"audit"`
+	Dispute DisputeParams `cbor:"60,keyasint" json:"dispute"`
 }
 
 // Day is a day of block time.
@@ -36,7 +37,8 @@ func DefaultParams() Params {
 		FeeByte: 1, FeeWork: 2,
 		Unbonding: 3 * Day, VoteSpan: 7 * Day,
 		DoubleSign: 5_000, NodeBond: 100 * Unit, ValidatorBond: 1_000 * Unit,
-		Audit: defaultAudit(),
+		Audit:   defaultAudit(),
+		Dispute: defaultDisputes(),
 	}
 }
 
@@ -56,7 +58,7 @@ func (p *Params) validate() error {
 	case p.NodeBond > MaxSupply || p.ValidatorBond > MaxSupply:
 		return fmt.Errorf("ledger: a bond of more than %d", MaxSupply)
 	}
-	return p.Audit.validate()
+	return errors.Join(p.Audit.validate(), p.Dispute.validate())
 }
 
 func (p *Params) fee(size, work uint64) Amount {

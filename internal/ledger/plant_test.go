@@ -83,7 +83,7 @@ func TestPlantFindsLazy(t *testing.T) {
 // auditors who worked pays them for standing by it.
 func TestPlantOfRightReceipt(t *testing.T) {
 	w, p, _ := newAudits(t, 2)
-	workers, contest := w.planted(p, func(_ int, d *ledger.Duty) []ledger.Finding { return honest(p, d) })
+	workers, contest := w.planted(p, func(_ int, d *ledger.Duty) []ledger.Finding { return computed(p, d) })
 	w.must(p.person, ledger.KindContest, contest)
 	var before []ledger.Amount
 	for _, x := range workers {
@@ -121,10 +121,10 @@ func TestPlantRefuses(t *testing.T) {
 	w.fails(ledger.CodeRefused, "is not over", p.person, ledger.KindLift, &ledger.Lift{Receipt: late.Bytes(), Salt: salt})
 	w.until(p, ledger.PhaseCommit)
 	for _, x := range w.parts(p) {
-		w.commit(p, x, honest(p, w.duty(x.person, ledger.TaskCommit)))
+		w.commit(p, x, computed(p, w.duty(x.person, ledger.TaskCommit)))
 	}
 	for _, x := range w.parts(p) {
-		x.findings = honest(p, w.duty(x.person, ledger.TaskReveal))
+		x.findings = computed(p, w.duty(x.person, ledger.TaskReveal))
 		w.reveal(p, x)
 	}
 	if i := w.audit(p).Indices(2)[0]; i == 1 {

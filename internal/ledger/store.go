@@ -29,6 +29,9 @@ const (
 	tableAudit       table = 'k' // key of the node, size of its log
 	tableDemand      table = 'b' // as of the audit, place in it, key of the auditor
 	tablePlant       table = 'l' // commitment
+	tableDispute     table = 'x' // id
+	tableMove        table = 'y' // id of the dispute, number of the message
+	tableDocket      table = 'f' // kind of docket, and what it is of
 )
 
 // tables says what the values of each table are. An import checks every entry.
@@ -48,6 +51,9 @@ var tables = []tableRow{
 	{tableAudit, "audit", entry[Audit], 40, 40},
 	{tableDemand, "demand", entry[Demanded], 73, 73},
 	{tablePlant, "plant", entry[Plant], 32, 32},
+	{tableDispute, "dispute", entry[Dispute], 32, 32},
+	{tableMove, "move", entry[Move], 40, 40},
+	{tableDocket, "docket", entry[Docket], 33, 65},
 }
 
 type tableRow struct {
