@@ -230,6 +230,9 @@ func (m *OpenDispute) apply(c *call) error {
 	if convicted(c.tree, what, d.Prover) {
 		return fail(CodeRefused, "the receipt has been proved wrong: it convicts once")
 	}
+	if Planted(c.tree, what) {
+		return fail(CodeRefused, "the receipt is a planted one, which was shown: it is nobody's answer")
+	}
 	b, err := bonded(c.tree, RoleNode, d.Prover)
 	if err != nil {
 		return err

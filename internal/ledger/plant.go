@@ -79,6 +79,11 @@ func (c *call) showPlant(r *receipt.Receipt, salt []byte, before uint64) (Amount
 	c.tree.Delete(key)
 	p.Deposit, p.Shown = 0, true
 	save(c.tree, tablePlant.key(id[:]), p)
+	// Who disputes it was led astray, and loses nothing.
+	for _, d := range docketAt(c.tree, ofReceipt.key(id[:], claims.Key)).Open {
+		x, _ := load[Dispute](c.tree, tableDispute.key(d[:]))
+		c.trial(d, x).void(0)
+	}
 	return n, nil
 }
 
