@@ -459,7 +459,7 @@ func TestDamage(t *testing.T) {
 	}
 	// A receipt of a sealed segment is read only when somebody asks for it.
 	copied := copyFolder(t, folder)
-	if err := change(at(0, ".seg"), flip(52+28+5))(copied); err != nil {
+	if err := change(at(0, ".seg"), flip(60+28+5))(copied); err != nil {
 		t.Fatal(err)
 	}
 	l = open(t, copied, config())
@@ -619,6 +619,65 @@ func TestKilled(t *testing.T) {
 	}
 	if acked == 0 || len(notes) == 0 {
 		t.Fatalf("%d receipts and %d checkpoints: nothing was tested", acked, len(notes))
+	}
+}
+
+// TestQuestionsAreNoBatches tears a write whose receipt has a whole batch of another
+// log in it: who asks cannot make a crash look like damage.
+func TestQuestionsAreNoBatches(t *testing.T) {
+	folder, other := t.TempDir(), t.TempDir()
+	seg := filepath.Join("receipts", fmt.Sprintf("%020d.seg", 0))
+	l := open(t, other, config())
+	add(t, l, entries(0, 1, 40))
+	head, err := os.Stat(filepath.Join(other, seg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	add(t, l, entries(1, 3, 40)) // the receipt 1 follows the first here, too
+	l.Close()
+	batch, err := os.ReadFile(filepath.Join(other, seg))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, folder, config())
+	add(t, l, entries(0, 1, 40))
+	add(t, l, []receiptlog.Entry{{Receipt: canon.Hash{1}, File: append(batch[head.Size():], make([]byte, 100)...)}})
+	l.Close()
+	path := filepath.Join(folder, seg)
+	info, err := os.Stat(path)
+	if err == nil {
+		err = os.Truncate(path, info.Size()-50)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	l = open(t, folder, config())
+	holds(t, l, entries(0, 1, 40), 0)
+}
+
+// BenchmarkCallers measures receipts that many give one by one.
+func BenchmarkCallers(b *testing.B) {
+	for _, callers := range []int{8, 64, 1024} {
+		b.Run(fmt.Sprint(callers), func(b *testing.B) {
+			l := open(b, b.TempDir(), archive.Config{Key: key})
+			e := entry(0, 1000)
+			count := 0
+			for b.Loop() {
+				var wg sync.WaitGroup
+				for range callers {
+					wg.Go(func() {
+						for range 16 {
+							if _, err := l.Append(b.Context(), e); err != nil {
+								b.Error(err)
+							}
+						}
+					})
+				}
+				wg.Wait()
+				count += 16 * callers
+			}
+			b.ReportMetric(float64(count)/b.Elapsed().Seconds(), "receipts/s")
+		})
 	}
 }
 
