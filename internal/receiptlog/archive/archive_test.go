@@ -472,7 +472,7 @@ func TestDamage(t *testing.T) {
 // a power cut: what was acknowledged and signed is there when the log is opened
 // again, and nothing else was signed.
 func TestFaults(t *testing.T) {
-	step := 5
+	step := 11
 	if testing.Short() {
 		step = 19
 	}
@@ -562,7 +562,7 @@ func TestKilled(t *testing.T) {
 		}
 	}
 	folder := filepath.Join(t.TempDir(), "log")
-	rounds := 12
+	rounds := 8
 	if testing.Short() {
 		rounds = 3
 	}
