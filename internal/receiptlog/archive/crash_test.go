@@ -158,7 +158,7 @@ func TestDamage(t *testing.T) {
 // a power cut: what was acknowledged and signed is there when the log is opened
 // again, and nothing else was signed.
 func TestFaults(t *testing.T) {
-	step := 11
+	step := 7
 	if testing.Short() {
 		step = 19
 	}
