@@ -107,8 +107,9 @@ else, such as measuring ("aval net bench"), is for those to whom it is granted
 ("aval access grant"), and for those whom you name with --friend.
 
 With --serve MODEL others ask a model of this machine ("aval run peer://ID/MODEL"): a
-name of the store or a file. Every answer gets a receipt, signed by this node. --offer
-tells everybody of it; who may ask is still what you grant.
+name of the store or a file. Every answer gets a receipt, signed by this node, and is
+in a log of which others can have proofs ("aval log"). --offer tells everybody of the
+model; who may ask is still what you grant.
 ` + exitHelp,
 		Example: "  aval net up\n  aval net up --serve smollm2\n  aval net up --bootstrap 'peer://12D3Koo...?addr=/ip4/192.0.2.1/tcp/4710'\n  aval net up --serve-relay   # on a machine that the Internet reaches",
 		RunE:    func(c *cobra.Command, _ []string) error { return a.netUp(c.Context(), &o, asJSON) },
@@ -120,6 +121,7 @@ tells everybody of it; who may ask is still what you grant.
 	c.Flags().BoolVar(&o.offer, "offer", false, "tell everybody what is served, in the directory that devices share (\"aval net models\")")
 	c.Flags().StringVar(&o.price, "price", "", "what 1,000 tokens read and written cost, in words: \"1/4 credits\" (with --offer)")
 	c.Flags().StringVar(&o.region, "region", "", "where this device is, in words (with --offer)")
+	o.receiptFlags(c)
 	c.Flags().BoolVar(&o.serveRelay, "serve-relay", false, "pass on the traffic of nodes that cannot be reached, if this one can")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the ID and the addresses as JSON, once")
 	return c
@@ -138,6 +140,7 @@ func (a *app) netUp(ctx context.Context, o *netOptions, asJSON bool) error {
 		return err
 	}
 	o.library = libraryFolder(path)
+	o.receipts.Folder = logsFolder(path)
 	n, err := a.start(ctx, o, folder, nil, access.Book{})
 	if err != nil {
 		return err
@@ -150,6 +153,11 @@ func (a *app) netUp(ctx context.Context, o *netOptions, asJSON bool) error {
 	if err := a.tellUp(s, asJSON); err != nil {
 		return err
 	}
+	return a.watch(ctx, n, s)
+}
+
+// watch tells who connects with a node, until Ctrl-C.
+func (a *app) watch(ctx context.Context, n *node.Node, s node.Status) (err error) {
 	known, link := map[peer.ID]mesh.PeerInfo{}, s.Link.String()
 	for {
 		select {

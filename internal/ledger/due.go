@@ -21,6 +21,8 @@ const (
 	dueUnbonding dueKind = 1  // key of an unbonding entry
 	dueProposal  dueKind = 2  // hash of a change
 	dueSession   dueKind = 40 // hash of the transaction that opened it
+	dueAudit     dueKind = 50 // key of an audit: its phase ends
+	dueDemand    dueKind = 51 // key of a demand: it was not met
 )
 
 // dueRows is what happens. It is a function so that it may lead back here.
@@ -29,6 +31,8 @@ func dueRows() []dueRow {
 		{dueUnbonding, (*Machine).releaseBond},
 		{dueProposal, (*Machine).closeProposal},
 		{dueSession, (*Machine).expireSession},
+		{dueAudit, (*Machine).auditDue},
+		{dueDemand, (*Machine).demandDue},
 	}
 }
 

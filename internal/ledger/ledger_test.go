@@ -39,6 +39,7 @@ type world struct {
 	m      *ledger.Machine
 	people []*person
 	now    uint64
+	fast   bool // states are not held to sound
 }
 
 func newGenesis(people []*person, validators int) *ledger.Genesis {
@@ -124,7 +125,9 @@ func (w *world) blockWith(b ledger.Block, txs ...[]byte) ([]ledger.Result, ledge
 		res = append(res, w.m.Apply(tx))
 	}
 	out := w.m.End()
-	w.sound()
+	if !w.fast {
+		w.sound()
+	}
 	return res, out
 }
 

@@ -21,8 +21,9 @@ type Params struct {
 	NodeBond      Amount `cbor:"6,keyasint" json:"node_bond"`      // that a node has at least
 	ValidatorBond Amount `cbor:"7,keyasint" json:"validator_bond"` // that a validator has at least
 
-	SessionSpan  uint64 `cbor:"40,keyasint" json:"session_span"`  // milliseconds for which a session may be open
-	SessionGrace uint64 `cbor:"41,keyasint" json:"session_grace"` // milliseconds in which it may be settled after that
+	SessionSpan  uint64      `cbor:"40,keyasint" json:"session_span"`  // milliseconds for which a session may be open
+	SessionGrace uint64      `cbor:"41,keyasint" json:"session_grace"` // milliseconds in which it may be settled after that
+	Audit        AuditParams `cbor:"20,keyasint" json:"audit"`
 }
 
 // Day is a day of block time.
@@ -38,6 +39,7 @@ func DefaultParams() Params {
 		Unbonding: 3 * Day, VoteSpan: 7 * Day,
 		DoubleSign: 5_000, NodeBond: 100 * Unit, ValidatorBond: 1_000 * Unit,
 		SessionSpan: 30 * Day, SessionGrace: Day,
+		Audit: defaultAudit(),
 	}
 }
 
@@ -59,7 +61,7 @@ func (p *Params) validate() error {
 	case p.NodeBond > MaxSupply || p.ValidatorBond > MaxSupply:
 		return fmt.Errorf("ledger: a bond of more than %d", MaxSupply)
 	}
-	return nil
+	return p.Audit.validate()
 }
 
 func (p *Params) fee(size, work uint64) Amount {

@@ -26,6 +26,10 @@ const (
 	tableAttestation table = 't' // subject, kind, account
 	tableSession     table = 's' // hash of the transaction that opened it
 	tableDue         table = 'q' // clock, time or height, kind, key of what is due
+	tableAuditor     table = 'j' // key of the node
+	tableAudit       table = 'k' // key of the node, size of its log
+	tableDemand      table = 'b' // as of the audit, place in it, key of the auditor
+	tablePlant       table = 'l' // commitment
 )
 
 // tables says what the values of each table are. An import checks every entry.
@@ -42,6 +46,10 @@ var tables = []tableRow{
 	{tableAttestation, "attestation", entry[Attestation], 65, 64 + maxKindName},
 	{tableSession, "session", entry[Session], 32, 32},
 	{tableDue, "due", nil, 10, 127},
+	{tableAuditor, "auditor", entry[Auditor], 32, 32},
+	{tableAudit, "audit", entry[Audit], 40, 40},
+	{tableDemand, "demand", entry[Demanded], 73, 73},
+	{tablePlant, "plant", entry[Plant], 32, 32},
 }
 
 type tableRow struct {
