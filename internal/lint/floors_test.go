@@ -110,6 +110,7 @@ var floors = [][]string{
 		"internal/bench",
 		"internal/consensus",
 		"internal/httpapi/fake",
+		"internal/wallet",
 	},
 	{
 		"internal/node",
