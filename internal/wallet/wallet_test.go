@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/avalnetwork/aval/internal/canon"
@@ -25,6 +26,7 @@ func public(k ed25519.PrivateKey) ed25519.PublicKey { return k.Public().(ed25519
 
 // chain is a machine whose every transaction is a block.
 type chain struct {
+	mu  sync.Mutex
 	m   *ledger.Machine
 	now uint64
 }
@@ -40,16 +42,20 @@ func newChain(t *testing.T) *chain {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &chain{m, g.Time}
+	return &chain{m: m, now: g.Time}
 }
 
 func (c *chain) Entry(_ context.Context, key []byte) ([]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	s := c.m.State()
 	v, _ := s.Get(key)
 	return v, nil
 }
 
 func (c *chain) Submit(_ context.Context, tx []byte) (ledger.Result, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.now++
 	if err := c.m.Begin(ledger.Block{Height: c.m.Height() + 1, Time: c.now, Proposer: public(key("validator"))}); err != nil {
 		return ledger.Result{}, err
