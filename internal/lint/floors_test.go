@@ -111,6 +111,7 @@ var floors = [][]string{
 		"internal/bench",
 		"internal/consensus",
 		"internal/httpapi/fake",
+		"internal/wallet",
 	},
 	{
 		"internal/node",
