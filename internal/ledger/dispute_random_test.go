@@ -2,12 +2,18 @@ package ledger_test
 
 import (
 	"bytes"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/avalnetwork/aval/gguf"
 	"github.com/avalnetwork/aval/internal/audit/dispute"
 	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/fingerprint"
 	"github.com/avalnetwork/aval/internal/ledger"
+	"github.com/avalnetwork/aval/internal/testmodel"
+	"github.com/avalnetwork/aval/receipt"
 	"pgregory.net/rapid"
 )
 
@@ -406,6 +412,85 @@ func BenchmarkDisputes(b *testing.B) {
 			b.ReportMetric(float64(work)/each, "work/dispute")
 			b.ReportMetric(float64(longest.Microseconds())/1000, "ms/longest-block")
 			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkWork gives the time that a referee takes for the dearest messages, in
+// microseconds for a unit of what they are charged: descriptions with all ids of
+// a long prompt.
+func BenchmarkWork(b *testing.B) {
+	p := newPerson(1)
+	path, err := testmodel.Models[0].Write(b.TempDir(), false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	f, err := gguf.Open(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { f.Close() })
+	print, err := fingerprint.Of(b.Context(), f, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	v, _ := f.Value("general.architecture")
+	arch, _ := v.Text()
+	cell := dispute.Cell{Output: true}
+	header, err := print.Prove(b.Context(), dispute.HeaderRequest(arch, cell))
+	if err != nil {
+		b.Fatal(err)
+	}
+	raw, err := header.Encode()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, n := range []int{10, 1000, 100_000} {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
+			o, err := receipt.Commit(master, &receipt.Transcript{Source: receipt.Source{Kind: receipt.SourceIDs}, Prompt: make([]int32, n), Output: []int32{1, 2}})
+			if err != nil {
+				b.Fatal(err)
+			}
+			claims := receipt.Claims{
+				Model: print.Root(), Stop: receipt.StopLength, Time: 1, Seed: receipt.NonceSeed([]byte("a nonce of an asker")),
+				Params: receipt.Params{MaxTokens: 2, Temperature: 1, Context: 1 << 19},
+			}
+			o.Fill(&claims)
+			r, err := receipt.Sign(claims, p.node)
+			if err != nil {
+				b.Fatal(err)
+			}
+			run, err := dispute.NewRun(r)
+			if err != nil {
+				b.Fatal(err)
+			}
+			d := dispute.Description{Model: raw, Opening: o.Select(dispute.OutputParts(&claims))}
+			data, err := d.Encode()
+			if err != nil {
+				b.Fatal(err)
+			}
+			proof, err := (&dispute.Proof{Fault: dispute.WrongRun, Output: true, Description: data}).Encode()
+			if err != nil {
+				b.Fatal(err)
+			}
+			terms := dispute.Terms{Challenger: public(newPerson(2).node)}
+			id := terms.ID(run.Claim())
+			message := wire{Dispute: id, Kind: 4, Body: proof}.sign(b, newPerson(2).node, id)
+			for b.Loop() {
+				referee, err := dispute.NewReferee(run, terms)
+				if err != nil {
+					b.Fatal(err)
+				}
+				if err := referee.Step(message); err != nil {
+					b.Fatal(err)
+				}
+				if o, _ := referee.Outcome(); o.Reason != dispute.Accusation || !strings.Contains(o.Detail, "can be such a run") {
+					b.Fatal(o)
+				}
+			}
+			took := float64(b.Elapsed().Nanoseconds()) / 1000 / float64(b.N)
+			b.ReportMetric(took/float64(ledger.MessageWork(message)), "us/unit")
+			b.ReportMetric(float64(len(message)), "bytes")
 		})
 	}
 }
