@@ -207,7 +207,7 @@ func (m *OpenDispute) apply(c *call) error {
 	if len(m.Receipt) > receipt.MaxReceipt {
 		return fail(CodeRefused, "a receipt of %d bytes, want at most %d", len(m.Receipt), receipt.MaxReceipt)
 	}
-	if err := c.spend(sigWork + messageWork(m.Receipt)); err != nil {
+	if err := c.spend(openWork(m.Receipt)); err != nil {
 		return err
 	}
 	rules := &c.params.Dispute
@@ -355,6 +355,9 @@ const (
 	bytesWork = 8           // bytes in a unit, of hashes that are hashed
 	idsWork   = 2           // bytes in a unit, of ids that are proved
 )
+
+// openWork is what reading a receipt and beginning a game can cost.
+func openWork(receipt []byte) uint64 { return sigWork + stepWork + uint64(len(receipt))/bytesWork }
 
 // messageWork is the most that taking a message can cost.
 func messageWork(message []byte) uint64 {
