@@ -19,8 +19,8 @@ var floors = [][]string{
 	{"internal/model", "internal/chat", "internal/sample", "internal/testmodel", "internal/bpe", "internal/train", "internal/adapter/merge", "internal/rpc/wire", "internal/rpc", "internal/content", "internal/crdt"},
 	{"internal/dataset", "internal/engine", "internal/operation", "internal/train/lm", "internal/train/net", "internal/train/record", "internal/rpc/memory", "internal/rpc/probe", "internal/access", "internal/private", "internal/content/exchange"},
 	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute", "internal/eeg/decode", "internal/mesh/doctor", "internal/mesh/portmap", "internal/crdt/replica"},
-	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun", "internal/audit/replay", "internal/train/run", "models/eeg", "internal/mesh", "internal/mesh/sim", "internal/node/control", "internal/content/library", "internal/remote", "internal/directory", "internal/ledger"},
-	{"internal/bench", "internal/httpapi/fake", "internal/node", "."}, // . is the package aval
+	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun", "internal/audit/replay", "anchor", "internal/train/run", "models/eeg", "internal/mesh", "internal/mesh/sim", "internal/node/control", "internal/content/library", "internal/remote", "internal/directory", "internal/ledger"},
+	{"internal/bench", "internal/httpapi/fake", "internal/node", "anchor/referee", "."}, // . is the package aval
 	{"cmd/aval", "web/verify/build", "web/verify/wasm", "models/eeg/train"},
 }
 
@@ -56,6 +56,7 @@ var owners = map[string]string{
 	"google.golang.org/protobuf":      "internal/rpc",
 	"golang.org/x/time":               "internal/rpc",
 	"github.com/klauspost/compress":   "internal/rpc",
+	"github.com/ethereum":             "anchor",
 }
 
 // publicPackages may import only the standard library and what begins
