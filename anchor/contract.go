@@ -269,3 +269,28 @@ func Explain(a *abi.ABI, err error) error {
 
 // address is that of a key.
 func address(key *ecdsa.PrivateKey) common.Address { return crypto.PubkeyToAddress(key.PublicKey) }
+
+// Change sends the transaction that exchanges the signers, with signatures of
+// [Contract.SignChange] by enough of the present ones, in any order.
+func (c *Contract) Change(opts *bind.TransactOpts, next Signers, signatures []Signature) (*types.Transaction, error) {
+	set, err := c.Signers(opts.Context)
+	if err != nil {
+		return nil, err
+	}
+	epoch, err := c.Epoch(opts.Context)
+	if err != nil {
+		return nil, err
+	}
+	data, signed := set.join(c.changeDigest(epoch+1, next), signatures)
+	if signed < set.Threshold {
+		return nil, fmt.Errorf("anchor: %w: %d signers of the epoch %d have signed this change, want %d", ErrShort, signed, epoch, set.Threshold)
+	}
+	tx, err := c.bound.Transact(opts, "change", next.List, big.NewInt(int64(next.Threshold)), data)
+	if err != nil {
+		return nil, fmt.Errorf("anchor: exchanging the signers: %w", Explain(&c.abi, err))
+	}
+	return tx, nil
+}
+
+// ErrShort says that more signatures are needed.
+var ErrShort = errors.New("not enough signatures")

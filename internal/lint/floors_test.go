@@ -21,7 +21,7 @@ var floors = [][]string{
 	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute", "internal/eeg/decode", "internal/mesh/doctor", "internal/mesh/portmap", "internal/crdt/replica"},
 	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun", "internal/audit/replay", "anchor", "internal/train/run", "models/eeg", "internal/mesh", "internal/mesh/sim", "internal/node/control", "internal/content/library", "internal/remote", "internal/directory", "internal/ledger"},
 	{"internal/bench", "internal/httpapi/fake", "internal/node", "anchor/referee", "."}, // . is the package aval
-	{"cmd/aval", "web/verify/build", "web/verify/wasm", "models/eeg/train"},
+	{"cmd/aval", "web/verify/build", "web/verify/wasm", "models/eeg/train", "anchor/cmd/aval-anchor"},
 }
 
 // owners names the one package that may import each heavy dependency; what is
