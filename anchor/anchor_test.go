@@ -232,9 +232,9 @@ func TestTyped(t *testing.T) {
 	}
 }
 
-// node is the entry of a node, as the ledger encodes it, with keys before and
+// nodeEntry is the entry of a node, as the ledger encodes it, with keys before and
 // after the log that a contract must step over.
-type node struct {
+type nodeEntry struct {
 	Operator []byte            `cbor:"1,keyasint"`
 	Bond     uint64            `cbor:"2,keyasint"`
 	Held     uint64            `cbor:"3,keyasint,omitempty"`
@@ -257,12 +257,12 @@ func TestEntries(t *testing.T) {
 	}
 	log := canon.Root(leaves)
 	key := bytes.Repeat([]byte{0xab}, 32)
-	encode := func(n node) []byte {
+	encode := func(n nodeEntry) []byte {
 		b, err := canon.Marshal(n)
 		w.must(err)
 		return b
 	}
-	entry := encode(node{
+	entry := encode(nodeEntry{
 		bytes.Repeat([]byte{1}, 32), 1 << 33, 2,
 		[]uint64{1, 23, 24, 255, 1 << 17},
 		[]any{uint64(len(receipts)), log[:]},
@@ -271,7 +271,7 @@ func TestEntries(t *testing.T) {
 	var tr tree.Tree
 	tr.Set(anchor.NodeKey(key), entry)
 	empty := bytes.Repeat([]byte{0xcd}, 32)
-	none := encode(node{Record: []uint64{}, Log: []any{uint64(0), []byte{}}})
+	none := encode(nodeEntry{Record: []uint64{}, Log: []any{uint64(0), []byte{}}})
 	tr.Set(anchor.NodeKey(empty), none)
 	for i := range 40 {
 		tr.Set([]byte{'a', byte(i)}, []byte{byte(i)})
@@ -329,7 +329,7 @@ func TestLogOf(t *testing.T) {
 	w := newWorld(t)
 	probe := w.probe()
 	root := canon.Hash{9}
-	good, err := canon.Marshal(node{Operator: make([]byte, 32), Record: []uint64{1, 2, 3, 4, 5}, Log: []any{uint64(70000), root[:]}})
+	good, err := canon.Marshal(nodeEntry{Operator: make([]byte, 32), Record: []uint64{1, 2, 3, 4, 5}, Log: []any{uint64(70000), root[:]}})
 	w.must(err)
 	out := w.asked(probe, "logOf", good)
 	if out[0].(*big.Int).Int64() != 70000 || out[1].([32]byte) != root {
@@ -355,5 +355,27 @@ func TestLogOf(t *testing.T) {
 		if _, err := w.ask(probe, "logOf", b); err == nil {
 			t.Errorf("%x is read", b)
 		}
+	}
+}
+
+// TestPostGas holds what docs/anchors.md says of the price of a root.
+func TestPostGas(t *testing.T) {
+	w := newWorld(t)
+	var took []uint64
+	for _, n := range []int{2, 7} {
+		list := keys(10, n)
+		c := w.deploy(signersOf(n, list))
+		for h := uint64(1); h < 3; h++ {
+			tx, err := w.raw(c).Transact(w.opts, "post", h, [32]byte{byte(h)}, w.signed(c, state(h, byte(h)), list...))
+			w.must(err)
+			took = append(took, w.mined(tx).GasUsed)
+		}
+	}
+	t.Logf("%d", took)
+	if n := took[1]; n > 75_000 {
+		t.Errorf("a root takes %d gas with two signatures", n)
+	}
+	if n := (took[3] - took[1]) / 5; n > 8_000 {
+		t.Errorf("a signature takes %d gas", n)
 	}
 }

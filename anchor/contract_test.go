@@ -12,7 +12,10 @@ import (
 	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/eth/ethconfig"
 	"github.com/ethereum/go-ethereum/ethclient/simulated"
+	"github.com/ethereum/go-ethereum/node"
+	"github.com/ethereum/go-ethereum/params"
 
 	"github.com/avalnetwork/aval/anchor"
 	"github.com/avalnetwork/aval/internal/canon"
@@ -46,7 +49,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{T: t, key: keyOf(0)}
 	w.chain = simulated.NewBackend(types.GenesisAlloc{
 		addressOf(w.key): {Balance: new(big.Int).Exp(big.NewInt(10), big.NewInt(24), nil)},
-	}, simulated.WithCallGasLimit(1<<40))
+	}, simulated.WithCallGasLimit(1<<40), osaka)
 	t.Cleanup(func() { w.chain.Close() })
 	w.client = w.chain.Client()
 	id, err := w.client.ChainID(t.Context())
@@ -142,4 +145,12 @@ func (w *world) asked(c *bind.BoundContract, method string, args ...any) []any {
 
 func state(height uint64, root byte) anchor.State {
 	return anchor.State{Chain: ledger, Height: height, Root: canon.Hash{root}}
+}
+
+// osaka gives a chain the rules that are in force, not those of forks to come,
+// so that figures of gas are those of today.
+func osaka(_ *node.Config, conf *ethconfig.Config) {
+	rules := *params.AllDevChainProtocolChanges
+	rules.BogotaTime = nil
+	conf.Genesis.Config = &rules
 }

@@ -12,9 +12,13 @@ import (
 	"testing"
 
 	"github.com/ethereum/go-ethereum/accounts/abi/bind"
+	"github.com/ethereum/go-ethereum/common"
 	"github.com/ethereum/go-ethereum/core/types"
 	"github.com/ethereum/go-ethereum/crypto"
+	"github.com/ethereum/go-ethereum/eth/ethconfig"
 	"github.com/ethereum/go-ethereum/ethclient/simulated"
+	"github.com/ethereum/go-ethereum/node"
+	"github.com/ethereum/go-ethereum/params"
 
 	"github.com/avalnetwork/aval/anchor"
 	"github.com/avalnetwork/aval/anchor/referee"
@@ -121,6 +125,7 @@ type court struct {
 	contract *referee.Contract
 	bound    *bind.BoundContract
 	address  [20]byte
+	commit   func() common.Hash
 }
 
 func newCourt(t testing.TB) *court {
@@ -129,9 +134,9 @@ func newCourt(t testing.TB) *court {
 	if err != nil {
 		t.Fatal(err)
 	}
-	chain := simulated.NewBackend(types.GenesisAlloc{crypto.PubkeyToAddress(key.PublicKey): {Balance: big.NewInt(1e18)}}, simulated.WithCallGasLimit(1<<40))
+	chain := simulated.NewBackend(types.GenesisAlloc{crypto.PubkeyToAddress(key.PublicKey): {Balance: big.NewInt(1e18)}}, simulated.WithCallGasLimit(1<<40), osaka)
 	t.Cleanup(func() { chain.Close() })
-	c := &court{t: t, client: chain.Client()}
+	c := &court{t: t, client: chain.Client(), commit: chain.Commit}
 	id, err := c.client.ChainID(context.Background())
 	if err != nil {
 		t.Fatal(err)
@@ -225,4 +230,12 @@ func TestLeaves(t *testing.T) {
 	if len(names) < 8 {
 		t.Errorf("only the products %v were judged", names)
 	}
+}
+
+// osaka gives a chain the rules that are in force, not those of forks to come,
+// so that figures of gas are those of today.
+func osaka(_ *node.Config, conf *ethconfig.Config) {
+	rules := *params.AllDevChainProtocolChanges
+	rules.BogotaTime = nil
+	conf.Genesis.Config = &rules
 }

@@ -65,4 +65,13 @@ contract Probe {
         out = new uint32[](list.length);
         for (uint256 i = 0; i < list.length; ++i) out[i] = uint32(Float32.fromInt(list[i]));
     }
+
+    /// What a call takes, without the price of the transaction and its data.
+    function gasOf(address to, bytes calldata data) external view returns (uint256 used) {
+        bytes memory copy = data;
+        used = gasleft();
+        (bool ok,) = to.staticcall(copy);
+        used -= gasleft();
+        require(ok);
+    }
 }
