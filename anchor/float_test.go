@@ -108,3 +108,66 @@ func TestNumbers(t *testing.T) {
 		}
 	}
 }
+
+// TestAccumulate: the blocks of a product, with all kinds of scales, and sums
+// that are near to what is added, so that bits cancel.
+func TestAccumulate(t *testing.T) {
+	w := newWorld(t)
+	probe := w.probe()
+	rng := rand.New(rand.NewPCG(9, 10))
+	rounds := 40
+	if testing.Short() {
+		rounds = 8
+	}
+	plain := 0
+	for range rounds {
+		var sums, scales []uint32
+		var ds []int32
+		var halves []uint16
+		for range 1000 {
+			d := int32(rng.IntN(1<<rng.IntN(20) + 1))
+			if rng.IntN(2) == 0 {
+				d = -d
+			}
+			if rng.IntN(50) == 0 {
+				d = 520192
+			}
+			half := uint16(rng.Uint32())
+			scale := math.Float32bits(float32(rng.ExpFloat64()))
+			switch rng.IntN(6) {
+			case 0:
+				scale = rng.Uint32()
+			case 1:
+				half, scale = half&0xfc00, scale&0xfff00000 // few bits, for ties
+			case 2:
+				half = half&0x83ff | 0x2000
+			}
+			term := float32(float32(float32(d)*kernel.FromF16(half)) * math.Float32frombits(scale))
+			sum := math.Float32bits(float32(rng.NormFloat64()))
+			switch rng.IntN(6) {
+			case 0:
+				sum = rng.Uint32()
+			case 1, 2:
+				sum = bits(term) ^ 1<<31 ^ uint32(rng.IntN(1<<rng.IntN(26)))
+			case 3:
+				sum = bits(term) + uint32(rng.IntN(50)-25)<<23&0x7fffffff
+			case 4:
+				sum = bits(term) & 0xff800000 // a power of two
+			}
+			sums, ds, halves, scales = append(sums, sum), append(ds, d), append(halves, half), append(scales, scale)
+		}
+		for i, got := range w.asked(probe, "accumulate", sums, ds, halves, scales)[0].([]uint32) {
+			sum := math.Float32frombits(sums[i])
+			sum += float32(float32(float32(ds[i])*kernel.FromF16(halves[i])) * math.Float32frombits(scales[i]))
+			if want := bits(sum); got != want {
+				t.Fatalf("%08x + %d * %04x * %08x = %08x, want %08x", sums[i], ds[i], halves[i], scales[i], got, want)
+			}
+			if e := bits(sum) >> 23 & 255; e > 0 && e < 255 {
+				plain++
+			}
+		}
+	}
+	if plain < 500*rounds {
+		t.Errorf("only %d results are normal numbers", plain)
+	}
+}

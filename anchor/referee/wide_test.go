@@ -17,7 +17,7 @@ import (
 )
 
 // matrix is a Q8_0 tensor of a file of its own with a vector that it is
-// multiplied with; the leaves of the product by the words of spec/trace.md,
+// multiplied with, of scales as models have them, or wild ones; the leaves of the product by the words of spec/trace.md,
 // written here again with nothing but the processor's float32.
 type matrix struct {
 	t      *testing.T
@@ -33,9 +33,40 @@ type matrix struct {
 	groups int
 }
 
+// TestWide: products as wide as those of large models, so that rows are cut and
+// sums go on, with scales and sums of all kinds. The contract must agree with
+// each leaf, with no lie about it, and with no evidence that does not fit.
+func TestWide(t *testing.T) {
+	c := newCourt(t)
+	rng := rand.New(rand.NewPCG(5, 5))
+	for _, cols := range []int{32, 576, 2048, 3072, 4096, 6144, 6176, 14336} {
+		for _, wild := range []bool{false, true} {
+			m := madeUp(t, rng, cols, wild)
+			for leaf := range m.leaves {
+				if leaf%m.groups > 0 && leaf < m.leaves-1 && rng.IntN(4) > 0 {
+					continue
+				}
+				x := m.leaf(leaf)
+				if got, err := c.judge(x); err != nil || !got.Right {
+					t.Fatalf("%d columns, leaf %d: %+v, %v", cols, leaf, got, err)
+				}
+				row := rng.IntN(len(x.Evidence.Value) / 4)
+				m.lie(x, row)
+				if got, err := c.judge(x); err != nil || got.Right || got.Row != row {
+					t.Fatalf("%d columns, leaf %d, a lie in row %d: %+v, %v", cols, leaf, row, got, err)
+				}
+				if !wild && (leaf == 0 || leaf == m.leaves-1) {
+					m.truth(x)
+					m.refused(c, x)
+				}
+			}
+		}
+	}
+}
+
 const tensor = "blk.0.ffn_down.weight"
 
-func madeUp(t *testing.T, rng *rand.Rand, cols int) *matrix {
+func madeUp(t *testing.T, rng *rand.Rand, cols int, wild bool) *matrix {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -45,9 +76,8 @@ func madeUp(t *testing.T, rng *rand.Rand, cols int) *matrix {
 	}
 	m := &matrix{t: t, rng: rng, rows: 19, cols: cols}
 	for range m.rows * cols / 32 {
-		// Scales of all kinds but those that are not finite.
 		d := uint16(rng.Uint32())
-		if d>>10&31 == 31 || rng.IntN(2) == 0 {
+		if d>>10&31 == 31 || !wild {
 			d = 0x2000 | d&0x83ff
 		}
 		m.data = binary.LittleEndian.AppendUint16(m.data, d)
@@ -81,9 +111,12 @@ func madeUp(t *testing.T, rng *rand.Rand, cols int) *matrix {
 			leaf = append(leaf, byte(rng.IntN(255)-127))
 		}
 		for range n / 32 {
-			scale := rng.Uint32()
-			if e := scale >> 23 & 255; e == 255 || rng.IntN(2) == 0 {
-				scale = math.Float32bits(float32(rng.Float64()))
+			scale := math.Float32bits(float32(rng.Float64()))
+			if wild && rng.IntN(2) == 0 {
+				scale = uint32(rng.IntN(180))<<23 | rng.Uint32()&0x7fffff
+			}
+			if wild && rng.IntN(400) == 0 {
+				scale = rng.Uint32() // infinite and NaN, too
 			}
 			leaf = binary.LittleEndian.AppendUint32(leaf, scale)
 		}

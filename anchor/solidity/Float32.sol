@@ -86,6 +86,64 @@ library Float32 {
         }
     }
 
+    /// sum + (d * half) * scale, each rounded, with the integer d of less than 2^20
+    /// in magnitude exact and half a binary16: a block of a Q8_0 product.
+    function accumulate(uint256 sum, int256 d, uint256 half, uint256 scale) internal pure returns (uint256) {
+        unchecked {
+            uint256 eh = (half >> 10) & 31;
+            uint256 ea = (scale >> 23) & 255;
+            uint256 es = (sum >> 23) & 255;
+            // What follows is for normal numbers; zero less one is large here.
+            if (eh - 1 < 30 && ea - 1 < 254 && es - 1 < 254 && d != 0) {
+                uint256 sign = (half << 16) ^ scale;
+                uint256 m = uint256(d);
+                if (d < 0) {
+                    m = 0 - m;
+                    sign ^= SIGN;
+                }
+                sign &= SIGN;
+                // The first product has at most 31 bits; then 24, or 2^24.
+                m *= (half & 0x3ff) | 0x400;
+                uint256 n = log2(m);
+                uint256 s;
+                if (n > 23) {
+                    s = n - 23;
+                    m = (m + (1 << (s - 1)) - 1 + ((m >> s) & 1)) >> s;
+                } else {
+                    m <<= 23 - n;
+                }
+                // The second one has 47 or 48 bits; then 24 again, or 2^24.
+                m *= (scale & 0x7fffff) | 0x800000;
+                s = 23 + (m >> 47);
+                m = (m + (1 << (s - 1)) - 1 + ((m >> s) & 1)) >> s;
+                uint256 e = s + n + eh + ea - 48; // m * 2^(e - 150)
+                if (e - 1 < 253) {
+                    // As in add, with this exponent for numbers of both sides.
+                    uint256 other = (sum & 0x7fffff) | 0x800000;
+                    bool same = (sum ^ sign) & SIGN == 0;
+                    sign = sum & SIGN;
+                    if (es < e) (other, m, es, e, sign) = (m, other, e, es, same ? sign : sign ^ SIGN);
+                    other <<= 40;
+                    e = es - e;
+                    m = e <= 40 ? m << (40 - e) : 1;
+                    if (same) {
+                        m += other;
+                    } else if (other >= m) {
+                        m = other - m;
+                    } else {
+                        m -= other;
+                        sign ^= SIGN;
+                    }
+                    if (m >> 63 == 0) return m == 0 ? 0 : round(sign, m, es + 322);
+                    s = 40 + (m >> 64);
+                    m = ((es + s - 41) << 23) + ((m + (1 << (s - 1)) - 1 + ((m >> s) & 1)) >> s);
+                    return sign | (m < INF ? m : INF);
+                }
+            }
+        }
+        return add(sum, mul(mul(fromInt(d), fromHalf(half)), scale));
+    }
+
     /// m * 2^(e - 512), rounded; m is less than 2^128.
     function round(uint256 sign, uint256 m, uint256 e) private pure returns (uint256) {
         unchecked {

@@ -321,8 +321,7 @@ contract Tile {
                     scale := mload(add(table, 160))
                 }
                 half = (half >> 8) | ((half & 0xff) << 8);
-                uint256 term = Float32.mul(Float32.mul(Float32.fromInt(d), Float32.fromHalf(half)), scale);
-                sum = Float32.add(sum, term);
+                sum = Float32.accumulate(sum, d, half, scale);
                 pos += BLOCK;
             }
         }

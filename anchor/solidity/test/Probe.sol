@@ -56,6 +56,15 @@ contract Probe {
         }
     }
 
+    function accumulate(uint32[] calldata sums, int32[] calldata d, uint16[] calldata half, uint32[] calldata scale)
+        external
+        pure
+        returns (uint32[] memory out)
+    {
+        out = new uint32[](sums.length);
+        for (uint256 i = 0; i < out.length; ++i) out[i] = uint32(Float32.accumulate(sums[i], d[i], half[i], scale[i]));
+    }
+
     function halves(uint16[] calldata list) external pure returns (uint32[] memory out) {
         out = new uint32[](list.length);
         for (uint256 i = 0; i < list.length; ++i) out[i] = uint32(Float32.fromHalf(list[i]));
