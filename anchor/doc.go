@@ -3,8 +3,8 @@
 // absence, a receipt in the log of a node (spec/ledger.md, docs/anchors.md).
 //
 // The contracts are in solidity; [Deploy] puts one on a chain, [Open] reads one
-// that is there. Signers sign roots with [Sign]; a [Poster], stepped or run,
-// gathers their signatures and sends the one transaction that carries them.
+// that is there. Signers sign roots with [Contract.Sign]; a [Poster], stepped or
+// run, gathers their signatures and sends the one transaction that carries them.
 // Package referee beside this one makes the case of a dispute's leaf for the
 // contract Tile.
 //

@@ -371,14 +371,13 @@ func (p *Poster) follow(ctx context.Context, pending *Pending) (Outcome, error) 
 		}
 		return p.confirm(ctx, pending, receipt)
 	}
-	nonce, err := c.backend.NonceAt(ctx, p.from, nil)
-	if err != nil {
-		return "", fmt.Errorf("anchor: asking for the nonce of %s: %w", p.from, err)
-	}
-	if nonce > pending.Nonce {
-		// Another transaction of this key has the nonce: none of ours can ever be
-		// in the chain.
-		return p.drop(pending, "another transaction has its nonce")
+	switch used, deep, err := p.used(ctx, pending.Nonce); {
+	case err != nil:
+		return "", err
+	case deep:
+		return p.drop(pending, "another transaction has its number")
+	case used:
+		return Waiting, nil // for the node to tell which transaction it was
 	}
 	if done, err := p.anchored(ctx, pending.State); err != nil && !errors.Is(err, ErrOther) {
 		return "", err
@@ -401,6 +400,28 @@ func (p *Poster) follow(ctx context.Context, pending *Pending) (Outcome, error) 
 		return "", fmt.Errorf("anchor: sending the transaction %s again: %w", form.Hash, err)
 	}
 	return Waiting, nil
+}
+
+// used says whether a transaction of the key with this nonce is in the chain, and
+// whether it is deep enough there: then no other can ever be. Nodes behind one
+// address may be some blocks apart, so the first alone says little.
+func (p *Poster) used(ctx context.Context, nonce uint64) (used, deep bool, err error) {
+	b := p.cfg.Contract.backend
+	head, err := b.BlockNumber(ctx)
+	if err != nil {
+		return false, false, fmt.Errorf("anchor: asking for the newest block: %w", err)
+	}
+	at := new(big.Int).SetUint64(head - min(head, p.cfg.Confirmations))
+	for i, block := range []*big.Int{nil, at} {
+		n, err := b.NonceAt(ctx, p.from, block)
+		if err != nil {
+			return false, false, fmt.Errorf("anchor: asking for the nonce of %s: %w", p.from, err)
+		}
+		if n <= nonce {
+			return i > 0, false, nil
+		}
+	}
+	return true, true, nil
 }
 
 // known says that a node has a transaction already; nodes have no code for it.

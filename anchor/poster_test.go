@@ -307,6 +307,9 @@ func TestPosterStrangers(t *testing.T) {
 	p.step(anchor.Sent)
 	transfer(p.nonce(), 1e9)
 	p.chain.Commit()
+	p.step(anchor.Waiting) // a node may just not know yet which transaction it was
+	p.chain.Commit()
+	p.chain.Commit()
 	p.step(anchor.Dropped)
 	p.backend.lose = false
 	p.step(anchor.Sent)
@@ -353,6 +356,8 @@ func TestPosterRefused(t *testing.T) {
 	})
 	p.must(err)
 	p.must(p.client.SendTransaction(t.Context(), transfer))
+	p.chain.Commit()
+	p.chain.Commit()
 	p.chain.Commit()
 	p.step(anchor.Dropped)
 	tx, err := p.raw(p.contract).Transact(p.opts, "change", next.List, big.NewInt(1), data)
