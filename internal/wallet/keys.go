@@ -129,13 +129,14 @@ func Load(path string) (k Keys, err error) {
 	if err != nil {
 		return k, fmt.Errorf("wallet: %w", err)
 	}
-	if k, err = parse(data); err != nil {
+	if k, err = Parse(data); err != nil {
 		return k, fmt.Errorf("wallet: %s: %w", path, err)
 	}
 	return k, nil
 }
 
-func parse(data []byte) (k Keys, err error) {
+// Parse reads what Save writes.
+func Parse(data []byte) (k Keys, err error) {
 	if len(data) > maxFile {
 		return k, fmt.Errorf("it has more than %d bytes", maxFile)
 	}

@@ -284,3 +284,26 @@ func FuzzCosign(f *testing.F) {
 		}
 	})
 }
+
+func FuzzParse(f *testing.F) {
+	path := filepath.Join(f.TempDir(), "wallet.json")
+	k := wallet.Single(key("a"))
+	if err := k.Save(path); err != nil {
+		f.Fatal(err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(data)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		k, err := wallet.Parse(data)
+		if err != nil {
+			return
+		}
+		// What is read can act: it signs without a panic.
+		if _, err := wallet.New(k, nil); err != nil {
+			t.Fatalf("keys that are read make no wallet: %v", err)
+		}
+	})
+}
