@@ -76,7 +76,7 @@ func BenchmarkFour(b *testing.B) {
 	n := newNetwork(b, 4, 0, append(users, newKey("user"))...)
 	n.up(0, 1, 2, 3)
 	submit(b, n.nodes[0], transfer(b, newKey("user"), 0))
-	const span = 15 * time.Second
+	const span = 8 * time.Second
 	for b.Loop() {
 		// Alone, a transaction takes this long.
 		var quiet []time.Duration
