@@ -279,7 +279,8 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (*abci.ResponseCommit
 	clear(a.turn) // checking again what waits counts anew
 	a.snaps.consider(a.m, e.block.size)
 	a.feed.add(e.block)
-	retain := min(a.snaps.oldest()+1, a.m.Height()-min(a.keep, a.m.Height()))
+	// The header of the oldest snapshot's block is needed by who fetches that.
+	retain := min(a.snaps.oldest(), a.m.Height()-min(a.keep, a.m.Height()))
 	return &abci.ResponseCommit{RetainHeight: int64(retain)}, nil
 }
 

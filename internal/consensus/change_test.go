@@ -18,6 +18,10 @@ import (
 )
 
 func TestValidatorsChange(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short")
+	}
+	t.Parallel()
 	n := newNetwork(t, 1, 1)
 	n.up(0, 1)
 	first, second := validatorKey(0), validatorKey(1)
@@ -67,6 +71,10 @@ func TestValidatorsChange(t *testing.T) {
 }
 
 func TestDoubleSigning(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short")
+	}
+	t.Parallel()
 	user := newKey("user")
 	n := newNetwork(t, 4, 0, user)
 	n.up(0, 1, 2)
@@ -157,6 +165,10 @@ func toyBeacon(key ed25519.PrivateKey, lies *atomic.Bool) *consensus.Beacon {
 }
 
 func TestBeacon(t *testing.T) {
+	if testing.Short() {
+		t.Skip("short")
+	}
+	t.Parallel()
 	user := newKey("user")
 	n := newNetwork(t, 4, 0, user)
 	lies := make([]atomic.Bool, 4)
@@ -216,6 +228,7 @@ func TestBeacon(t *testing.T) {
 }
 
 func TestSync(t *testing.T) {
+	t.Parallel()
 	user := newKey("user")
 	n := newNetwork(t, 4, 1, user)
 	for i := range n.configs {

@@ -61,9 +61,10 @@ func nonceOf(n *consensus.Node, key []byte) (nonce uint64) {
 }
 
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	rounds := 12
 	if testing.Short() {
-		rounds = 4
+		rounds = 3
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Log("seed", seed)
@@ -186,6 +187,7 @@ func (d *fullDisk) OpenFile(name string, flag int, perm os.FileMode) (store.Hand
 }
 
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	user := newKey("user")
 	disk := &fullDisk{}
 	n := start(t, consensus.Config{Dir: t.TempDir(), Genesis: newGenesis(1, user), Key: validatorKey(0), FS: disk, SnapshotEvery: 2})
