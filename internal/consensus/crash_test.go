@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/consensus"
 	"github.com/avalnetwork/aval/internal/ledger"
 	"github.com/avalnetwork/aval/internal/store"
@@ -108,11 +109,15 @@ func TestKilled(t *testing.T) {
 		}
 	}
 	n := start(t, crashConfig(dir))
-	got, height := root(n)
-	if nonce := nonceOf(n, newKey("user")); int(nonce) <= last {
+	nonce := nonceOf(n, newKey("user"))
+	if int(nonce) <= last {
 		t.Errorf("the account has sent %d transactions, and number %d was acknowledged", nonce, last)
 	}
-	t.Logf("%d transactions acknowledged, height %d", last+1, height)
+	t.Logf("%d transactions acknowledged", last+1)
+	for i := range uint64(16) { // so that there are two snapshots, however slow the machine
+		submit(t, n, transfer(t, newKey("user"), nonce+i))
+	}
+	got, height := settle(t, n)
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +164,7 @@ func flip(path string) error {
 }
 
 // settle waits for the block that has the root of the last change.
-func settle(t testing.TB, n *consensus.Node) (r [32]byte, height uint64) {
+func settle(t testing.TB, n *consensus.Node) (r canon.Hash, height uint64) {
 	t.Helper()
 	until(t, "an idle chain", 5*time.Second, func() bool {
 		a, h := root(n)
