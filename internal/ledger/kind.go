@@ -39,6 +39,8 @@ const (
 	KindContest Kind = 59
 	KindStand   Kind = 80
 	KindLift    Kind = 81
+	KindMissing Kind = 82
+	KindShow    Kind = 83
 	KindDispute Kind = 60
 	KindMove    Kind = 61
 )
@@ -69,6 +71,8 @@ var kinds = []kind{
 	{KindContest, "contest", of[Challenge], 0},
 	{KindStand, "stand", of[MakeStand], 0},
 	{KindLift, "lift", of[Lift], 0},
+	{KindMissing, "missing", of[Missing], 0},
+	{KindShow, "show", of[Show], 0},
 	{KindDispute, "dispute", of[OpenDispute], byDevice | isLarge},
 	{KindMove, "move", of[MakeMove], byDevice | isLarge},
 }
