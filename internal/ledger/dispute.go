@@ -86,6 +86,9 @@ type Dispute struct {
 	// after the end.
 	Deadline uint64    `cbor:"15,keyasint" json:"deadline"`
 	Judgment *Judgment `cbor:"16,keyasint,omitempty" json:"judgment,omitempty"` // nil while it is open
+	// Digest is that of an auditor's work, if the prover is one that called the
+	// receipt right.
+	Digest *canon.Hash `cbor:"17,keyasint,omitempty" json:"digest,omitempty"`
 }
 
 // Move is a message of a dispute.
@@ -146,6 +149,9 @@ func (d *Dispute) Run() (dispute.Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.Digest != nil {
+		return dispute.NewWork(r, d.Prover, *d.Digest)
+	}
 	return dispute.NewRun(r)
 }
 
@@ -201,6 +207,9 @@ type OpenDispute struct {
 	// Message is the first message of the game. If it is a proof of fraud, the
 	// game ends at once.
 	Message []byte `cbor:"4,keyasint,omitempty" json:"message,omitempty"`
+	// Work names an auditor that called the receipt right and stands by it: the
+	// dispute is with it instead of the node that signed the receipt.
+	Work *WorkRef `cbor:"5,keyasint,omitempty" json:"work,omitempty"`
 }
 
 func (m *OpenDispute) apply(c *call) error {
@@ -215,6 +224,13 @@ func (m *OpenDispute) apply(c *call) error {
 		Receipt: m.Receipt, Challenger: m.Challenger, Account: c.from, Nonce: m.Nonce,
 		Move: rules.Move, Total: rules.Total, Fanout: rules.Fanout,
 		Bond: rules.Bond, Opened: c.block.Height,
+	}
+	if m.Work != nil {
+		digest, err := c.standing(m.Work, m.Receipt)
+		if err != nil {
+			return err
+		}
+		d.Digest, d.Prover = digest, m.Work.Auditor
 	}
 	run, err := d.Run()
 	if err != nil {
@@ -232,7 +248,7 @@ func (m *OpenDispute) apply(c *call) error {
 	if convicted(c.tree, what, d.Prover) {
 		return fail(CodeRefused, "the receipt has been proved wrong: it convicts once")
 	}
-	if Planted(c.tree, what) {
+	if m.Work == nil && Planted(c.tree, what) {
 		return fail(CodeRefused, "the receipt is a planted one, which was shown: it is nobody's answer")
 	}
 	b, err := bonded(c.tree, RoleNode, d.Prover)
