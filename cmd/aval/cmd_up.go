@@ -315,6 +315,17 @@ func (a *app) status(ctx context.Context, asJSON bool) error {
 	default:
 		row("", "this node follows %d validators", len(l.Validators))
 	}
+	switch b := l.Beacon; {
+	case b.Serves:
+		row("beacon", "serves since block %d: a key of %d validators, %d of whom have their share (epoch %d)", b.From, b.Members, b.Confirmed, b.Epoch)
+	case b.Making == "":
+		row("beacon", "none: %s", b.Why)
+	}
+	if b := l.Beacon; b.Making != "" {
+		row("beacon", "a key is being made: %s", b.Making)
+	} else if b.Serves && b.Why != "" {
+		row("", "no new key: %s", b.Why)
+	}
 	row("account", "%s", l.Account)
 	row("balance", "%s units", units(l.Balance))
 	if l.Node != nil {
