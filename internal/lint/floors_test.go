@@ -20,7 +20,7 @@ var floors = [][]string{
 	{"internal/dataset", "internal/engine", "internal/operation", "internal/train/lm", "internal/train/net", "internal/train/record", "internal/rpc/memory", "internal/rpc/probe", "internal/access", "internal/private", "internal/content/exchange"},
 	{"internal/store", "internal/issuer", "internal/audit", "internal/audit/dispute", "internal/eeg/decode", "internal/mesh/doctor", "internal/mesh/portmap", "internal/crdt/replica"},
 	{"internal/hub", "internal/httpapi", "internal/store/errfs", "internal/report", "web/verify", "internal/audit/rerun", "internal/audit/replay", "internal/train/run", "models/eeg", "internal/mesh", "internal/mesh/sim", "internal/node/control", "internal/content/library", "internal/remote", "internal/directory"},
-	{"internal/bench", "internal/httpapi/fake", "internal/node", "."}, // . is the package aval
+	{"internal/bench", "internal/httpapi/fake", "internal/node", "internal/web", "."}, // . is the package aval
 	{"cmd/aval", "web/verify/build", "web/verify/wasm", "models/eeg/train"},
 }
 
