@@ -84,6 +84,7 @@ func (o *grantOptions) rightFlags(c *cobra.Command) {
 		{access.Write, "ID of shared data that may be written; again for more"},
 		{access.Call, "method that may be called, such as '/aval.v1.NetService/*'; again for more"},
 		{access.Relay, "ID of a peer to which private requests are passed on; again for more"},
+		{access.Audit, "\"receipts\" of answers that were given here, or \"openings\", which show what was asked and answered"},
 	} {
 		list := new([]string)
 		o.lists[f.action] = list
@@ -93,7 +94,7 @@ func (o *grantOptions) rightFlags(c *cobra.Command) {
 
 // rights are those of the flags; otherwise if there are none.
 func (o *grantOptions) rights(otherwise []access.Right) (list []access.Right, err error) {
-	for _, action := range []access.Action{access.Ask, access.Fetch, access.Read, access.Write, access.Call, access.Relay} {
+	for _, action := range []access.Action{access.Ask, access.Fetch, access.Read, access.Write, access.Call, access.Relay, access.Audit} {
 		for _, r := range *o.lists[action] {
 			right := access.Right{Action: action, Resource: r}
 			if err := right.Check(); err != nil {

@@ -107,8 +107,9 @@ else, such as measuring ("aval net bench"), is for those to whom it is granted
 ("aval access grant"), and for those whom you name with --friend.
 
 With --serve MODEL others ask a model of this machine ("aval run peer://ID/MODEL"): a
-name of the store or a file. Every answer gets a receipt, signed by this node. --offer
-tells everybody of it; who may ask is still what you grant.
+name of the store or a file. Every answer gets a receipt, signed by this node, and is
+in a log of which others can have proofs ("aval log"). --offer tells everybody of the
+model; who may ask is still what you grant.
 
 With --ui it serves its console to browsers of this machine, too; "aval ui" prints the
 link that opens it.
@@ -123,6 +124,8 @@ link that opens it.
 	c.Flags().BoolVar(&o.offer, "offer", false, "tell everybody what is served, in the directory that devices share (\"aval net models\")")
 	c.Flags().StringVar(&o.price, "price", "", "what 1,000 tokens read and written cost, in words: \"1/4 credits\" (with --offer)")
 	c.Flags().StringVar(&o.region, "region", "", "where this device is, in words (with --offer)")
+	c.Flags().DurationVar(&o.receipts.Keep, "keep-receipts", 30*24*time.Hour, "how long receipts of answers are kept, with what was asked and answered, for those who audit (with --serve; see \"aval log\")")
+	c.Flags().BoolVar(&o.receipts.Own, "log-own", false, "log answers to this device itself, too (with --serve)")
 	c.Flags().BoolVar(&o.serveRelay, "serve-relay", false, "pass on the traffic of nodes that cannot be reached, if this one can")
 	c.Flags().BoolVar(&ui, "ui", false, "serve the console, too (\"aval ui\")")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the ID and the addresses as JSON, once")
@@ -142,6 +145,7 @@ func (a *app) netUp(ctx context.Context, o *netOptions, asJSON, ui bool) error {
 		return err
 	}
 	o.library = libraryFolder(path)
+	o.receipts.Folder = logsFolder(path)
 	n, err := a.start(ctx, o, folder, nil, access.Book{})
 	if err != nil {
 		return err
@@ -155,17 +159,13 @@ func (a *app) netUp(ctx context.Context, o *netOptions, asJSON, ui bool) error {
 		return err
 	}
 	if ui {
-		beside, end := context.WithCancel(ctx)
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			err := a.serveConsole(beside, n, path, 0, consoleLog(a, o.debug), func(link string) error { a.note("the console: %s", link); return nil })
-			if err != nil {
-				a.note("aval: the console ended: %v", err)
-			}
-		}()
-		defer func() { end(); <-done }() // before the node
+		defer a.consoleBeside(ctx, n, path, o.debug)()
 	}
+	return a.watch(ctx, n, s)
+}
+
+// watch tells who connects with a node, until Ctrl-C.
+func (a *app) watch(ctx context.Context, n *node.Node, s node.Status) (err error) {
 	known, link := map[peer.ID]mesh.PeerInfo{}, s.Link.String()
 	for {
 		select {

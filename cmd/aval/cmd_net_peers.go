@@ -26,7 +26,7 @@ func (a *app) runningNode(ctx context.Context) (*node.Remote, string, error) {
 func (a *app) mustRun(ctx context.Context) (*node.Remote, error) {
 	r, _, err := a.runningNode(ctx)
 	if errors.Is(err, control.ErrNotRunning) {
-		return nil, fmt.Errorf("%w: start it with \"aval net up\", in another window", err)
+		return nil, fmt.Errorf("%w: start it with \"aval up\", or \"aval net up\" for the network alone, in another window", err)
 	}
 	return r, err
 }

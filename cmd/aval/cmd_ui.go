@@ -139,3 +139,21 @@ func (a *app) openBrowser(ctx context.Context, link string) error {
 	}
 	return exec.CommandContext(ctx, name, args...).Start()
 }
+
+// consoleBeside serves the console of a node that this process runs for something
+// else, too. end ends it, which must be before the node ends.
+func (a *app) consoleBeside(ctx context.Context, n consoleNode, folder string, debug bool) (end func()) {
+	beside, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err := a.serveConsole(beside, n, folder, 0, consoleLog(a, debug), func(link string) error {
+			a.note("the console: %s", link)
+			return nil
+		})
+		if err != nil {
+			a.note("aval: the console ended: %v", err)
+		}
+	}()
+	return func() { cancel(); <-done }
+}

@@ -37,9 +37,11 @@ type netOptions struct {
 	serveRelay, debug bool
 	key               string // file of a private network's key
 	content           bool   // the node of this command shares or fetches
+	receipts          node.ReceiptsConfig
 	library           string // folder of the library, if the node has one
 	upload            float64
 	quota             float64 // gigabytes
+	ledger            *node.LedgerConfig
 }
 
 // startFlags are the flags that say how a node starts.
@@ -80,7 +82,7 @@ type asker interface {
 	Diagnose(ctx context.Context, l node.Link) (node.Diagnosis, error)
 	sharer
 	peerAsker
-	Close() error
+	logger
 }
 
 var _, _ asker = (*node.Node)(nil), (*node.Remote)(nil)
@@ -148,7 +150,8 @@ func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, 
 		if h, err = a.servePeers(o.serve, &serveOptions{slots: 4, models: len(o.serve), keepAlive: 30 * time.Minute}); err == nil {
 			a.closers = append(a.closers, h.close)
 			cfg.Models = h
-			if o.offer {
+			cfg.Receipts = o.receipts
+			if o.offer || o.ledger != nil {
 				h.identify()
 			}
 		}
@@ -159,7 +162,7 @@ func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, 
 		}
 		return nil, err
 	}
-	cfg.Folder, cfg.Contacts, cfg.Access = folder, contacts, granted
+	cfg.Folder, cfg.Contacts, cfg.Access, cfg.Ledger = folder, contacts, granted, o.ledger
 	return node.New(ctx, cfg)
 }
 
@@ -192,6 +195,9 @@ func (a *app) nodeConfig(o *netOptions) (node.Config, error) {
 	}
 	if !(o.upload >= 0 && o.quota >= 0 && o.quota < 1e6) {
 		return cfg, usageErrorf("--upload %g --quota %g: want 0 or more, and a quota below a million gigabytes", o.upload, o.quota)
+	}
+	if o.receipts.Keep < 0 {
+		return cfg, usageErrorf("--keep-receipts %v: want 0 or more", o.receipts.Keep)
 	}
 	cfg.Content = node.ContentConfig{Folder: o.library, Rate: o.upload * 1e6, Quota: int64(o.quota * 1e9)}
 	var err error

@@ -69,9 +69,9 @@ func usageErrorf(format string, args ...any) error { return usageError{fmt.Error
 
 // commands lists the subcommands in the order of the help.
 var commands = []func(*app) *cobra.Command{
-	newRunCommand, newVerifyCommand, newReceiptCommand, newAuditCommand, newDisputeCommand, newKeyCommand,
+	newRunCommand, newVerifyCommand, newReceiptCommand, newAuditCommand, newDisputeCommand, newLogCommand, newKeyCommand,
 	newTrainCommand, newClassifyCommand, newPullCommand, newShareCommand, newDataCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand,
-	newNetCommand, newAccessCommand, newUICommand,
+	newUpCommand, newStatusCommand, newOfferCommand, newLedgerCommand, newNetCommand, newAccessCommand, newUICommand,
 	newBenchCommand, newPerplexityCommand, newTokenizeCommand, newQuantizeCommand, newMergeCommand, newVersionCommand,
 }
 

@@ -25,9 +25,16 @@ const (
 	Read  Action = "read"  // shared data, by the name of the space
 	Write Action = "write" // the same
 	Relay Action = "relay" // private requests for the peer whose ID is the resource
+	Audit Action = "audit" // what was answered here: Receipts alone, or Openings, which show it
 )
 
-var actions = []Action{Call, Ask, Fetch, Read, Write, Relay}
+// Resources of Audit.
+const (
+	Receipts = "receipts"
+	Openings = "openings"
+)
+
+var actions = []Action{Call, Ask, Fetch, Read, Write, Relay, Audit}
 
 // Limits of rights.
 const (

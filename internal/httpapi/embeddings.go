@@ -66,7 +66,7 @@ func (s *Server) embed(ctx context.Context, m Model, texts promptList, param str
 		vectors[i] = unit(v)
 		return nil
 	})
-	s.metrics.tokens.WithLabelValues("prompt").Add(float64(total))
+	s.metrics.tokens.Add(float64(total), "prompt")
 	return vectors, total, err
 }
 

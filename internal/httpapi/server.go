@@ -24,7 +24,7 @@ type Server struct {
 	gate    *gate // of requests that compute
 	pulls   *gate
 	audits  *gate
-	metrics *metrics
+	metrics *counters
 	shelf   *shelf // of receipts
 	handler http.Handler
 	closing atomic.Bool
@@ -42,7 +42,7 @@ func New(cfg Config) (*Server, error) {
 	s.gate = newGate(s.cfg.MaxConcurrent, s.cfg.MaxQueue)
 	s.pulls = newGate(maxPulls, maxPulls)
 	s.audits = newGate(1, maxAudits)
-	s.metrics = newMetrics(s.gate)
+	s.metrics = newCounters(s.gate)
 	s.shelf = newShelf(s.cfg.MaxReceipts, s.cfg.MaxReceiptBytes)
 	s.stop, s.cancelStop = context.WithCancel(context.Background())
 	s.handler = s.outer(s.routes())

@@ -3,8 +3,6 @@ package httpapi
 import (
 	"io"
 	"net/http"
-
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
 // handleRoot answers those who look whether anybody is there.
@@ -24,6 +22,6 @@ func (s *Server) handleHealth(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (s *Server) handleMetrics(w http.ResponseWriter, r *http.Request) error {
-	promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+	s.metrics.registry.Handler().ServeHTTP(w, r)
 	return nil
 }

@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -52,8 +54,36 @@ const (
 
 // games are those that commands play, by the names that they got.
 type games struct {
-	mu   sync.Mutex
-	open map[string]*openGame
+	mu    sync.Mutex
+	begin int // that are being begun, which takes the peer a while
+	open  map[string]*openGame
+}
+
+// take takes a place among the games, which put or leave gives back.
+func (g *games) take() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.begin+len(g.open) >= maxGames {
+		return rpc.Errorf(rpc.ResourceExhausted, "this node plays %d disputes at a time", maxGames)
+	}
+	g.begin++
+	return nil
+}
+
+func (g *games) leave() {
+	g.mu.Lock()
+	g.begin--
+	g.mu.Unlock()
+}
+
+func (g *games) put(name string, o *openGame) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.begin--
+	if g.open == nil {
+		g.open = map[string]*openGame{}
+	}
+	g.open[name] = o
 }
 
 type openGame struct {
@@ -80,31 +110,23 @@ type (
 
 // beginGame is Dispute for a command, whose calls end before the game.
 func (n *Node) beginGame(ctx context.Context, r DisputeRequest) (out begunGame, err error) {
+	if err := n.games.take(); err != nil {
+		return out, err
+	}
 	playing, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	going := context.AfterFunc(ctx, cancel)
 	g, err := n.dispute(playing, r)
+	if err == nil && !going() {
+		_ = g.Close()
+		err = ctx.Err()
+	}
 	if err != nil {
 		cancel()
+		n.games.leave()
 		return out, err
 	}
 	out = begunGame{rand.Text(), g.Terms()}
-	n.games.mu.Lock()
-	defer n.games.mu.Unlock()
-	switch {
-	case !going():
-		err = ctx.Err()
-	case len(n.games.open) >= maxGames:
-		err = rpc.Errorf(rpc.ResourceExhausted, "this node plays %d disputes at a time", maxGames)
-	}
-	if err != nil {
-		_ = g.Close()
-		cancel()
-		return out, err
-	}
-	if n.games.open == nil {
-		n.games.open = map[string]*openGame{}
-	}
-	n.games.open[out.Game] = &openGame{g, cancel, time.AfterFunc(gameIdle, func() { _, _ = n.endGame(context.Background(), out.Game) })}
+	n.games.put(out.Game, &openGame{g, cancel, time.AfterFunc(gameIdle, func() { _, _ = n.endGame(context.Background(), out.Game) })})
 	return out, nil
 }
 
@@ -137,6 +159,16 @@ func (n *Node) endGame(_ context.Context, name string) (struct{}, error) {
 	g.idle.Stop()
 	defer g.cancel()
 	return struct{}{}, g.Close()
+}
+
+// endGames gives up what commands still play.
+func (n *Node) endGames() {
+	n.games.mu.Lock()
+	names := slices.Collect(maps.Keys(n.games.open))
+	n.games.mu.Unlock()
+	for _, name := range names {
+		_, _ = n.endGame(context.Background(), name) // the network is about to end, too
+	}
 }
 
 // disputeMethods are what commands may ask about disputes.

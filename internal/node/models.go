@@ -24,7 +24,7 @@ var inferenceMethods = []string{
 
 // startModels serves the models of a host, if there is one, and passes private
 // requests on for those whom the owner allows that.
-func (n *Node) startModels(host remote.Host) error {
+func (n *Node) startModels(host remote.Host, receipts ReceiptsConfig) error {
 	cfg := private.ServiceConfig{
 		Key: n.key,
 		Relay: func(_ context.Context, who, provider peer.ID, tokens [][]byte, use bool) error {
@@ -34,12 +34,16 @@ func (n *Node) startModels(host remote.Host) error {
 	if host != nil {
 		var err error
 		n.host = host
-		n.models, err = remote.New(remote.Config{
-			Host: host, Logger: n.logger, Key: n.key,
+		served := remote.Config{
+			Host: host, Logger: n.logger, Key: n.key, LogOwn: receipts.Own,
 			Allow: func(_ context.Context, who peer.ID, model string, tokens [][]byte, use bool) error {
 				return n.Guard.Allow(access.Request{Who: who, Action: access.Ask, Resource: model, Tokens: tokens, Look: !use})
 			},
-		})
+		}
+		if n.receipts != nil {
+			served.Log = n.logReceipt
+		}
+		n.models, err = remote.New(served)
 		if err == nil {
 			err = n.models.Register(n.Calls)
 		}
@@ -170,6 +174,7 @@ type Asked struct {
 	Receipt   []byte        `json:"receipt,omitempty"` // the file
 	Ticket    []byte        `json:"ticket,omitempty"`
 	Kept      time.Duration `json:"kept"`
+	Logged    uint64        `json:"logged,omitempty"` // entries of the peer's log with this answer
 	First     time.Duration `json:"first"`
 	Took      time.Duration `json:"took"`
 	// Lie says that the answer is not what it claims to be, and how.
@@ -203,7 +208,7 @@ func (n *Node) Ask(ctx context.Context, r AskRequest, on func(remote.Delta)) (As
 	if a != nil {
 		out = Asked{
 			Model: a.Model, PromptIDs: a.PromptIDs, IDs: a.IDs, Text: a.Text, Stop: a.Stop, StopText: a.StopText,
-			Receipt: a.File, Ticket: a.Ticket, Kept: a.Kept, First: a.First, Took: a.Took,
+			Receipt: a.File, Ticket: a.Ticket, Kept: a.Kept, Logged: a.Logged, First: a.First, Took: a.Took,
 		}
 	}
 	if lie, ok := asLie(err); ok {

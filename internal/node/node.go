@@ -22,6 +22,8 @@ import (
 	"github.com/avalnetwork/aval/internal/node/control"
 	"github.com/avalnetwork/aval/internal/peer"
 	"github.com/avalnetwork/aval/internal/private"
+	"github.com/avalnetwork/aval/internal/receiptlog/archive"
+	"github.com/avalnetwork/aval/internal/receiptlog/service"
 	"github.com/avalnetwork/aval/internal/remote"
 	"github.com/avalnetwork/aval/internal/rpc"
 	"github.com/avalnetwork/aval/internal/rpc/probe"
@@ -44,6 +46,10 @@ type Config struct {
 	Content  ContentConfig
 	// Models are those that others may ask, if it is granted to them; nil: none.
 	Models remote.Host
+	// Ledger is the one that the node takes part in; nil: none.
+	Ledger *LedgerConfig
+	// Receipts is how the receipts of their answers are logged; zero: they are not.
+	Receipts ReceiptsConfig
 	// Offer publishes them in the directory that devices share; nil: nobody is
 	// told.
 	Offer *Offer
@@ -68,6 +74,8 @@ type Node struct {
 	end     context.CancelFunc // of what runs beside
 	beside  sync.WaitGroup
 
+	chain         *chain // nil: the node takes part in no ledger
+	receipts      *archive.Log // nil: there is none
 	host          remote.Host
 	models        *remote.Server
 	asks          asks
@@ -82,9 +90,9 @@ type Node struct {
 }
 
 // open are the methods that everybody may call. All others are for friends, and
-// for those to whom they are granted. Those of models, shared data and private
-// requests decide for each model, namespace and peer.
-var open = slices.Concat([]string{"/aval.v1.NetService/Ping", "/aval.v1.NetService/About"}, inferenceMethods, syncMethods, private.Methods)
+// for those to whom they are granted. Those of models, the log of receipts, shared data
+// and private requests decide for each model, receipt, namespace and peer.
+var open = slices.Concat([]string{"/aval.v1.NetService/Ping", "/aval.v1.NetService/About"}, inferenceMethods, service.Methods, syncMethods, private.Methods)
 
 // Rates of one peer's calls; friends are held to them, too.
 const (
@@ -137,7 +145,10 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 		err = probe.Register(n.Calls, probe.Info{Version: cfg.Version, Observed: n.observed})
 	}
 	if err == nil {
-		err = n.startModels(cfg.Models)
+		err = n.startReceipts(cfg.Receipts)
+	}
+	if err == nil {
+		err = n.startModels(cfg.Models, cfg.Receipts)
 	}
 	if err == nil {
 		err = n.startData()
@@ -153,6 +164,9 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 	if err := n.startContent(cfg); err != nil {
 		return err
 	}
+	if err := n.startLedger(ctx, cfg.Ledger); err != nil {
+		return err
+	}
 	running, end := context.WithCancel(context.Background())
 	n.end = end
 	if n.Mesh.Mode() != doctor.Alone {
@@ -161,6 +175,12 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 	n.beside.Go(func() { n.announceContent(running) })
 	if cfg.Offer != nil && cfg.Models != nil {
 		n.beside.Go(func() { n.offer(running, *cfg.Offer) })
+	}
+	if cfg.Ledger != nil && cfg.Ledger.Provide != nil && cfg.Models != nil {
+		n.beside.Go(func() { n.provide(running, *cfg.Ledger.Provide) })
+	}
+	if n.receipts != nil {
+		n.beside.Go(func() { n.dropReceipts(running, cfg.Receipts.Keep) })
 	}
 	if n.folder != nil {
 		n.door, err = n.folder.Serve(n.methods(), n.since)
@@ -231,13 +251,17 @@ func (n *Node) Close() error {
 	if n.end != nil {
 		n.end()
 	}
+	n.endGames()
 	n.beside.Wait()
-	list = append(list, n.closeContent(), n.closeData())
+	list = append(list, n.closeLedger(), n.closeContent(), n.closeData())
 	if n.Calls != nil {
 		list = append(list, n.Calls.Close())
 	}
 	if n.Mesh != nil {
 		list = append(list, n.Mesh.Close())
+	}
+	if n.receipts != nil {
+		list = append(list, n.receipts.Close())
 	}
 	if n.folder != nil {
 		list = append(list, n.folder.Close())

@@ -188,7 +188,10 @@ func (n *Node) methods() map[string]control.Method {
 	maps.Copy(m, n.contentMethods())
 	maps.Copy(m, n.modelMethods())
 	maps.Copy(m, n.disputeMethods())
+	maps.Copy(m, n.logMethods())
 	maps.Copy(m, n.dataMethods())
+	maps.Copy(m, n.ledgerMethods())
+	maps.Copy(m, n.marketMethods())
 	return m
 }
 

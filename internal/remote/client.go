@@ -69,6 +69,9 @@ type Answer struct {
 	// long as Kept.
 	Ticket []byte
 	Kept   time.Duration
+	// Logged is how many entries the peer's log of receipts had with this answer, as
+	// the peer says; 0: it is in none.
+	Logged uint64
 	// First is after how long the first token came, and Took how long all took.
 	First, Took time.Duration
 }
@@ -317,7 +320,7 @@ func (d *reading) finish(e *wire.AnswerEnd) error {
 	}
 	d.end = e
 	d.a.Stop, d.a.StopText, d.a.Ticket = e.Stop, e.StopText, e.Ticket
-	d.a.Kept = time.Duration(e.KeptSeconds) * time.Second
+	d.a.Kept, d.a.Logged = time.Duration(e.KeptSeconds)*time.Second, e.Logged
 	return nil
 }
 

@@ -200,6 +200,7 @@ func (l *lease) Close() {
 type world struct {
 	host   *host
 	calls  *rpc.Node
+	serves *rpc.Node
 	client *remote.Client
 	server *remote.Server
 	net    *memory.Network
@@ -222,6 +223,7 @@ func newWorld(t *testing.T, cfg remote.Config) *world {
 		t.Fatal(err)
 	}
 	serving.Start()
+	w.serves = serving
 	w.calls = w.node(t, caller)
 	w.client = &remote.Client{Peer: id(provider), Conn: w.calls.To(id(provider), rpc.Normal)}
 	return w

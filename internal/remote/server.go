@@ -70,6 +70,12 @@ type Config struct {
 	Keep      time.Duration
 	Kept      int
 	KeptBytes int64
+	// Log keeps every receipt that is made for a peer, file and all, before the peer
+	// gets it, and tells how many there are then; if it fails, so does the answer.
+	// With it every answer to a peer has a receipt here, also if the peer wants
+	// none. With LogOwn so do answers to the node itself. Nil: nothing is logged.
+	Log    func(ctx context.Context, id receipt.Hash, file []byte) (size uint64, err error)
+	LogOwn bool
 	// Key is that of the receipts; with it disputes about them are played. Disputes
 	// are played at the same time, DisputesOfPeer with one peer; 0: 2 and 1.
 	Key                      ed25519.PrivateKey
@@ -120,6 +126,7 @@ func defaultTo[T comparable](v *T, value T) {
 // Server answers peers.
 type Server struct {
 	cfg      Config
+	self     peer.ID
 	gate     *gate
 	disputes *gate
 	shelf    *shelf
@@ -157,11 +164,15 @@ func New(cfg Config) (*Server, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Server{
+	s := &Server{
 		cfg: cfg, gate: newGate(cfg.Answers, cfg.AnswersOfPeer, cfg.Queue), disputes: newGate(cfg.Disputes, cfg.DisputesOfPeer, waitingDisputes),
 		speeds: map[string]float64{},
 		shelf:  &shelf{most: cfg.Kept, bytes: cfg.KeptBytes, long: cfg.Keep, now: cfg.Now},
-	}, nil
+	}
+	if cfg.Key != nil {
+		s.self = peer.FromPrivate(cfg.Key)
+	}
+	return s, nil
 }
 
 // Register serves a node's peers.
@@ -289,11 +300,11 @@ func (s *Server) answer(ctx context.Context, in *wire.AnswerRequest, send func(*
 		return s.fault(ctx, err)
 	}
 	defer l.Close()
-	a, err := s.begin(ctx, l, m, r)
+	a, err := s.begin(ctx, l, m, r, who)
 	if err != nil {
 		return s.fault(ctx, err)
 	}
-	a.caller, a.send = who, send
+	a.send = send
 	if err := a.run(ctx); err != nil {
 		return s.fault(ctx, err)
 	}
@@ -330,18 +341,25 @@ type answering struct {
 	request *Request
 	engine  engine.Request
 	draft   *issuer.Draft // nil: no receipt
+	logged  bool          // the receipt goes to the log
 	caller  peer.ID
 	send    func(*wire.AnswerResponse) error
 }
 
-func (s *Server) begin(ctx context.Context, l Lease, m Model, r *Request) (*answering, error) {
-	a := &answering{server: s, lease: l, model: m, request: r}
+// logs tells whether the answers to a peer are logged.
+func (s *Server) logs(who peer.ID) bool {
+	return s.cfg.Log != nil && (s.cfg.LogOwn || who != s.self)
+}
+
+func (s *Server) begin(ctx context.Context, l Lease, m Model, r *Request, who peer.ID) (*answering, error) {
+	a := &answering{server: s, lease: l, model: m, request: r, caller: who}
 	a.model.Context = l.Context()
 	i := l.Issuer()
 	if i == nil && (r.Receipt || !r.Root.IsZero()) {
 		return nil, rpc.Errorf(rpc.FailedPrecondition, "the answers of %s get no receipts here", m.Name)
 	}
-	if i != nil && (r.Receipt || !r.Root.IsZero()) {
+	a.logged = i != nil && s.logs(who)
+	if i != nil && (r.Receipt || a.logged || !r.Root.IsZero()) {
 		var err error
 		if a.model.Root, err = i.Model().Root(ctx); err != nil {
 			return nil, err
@@ -373,7 +391,7 @@ func (s *Server) begin(ctx context.Context, l Lease, m Model, r *Request) (*answ
 	switch {
 	case err != nil:
 		return nil, err
-	case r.Receipt:
+	case r.Receipt || a.logged:
 		source, err := r.source()
 		if err != nil {
 			return nil, err
@@ -390,7 +408,7 @@ func (s *Server) begin(ctx context.Context, l Lease, m Model, r *Request) (*answ
 func (a *answering) run(ctx context.Context) error {
 	a.engine.User = a.caller.String()
 	if err := a.send(&wire.AnswerResponse{Part: &wire.AnswerResponse_Start{Start: &wire.AnswerStart{
-		Model: a.model.wire(), PromptIds: a.engine.Prompt, MaxTokens: uint32(a.engine.MaxTokens), Receipt: a.draft != nil,
+		Model: a.model.wire(), PromptIds: a.engine.Prompt, MaxTokens: uint32(a.engine.MaxTokens), Receipt: a.request.Receipt,
 	}}}); err != nil {
 		return err
 	}
@@ -427,7 +445,7 @@ func (a *answering) run(ctx context.Context) error {
 	return nil
 }
 
-// finish makes the receipt and keeps it.
+// finish makes the receipt and keeps it. It returns what the caller gets of it.
 func (a *answering) finish(ctx context.Context, res *engine.Result, end *wire.AnswerEnd) ([]byte, error) {
 	a.draft.Finish(res)
 	f, err := a.draft.File(ctx)
@@ -440,6 +458,15 @@ func (a *answering) finish(ctx context.Context, res *engine.Result, end *wire.An
 	}
 	if len(data) > MaxReceipt {
 		return nil, fmt.Errorf("remote: a receipt of %d bytes, want at most %d", len(data), MaxReceipt)
+	}
+	if a.logged {
+		// It is given, and so logged, even if the caller goes away now.
+		if end.Logged, err = a.server.cfg.Log(context.WithoutCancel(ctx), f.Receipt.Hash(), data); err != nil {
+			return nil, fmt.Errorf("remote: the receipt is not given out, as it cannot be logged: %w", err)
+		}
+	}
+	if !a.request.Receipt {
+		return nil, nil
 	}
 	k := &kept{id: f.Receipt.Hash(), file: f, model: a.model.Name, caller: a.caller, ticket: make([]byte, ticketSize), bytes: a.draft.Size()}
 	rand.Read(k.ticket) // never fails

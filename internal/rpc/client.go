@@ -50,6 +50,18 @@ func (l *link) Invoke(ctx context.Context, method string, enc drpc.Encoding, in,
 	return err
 }
 
+// NewStream begins a streaming call. On a link that the peer has ended meanwhile
+// it sends nothing that anybody acts on, and the link goes.
+func (l *link) NewStream(ctx context.Context, method string, enc drpc.Encoding) (drpc.Stream, error) {
+	s, err := l.Conn.NewStream(ctx, method, enc)
+	if c, ok := enc.(*codec); ok {
+		if c.stale = err != nil && ctx.Err() == nil; c.stale {
+			_ = l.Close()
+		}
+	}
+	return s, err
+}
+
 // maxStale is how many streams that the peer has ended a call may come upon.
 const maxStale = 3
 
@@ -212,7 +224,12 @@ func (c *conn) NewStream(ctx context.Context, method string, enc drpc.Encoding) 
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.below.NewStream(inner, method, &p.codec)
+	var s drpc.Stream
+	for range maxStale {
+		if s, err = c.below.NewStream(inner, method, &p.codec); !p.codec.stale {
+			break
+		}
+	}
 	if err != nil {
 		err = fromWire(ctx, err)
 		p.end(err)

@@ -909,7 +909,10 @@ type AnswerEnd struct {
 	// ticket shows to Open and Dispute that somebody may ask about this receipt.
 	Ticket []byte `protobuf:"bytes,6,opt,name=ticket,proto3" json:"ticket,omitempty"`
 	// kept_seconds is how long the peer will open it.
-	KeptSeconds   uint32 `protobuf:"varint,7,opt,name=kept_seconds,json=keptSeconds,proto3" json:"kept_seconds,omitempty"`
+	KeptSeconds uint32 `protobuf:"varint,7,opt,name=kept_seconds,json=keptSeconds,proto3" json:"kept_seconds,omitempty"`
+	// logged is how many entries the peer's log of receipts had with this answer;
+	// 0: it is in none.
+	Logged        uint64 `protobuf:"varint,8,opt,name=logged,proto3" json:"logged,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -989,6 +992,13 @@ func (x *AnswerEnd) GetTicket() []byte {
 func (x *AnswerEnd) GetKeptSeconds() uint32 {
 	if x != nil {
 		return x.KeptSeconds
+	}
+	return 0
+}
+
+func (x *AnswerEnd) GetLogged() uint64 {
+	if x != nil {
+		return x.Logged
 	}
 	return 0
 }
@@ -1410,7 +1420,7 @@ const file_aval_v1_inference_proto_rawDesc = "" +
 	"\areceipt\x18\x04 \x01(\bR\areceipt\"3\n" +
 	"\vAnswerDelta\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\x05R\x03ids\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\xcb\x01\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\"\xe3\x01\n" +
 	"\tAnswerEnd\x12\x12\n" +
 	"\x04stop\x18\x01 \x01(\tR\x04stop\x12\x1b\n" +
 	"\tstop_text\x18\x02 \x01(\tR\bstopText\x12\x15\n" +
@@ -1418,7 +1428,8 @@ const file_aval_v1_inference_proto_rawDesc = "" +
 	"\x06tokens\x18\x04 \x01(\rR\x06tokens\x12#\n" +
 	"\rreceipt_bytes\x18\x05 \x01(\rR\freceiptBytes\x12\x16\n" +
 	"\x06ticket\x18\x06 \x01(\fR\x06ticket\x12!\n" +
-	"\fkept_seconds\x18\a \x01(\rR\vkeptSeconds\"]\n" +
+	"\fkept_seconds\x18\a \x01(\rR\vkeptSeconds\x12\x16\n" +
+	"\x06logged\x18\b \x01(\x04R\x06logged\"]\n" +
 	"\vOpenRequest\x12\x18\n" +
 	"\areceipt\x18\x01 \x01(\fR\areceipt\x12\x16\n" +
 	"\x06ticket\x18\x02 \x01(\fR\x06ticket\x12\x1c\n" +

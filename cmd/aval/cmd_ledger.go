@@ -1,0 +1,375 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/ledger"
+	"github.com/avalnetwork/aval/internal/ledger/tree"
+	"github.com/avalnetwork/aval/internal/node"
+	"github.com/avalnetwork/aval/receipt"
+)
+
+func newLedgerCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use:   "ledger COMMAND",
+		Short: "Look into the ledger; send transactions",
+		Long: `Ledger asks the node that runs on this machine ("aval up") about the ledger it takes
+part in: who has what, who offers which model under which bond, what was proved
+wrong. Amounts are in units, with up to six digits behind the point; in JSON they
+are whole millionths of a unit.
+` + exitHelp,
+		Example: "  aval ledger query account\n  aval ledger pay 1f6e... 2.5\n  aval ledger validators",
+		Args:    cobra.NoArgs,
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	c.AddCommand(newLedgerPayCommand(a), newLedgerTxCommand(a), newLedgerQueryCommand(a), newLedgerProofCommand(a),
+		newLedgerValidatorsCommand(a), newLedgerGenesisCommand(a), newLedgerNewCommand(a), newLedgerExportCommand(a))
+	return c
+}
+
+// onLedger calls f with the running node.
+func (a *app) onLedger(ctx context.Context, f func(r *node.Remote) error) error {
+	r, err := a.mustRun(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return f(r)
+}
+
+// tellSent says what came of a transaction.
+func (a *app) tellSent(s node.Sent, asJSON bool) error {
+	if asJSON {
+		if err := a.printJSON(s); err != nil {
+			return err
+		}
+		return s.Err()
+	}
+	if err := s.Err(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(a.out, "%s in block %d, for %s units\n", s.ID, s.Height, units(s.Fee))
+	return err
+}
+
+func newLedgerPayCommand(a *app) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "pay [flags] ACCOUNT AMOUNT", Short: "Pay units to an account", Args: cobra.ExactArgs(2),
+		Long:    "Pay moves units from this device's account to another, and waits until that is in a\nblock.\n" + exitHelp,
+		Example: "  aval ledger pay 1f6e0c...  2.5",
+		RunE: func(c *cobra.Command, args []string) error {
+			var to ledger.Address
+			if err := to.UnmarshalText([]byte(args[0])); err != nil {
+				return usageErrorf("the account %s: %w", clip(args[0]), err)
+			}
+			amount, err := parseUnits(args[1])
+			if err != nil {
+				return usageError{err}
+			}
+			payload, err := json.Marshal(ledger.Transfer{To: to, Amount: amount})
+			if err != nil {
+				return err
+			}
+			return a.onLedger(c.Context(), func(r *node.Remote) error {
+				s, err := r.LedgerSend(c.Context(), node.SendRequest{Kind: ledger.KindTransfer.String(), Payload: payload})
+				if err != nil {
+					return err
+				}
+				return a.tellSent(s, asJSON)
+			})
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func newLedgerTxCommand(a *app) *cobra.Command {
+	var asJSON bool
+	var names []string
+	for _, k := range ledger.Kinds() {
+		names = append(names, k.String())
+	}
+	c := &cobra.Command{
+		Use: "tx [flags] KIND [CONTENT]", Short: "Send any transaction of this device's account", Args: cobra.RangeArgs(1, 2),
+		Long: `Tx signs a transaction with this device's key and waits until it is in a block.
+CONTENT is JSON, or @FILE with it; spec/ledger.md lists the fields. Byte strings are
+base64. KIND is one of
+  ` + strings.Join(names, ", ") + "\n" + exitHelp,
+		Example: "  aval ledger tx burn '{\"amount\": 1000000}'\n  aval ledger tx model @model.json",
+		RunE: func(c *cobra.Command, args []string) error {
+			kind, ok := ledger.KindNamed(args[0])
+			if !ok {
+				return usageErrorf("there is no transaction %s: want one of %s", clip(args[0]), strings.Join(names, ", "))
+			}
+			content := []byte("{}")
+			if len(args) == 2 {
+				content = []byte(args[1])
+				if path, ok := strings.CutPrefix(args[1], "@"); ok {
+					var err error
+					if content, err = os.ReadFile(path); err != nil {
+						return err
+					}
+				}
+			}
+			if err := json.Unmarshal(content, kind.Payload()); err != nil {
+				return usageErrorf("the content of a %s: %w", kind, err)
+			}
+			return a.onLedger(c.Context(), func(r *node.Remote) error {
+				s, err := r.LedgerSend(c.Context(), node.SendRequest{Kind: kind.String(), Payload: content})
+				if err != nil {
+					return err
+				}
+				return a.tellSent(s, asJSON)
+			})
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func newLedgerQueryCommand(a *app) *cobra.Command {
+	var prefix string
+	var limit int
+	c := &cobra.Command{
+		Use: "query [flags] TABLE", Short: "List entries of the ledger as JSON", Args: cobra.ExactArgs(1),
+		Long:    "Query prints the entries of a table, in the order of their keys, as JSON. TABLE is one of\n  " + strings.Join(ledger.Tables(), ", ") + "\n" + exitHelp,
+		Example: "  aval ledger query account\n  aval ledger query node --limit 10",
+		RunE: func(c *cobra.Command, args []string) error {
+			if _, ok := ledger.Table(args[0]); !ok {
+				return usageErrorf("there is no table %s: want one of %s", clip(args[0]), strings.Join(ledger.Tables(), ", "))
+			}
+			return a.onLedger(c.Context(), func(r *node.Remote) error {
+				list, err := r.LedgerEntries(c.Context(), node.EntriesRequest{Table: args[0], Prefix: prefix, Limit: limit})
+				if err != nil {
+					return err
+				}
+				return a.printJSON(list)
+			})
+		},
+	}
+	c.Flags().StringVar(&prefix, "prefix", "", "only keys that go on so behind the table's first byte, in hexadecimal")
+	c.Flags().IntVar(&limit, "limit", 0, "how many at most")
+	c.Flags().Bool("json", true, "print JSON, which it does in any case")
+	_ = c.Flags().MarkHidden("json")
+	return c
+}
+
+// proofJSON is what "aval ledger proof" prints.
+type proofJSON struct {
+	node.EntryProof
+	Holds bool `json:"holds"` // this program checked it
+}
+
+func newLedgerProofCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "proof KEY", Short: "Prove that an entry is, or is not, in the ledger's state", Args: cobra.ExactArgs(1),
+		Long: `Proof prints what shows to anybody who knows the root of the state that there is an
+entry with the key, in hexadecimal as "aval ledger query" prints it, or that there
+is none. The header of the next block has the root.
+` + exitHelp,
+		Example: "  aval ledger proof 6e1f6e0c...",
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.onLedger(c.Context(), func(r *node.Remote) error {
+				p, err := r.LedgerProof(c.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				return a.tellProof(args[0], p)
+			})
+		},
+	}
+	c.Flags().Bool("json", true, "print JSON, which it does in any case")
+	_ = c.Flags().MarkHidden("json")
+	return c
+}
+
+func (a *app) tellProof(key string, p node.EntryProof) error {
+	proof, err := tree.DecodeProof(p.Proof)
+	if err != nil {
+		return err
+	}
+	raw, err := hex.DecodeString(key)
+	if err != nil {
+		return err
+	}
+	value, there, err := proof.Verify(p.Root, raw)
+	if err != nil {
+		return err
+	}
+	return a.printJSON(proofJSON{p, there == (p.Entry != nil) && (!there || value == canon.Hash(sha256.Sum256(p.Value)))})
+}
+
+func newLedgerValidatorsCommand(a *app) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "validators [flags]", Short: "Show who makes blocks", Args: cobra.NoArgs,
+		Long:    "Validators lists the keys that make blocks, with their power.\n" + exitHelp,
+		Example: "  aval ledger validators",
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.onLedger(c.Context(), func(r *node.Remote) error {
+				s, err := r.LedgerStatus(c.Context())
+				if err != nil {
+					return err
+				}
+				if asJSON {
+					return a.printJSON(nonNil(s.Validators))
+				}
+				var total uint64
+				for _, v := range s.Validators {
+					total += v.Power
+				}
+				for _, v := range s.Validators {
+					fmt.Fprintf(a.out, "%s  %d of %d\n", v.Key, v.Power, total)
+				}
+				return nil
+			})
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+func newLedgerGenesisCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "genesis", Short: "Print the genesis of the ledger, for others to take part", Args: cobra.NoArgs,
+		Long:    "Genesis prints what the ledger of this node began with. Another device takes part in it\nwith \"aval up --genesis FILE\".\n" + exitHelp,
+		Example: "  aval ledger genesis > clinic.json",
+		RunE: func(*cobra.Command, []string) error {
+			folder, err := a.nodeFolder()
+			if err != nil {
+				return err
+			}
+			g, err := node.ReadGenesis(folder)
+			if err != nil {
+				return err
+			}
+			if g == nil {
+				return fmt.Errorf("this node is in no ledger yet: \"aval up\" begins one")
+			}
+			data, err := g.Encode()
+			if err != nil {
+				return err
+			}
+			_, err = a.out.Write(data)
+			return err
+		},
+	}
+	return c
+}
+
+func newLedgerExportCommand(a *app) *cobra.Command {
+	c := &cobra.Command{
+		Use: "export CHAIN", Short: "Print a genesis with the state of now, for a new chain", Args: cobra.ExactArgs(1),
+		Long: `Export prints the genesis of a chain that begins with the state after the last block
+of this one. CHAIN is its name; nothing signed for one of them counts on the other.
+A state with open disputes or audits is refused when it is imported: wait for their
+end.
+` + exitHelp,
+		Example: "  aval ledger export clinic-2 > clinic-2.json",
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.onLedger(c.Context(), func(r *node.Remote) error {
+				g, err := r.LedgerGenesis(c.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				data, err := g.Encode()
+				if err != nil {
+					return err
+				}
+				_, err = a.out.Write(data)
+				return err
+			})
+		},
+	}
+	return c
+}
+
+func newLedgerNewCommand(a *app) *cobra.Command {
+	var validators, accounts []string
+	var supply string
+	c := &cobra.Command{
+		Use: "new [flags] CHAIN", Short: "Write the genesis of a new ledger that several devices run", Args: cobra.ExactArgs(1),
+		Long: `New prints the genesis of a ledger whose blocks are made by the devices named: each
+--validator is the key that "aval key" prints there. All have the same power, and
+each has a bond and an equal part of the supply in the account of its key. --account
+gives units to further accounts, out of the supply. A ledger of four goes on when
+one of them fails.
+` + exitHelp,
+		Example: `  aval ledger new clinic --validator aval-node-1... --validator aval-node-1... > clinic.json
+  aval up --genesis clinic.json --ledger-listen 0.0.0.0:26656 --ledger-peer aval-node-1...@192.0.2.1:26656`,
+		RunE: func(_ *cobra.Command, args []string) error {
+			total, err := parseUnits(supply)
+			if err != nil {
+				return usageErrorf("--supply: %w", err)
+			}
+			g, err := newGenesis(args[0], validators, accounts, total)
+			if err != nil {
+				return err
+			}
+			if _, err := ledger.New(g); err != nil {
+				return usageError{err}
+			}
+			data, err := g.Encode()
+			if err != nil {
+				return err
+			}
+			_, err = a.out.Write(data)
+			return err
+		},
+	}
+	c.Flags().StringArrayVar(&validators, "validator", nil, "KEY of a device that makes blocks; again for more")
+	c.Flags().StringArrayVar(&accounts, "account", nil, "ACCOUNT=AMOUNT in units; again for more")
+	c.Flags().StringVar(&supply, "supply", "1000000000", "all units that there will ever be")
+	return c
+}
+
+// newGenesis shares the supply among validators, but for what accounts are given.
+func newGenesis(chain string, validators, accounts []string, supply ledger.Amount) (*ledger.Genesis, error) {
+	if len(validators) == 0 {
+		return nil, usageErrorf("a ledger needs at least one --validator: the key that \"aval key\" prints on its device")
+	}
+	g := &ledger.Genesis{Chain: chain, Time: uint64(time.Now().UnixMilli())}
+	rest := supply
+	for _, s := range accounts {
+		name, amount, ok := strings.Cut(s, "=")
+		var to ledger.Address
+		if err := to.UnmarshalText([]byte(name)); !ok || err != nil {
+			return nil, usageErrorf("--account %s: want ACCOUNT=AMOUNT", clip(s))
+		}
+		n, err := parseUnits(amount)
+		if err != nil {
+			return nil, usageErrorf("--account %s: %w", clip(s), err)
+		}
+		if n > rest {
+			return nil, usageErrorf("--account: the accounts have more than the supply of %s units", units(supply))
+		}
+		rest -= n
+		g.Accounts = append(g.Accounts, ledger.GenesisAccount{Address: to, Balance: n})
+	}
+	bond := ledger.DefaultParams().ValidatorBond
+	part := rest / ledger.Amount(len(validators))
+	if part < 2*bond {
+		return nil, usageErrorf("the supply leaves %s units for each validator, which has a bond of %s: want twice that at least", units(part), units(bond))
+	}
+	for _, s := range validators {
+		key, err := receipt.ParseNodeKey(s)
+		if err != nil {
+			return nil, usageErrorf("--validator %s: %w", clip(s), err)
+		}
+		a := ledger.AddressOf(key)
+		g.Validators = append(g.Validators, ledger.GenesisValidator{Key: canon.Hash(key), Operator: a, Power: 1, Bond: bond})
+		g.Accounts = append(g.Accounts, ledger.GenesisAccount{Address: a, Balance: part - bond})
+	}
+	return g, nil
+}

@@ -1,0 +1,317 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/avalnetwork/aval/internal/access"
+	"github.com/avalnetwork/aval/internal/admin"
+	"github.com/avalnetwork/aval/internal/consensus"
+	"github.com/avalnetwork/aval/internal/ledger"
+	"github.com/avalnetwork/aval/internal/node"
+	"github.com/avalnetwork/aval/internal/node/control"
+	"github.com/avalnetwork/aval/models"
+	"github.com/avalnetwork/aval/receipt"
+)
+
+// roles are what a node may be, in the order of the help.
+var roles = []string{"user", "provider", "auditor", "validator", "relay"}
+
+type upOptions struct {
+	netOptions
+	price, region  string
+	roles          []string
+	genesis        string
+	ledgerListen   string
+	ledgerPeers    []string
+	admin          string
+	profile        bool
+	json           bool
+	rolesWereGiven bool
+}
+
+func newUpCommand(a *app) *cobra.Command {
+	var o upOptions
+	c := &cobra.Command{
+		Use: "up [flags]", Short: "Start this device's node: network, ledger, models", Args: cobra.NoArgs,
+		Long: `Up starts the node of this device and lets it run until Ctrl-C: it joins the
+network, takes part in a ledger and, as a provider, answers others. The first start
+makes all that is needed; with no flags it begins a ledger of this device alone,
+which makes blocks only when something happens.
+
+Roles say what the node does beside asking (user):
+  provider   answers others with the models of --serve, for the prices it offers
+  auditor    computes again what the ledger draws, and accuses who lied
+  validator  makes blocks, if the ledger names its key as a validator's
+  relay      passes on the traffic of nodes that cannot be reached
+
+To take part in another ledger, give its genesis ("aval ledger genesis" there) and
+where a node of it listens (--ledger-peer), once; later starts remember both.
+` + exitHelp,
+		Example: `  aval up
+  aval up --role provider --serve smollm2 --price 1/4
+  aval up --genesis clinic.json --ledger-peer aval-node-1...@192.0.2.1:26656
+  aval up --ledger-listen 0.0.0.0:26656      # let other nodes of the ledger connect`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			o.rolesWereGiven = c.Flags().Changed("role")
+			return a.up(c.Context(), &o)
+		},
+	}
+	f := c.Flags()
+	o.netOptions.flags(c)
+	o.sharingFlags(c)
+	f.StringSliceVar(&o.roles, "role", []string{"user", "validator"}, "what the node does: "+strings.Join(roles, ", ")+"; again for more")
+	f.StringArrayVar(&o.serve, "serve", nil, "MODEL that others may ask; again for more (default aval-mini, for a provider)")
+	f.StringVar(&o.price, "price", "0/0", "what a million tokens read and written cost, in units: \"1/4\"")
+	f.StringVar(&o.region, "region", "", "where a provider's device is, in words")
+	f.StringArrayVar(&o.friends, "friend", nil, "ID of a peer that may do everything; again for more")
+	f.StringVar(&o.genesis, "genesis", "", "FILE with the genesis of the ledger to take part in")
+	f.StringVar(&o.ledgerListen, "ledger-listen", "", "host:port where other nodes of the ledger may connect (default: none may)")
+	f.StringArrayVar(&o.ledgerPeers, "ledger-peer", nil, "KEY@host:port of another node of the ledger; again for more")
+	f.StringVar(&o.admin, "admin", "", "host:port for health and metrics over HTTP, such as 127.0.0.1:9600 (default: none)")
+	f.BoolVar(&o.profile, "pprof", false, "serve profiles there, too")
+	f.BoolVar(&o.json, "json", false, "print what was started as JSON, once")
+	return c
+}
+
+// check reads the flags that need no files.
+func (o *upOptions) check() (peers []consensus.Peer, err error) {
+	for _, r := range o.roles {
+		if !slices.Contains(roles, r) {
+			return nil, usageErrorf("--role %s: want %s", clip(r), strings.Join(roles, ", "))
+		}
+	}
+	if o.profile && o.admin == "" {
+		return nil, usageErrorf("--pprof is served at --admin: give that, too")
+	}
+	if o.has("provider") && len(o.serve) == 0 {
+		o.serve = []string{models.MiniName}
+	}
+	if _, _, err := prices(o.price); err != nil {
+		return nil, err
+	}
+	for _, s := range o.ledgerPeers {
+		key, address, ok := strings.Cut(s, "@")
+		if !ok {
+			return nil, usageErrorf("--ledger-peer %s: want KEY@host:port", clip(s))
+		}
+		k, err := receipt.ParseNodeKey(key)
+		if err != nil {
+			return nil, usageErrorf("--ledger-peer %s: %w", clip(s), err)
+		}
+		if _, _, err := net.SplitHostPort(address); err != nil {
+			return nil, usageErrorf("--ledger-peer %s: %w", clip(s), err)
+		}
+		peers = append(peers, consensus.Peer{Key: k, Address: address})
+	}
+	return peers, nil
+}
+
+// has tells whether the node has a role.
+func (o *upOptions) has(role string) bool { return slices.Contains(o.roles, role) }
+
+// chainOf prepares the chain in the node's folder.
+func (a *app) chainOf(o *upOptions, folder *control.Folder, peers []consensus.Peer) (*node.LedgerConfig, error) {
+	g, err := node.ReadGenesis(folder.Path)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case o.genesis != "":
+		data, err := os.ReadFile(o.genesis)
+		if err != nil {
+			return nil, err
+		}
+		if g, err = ledger.ParseGenesis(data); err != nil {
+			return nil, fmt.Errorf("%s: %w", o.genesis, err)
+		}
+	case g == nil:
+		key, err := a.nodeKey()
+		if err != nil {
+			return nil, err
+		}
+		g = node.OwnGenesis(key, time.Now())
+	}
+	if err := node.WriteGenesis(folder, g); err != nil {
+		return nil, err
+	}
+	cfg := &node.LedgerConfig{Genesis: g, Follow: o.rolesWereGiven && !o.has("validator"), Listen: o.ledgerListen, Peers: peers}
+	if o.has("provider") {
+		cfg.Provide = &node.ProviderConfig{Region: o.region}
+		if cfg.Provide.PriceIn, cfg.Provide.PriceOut, err = prices(o.price); err != nil {
+			return nil, err
+		}
+	}
+	return cfg, nil
+}
+
+func (a *app) up(ctx context.Context, o *upOptions) (err error) {
+	peers, err := o.check()
+	if err != nil {
+		return err
+	}
+	path, err := a.nodeFolder()
+	if err != nil {
+		return err
+	}
+	folder, err := control.Open(path)
+	if errors.As(err, new(*control.RunningError)) {
+		return fmt.Errorf("%w: \"aval status\" asks it; for another node on this machine set AVAL_KEY to another file", err)
+	}
+	if err != nil {
+		return err
+	}
+	if o.netOptions.ledger, err = a.chainOf(o, folder, peers); err != nil {
+		_ = folder.Close()
+		return err
+	}
+	o.serveRelay = o.has("relay")
+	o.library = libraryFolder(path)
+	n, err := a.start(ctx, &o.netOptions, folder, nil, access.Book{})
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	if o.admin != "" {
+		s, err := admin.Listen(ctx, admin.Config{
+			Address: o.admin, Metrics: n.Metrics(), Profile: o.profile,
+			Health: func() (any, bool) { return n.Health() },
+		})
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		a.note("health and metrics: http://%s/health and /metrics", s.Address())
+	}
+	s, err := n.Status(ctx)
+	if err != nil {
+		return err
+	}
+	l, err := n.LedgerStatus(ctx)
+	if err != nil {
+		return err
+	}
+	if o.json {
+		if err := a.printJSON(upJSON{netUpJSON{s.ID, string(s.Network), s.Link.String(), nonNil(s.Addresses)}, l}); err != nil {
+			return err
+		}
+	} else if err := a.tellUp(s, false); err != nil {
+		return err
+	}
+	a.note("the ledger is %s, at block %d; this device's account is %s with %s units", l.Chain, l.Height, l.Account, units(l.Balance))
+	return a.watch(ctx, n, s)
+}
+
+// upJSON is what "aval up --json" prints once, when the node runs.
+type upJSON struct {
+	netUpJSON
+	Ledger node.LedgerStatus `json:"ledger"`
+}
+
+func nonNil[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// units writes an amount as people reckon: 12.5.
+func units(n ledger.Amount) string {
+	s := fmt.Sprintf("%d.%06d", n/ledger.Unit, n%ledger.Unit)
+	return strings.TrimSuffix(strings.TrimRight(s, "0"), ".")
+}
+
+// parseUnits reads what units writes.
+func parseUnits(s string) (ledger.Amount, error) {
+	whole, part, _ := strings.Cut(s, ".")
+	if len(part) > 6 {
+		return 0, fmt.Errorf("%q has more than six digits behind the point", s)
+	}
+	var w, p uint64
+	if _, err := fmt.Sscanf(whole+" "+part+strings.Repeat("0", 6-len(part)), "%d %d", &w, &p); err != nil || w > uint64(ledger.MaxSupply/ledger.Unit) || whole[0] == '+' {
+		return 0, fmt.Errorf("%q is not an amount such as 12 or 0.5", s)
+	}
+	return ledger.Amount(w)*ledger.Unit + ledger.Amount(p), nil
+}
+
+func newStatusCommand(a *app) *cobra.Command {
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "status [flags]", Short: "Show how this device's node is", Args: cobra.NoArgs,
+		Long:    "Status asks the node that runs on this machine (\"aval up\"): how it is connected, where\nthe ledger is, what its account has, how audits of it went.\n" + exitHelp,
+		Example: "  aval status\n  aval status --json",
+		RunE:    func(c *cobra.Command, _ []string) error { return a.status(c.Context(), asJSON) },
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+// statusJSON is what "aval status --json" prints.
+type statusJSON struct {
+	node.Status
+	Ledger *node.LedgerStatus `json:"ledger"` // null: the node takes part in none
+}
+
+func (a *app) status(ctx context.Context, asJSON bool) error {
+	r, err := a.mustRun(ctx)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	s, err := r.Status(ctx)
+	if err != nil {
+		return err
+	}
+	out := statusJSON{Status: s}
+	if l, err := r.LedgerStatus(ctx); err == nil {
+		out.Ledger = &l
+	} else if !node.IsNoLedger(err) {
+		return err
+	}
+	if asJSON {
+		return a.printJSON(out)
+	}
+	row := func(name, format string, args ...any) {
+		fmt.Fprintf(a.out, "%-10s "+format+"\n", append([]any{name}, args...)...)
+	}
+	row("node", "%s", s.ID)
+	row("up since", "%s, process %d", s.Since.Local().Format(time.DateTime), s.Process)
+	relayed := 0
+	for _, p := range s.Peers {
+		if p.Relayed {
+			relayed++
+		}
+	}
+	row("network", "%s, %d peers (%d through relays)", s.Network, len(s.Peers), relayed)
+	l := out.Ledger
+	if l == nil {
+		row("ledger", "none (\"aval up\" takes part in one)")
+		return nil
+	}
+	row("ledger", "%s, block %d of %s", l.Chain, l.Height, l.Time.Local().Format(time.DateTime))
+	switch {
+	case l.Halted != "":
+		row("", "HALTED: %s", l.Halted)
+	case l.CatchingUp:
+		row("", "catching up with %d nodes", l.Peers)
+	case l.Validates:
+		row("", "this node makes blocks, one of %d validators", len(l.Validators))
+	default:
+		row("", "this node follows %d validators", len(l.Validators))
+	}
+	row("account", "%s", l.Account)
+	row("balance", "%s units", units(l.Balance))
+	if l.Node != nil {
+		row("bond", "%s units", units(l.Node.Bond))
+		row("record", "%d answers passed audits, %d failed; %d audits made, %d missed", l.Node.Record.Passed, l.Node.Record.Failed, l.Node.Record.Audits, l.Node.Record.Missed)
+	}
+	return nil
+}

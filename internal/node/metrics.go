@@ -1,0 +1,84 @@
+package node
+
+import (
+	"context"
+
+	"github.com/avalnetwork/aval/internal/ledger"
+	"github.com/avalnetwork/aval/internal/metrics"
+)
+
+// Metrics are what the node counts, for an operator's instruments. It is called
+// once.
+func (n *Node) Metrics() *metrics.Registry {
+	r := metrics.New()
+	r.Gauges("aval_peers", "Connected peers, by how they are connected.", []string{"way"}, func() []metrics.Reading {
+		direct, relayed := 0, 0
+		for _, p := range n.Mesh.Peers() {
+			if p.Relayed {
+				relayed++
+			} else {
+				direct++
+			}
+		}
+		return []metrics.Reading{{Value: float64(direct), Labels: []string{"direct"}}, {Value: float64(relayed), Labels: []string{"relay"}}}
+	})
+	r.Gauges("aval_peer_bytes", "Bytes exchanged with the peers that are connected now.", []string{"direction"}, func() []metrics.Reading {
+		var in, out int64
+		for _, p := range n.Mesh.Peers() {
+			in += p.In
+			out += p.Out
+		}
+		return []metrics.Reading{{Value: float64(in), Labels: []string{"in"}}, {Value: float64(out), Labels: []string{"out"}}}
+	})
+	if n.chain == nil {
+		return r
+	}
+	status := func(f func(LedgerStatus) float64) func() float64 {
+		return func() float64 {
+			s, err := n.LedgerStatus(context.Background())
+			if err != nil {
+				return 0
+			}
+			return f(s)
+		}
+	}
+	r.Gauge("aval_ledger_height", "Height of the last block.", status(func(s LedgerStatus) float64 { return float64(s.Height) }))
+	r.Gauge("aval_ledger_peers", "Other nodes of the chain that are connected.", status(func(s LedgerStatus) float64 { return float64(s.Peers) }))
+	r.Gauge("aval_ledger_waiting_transactions", "Transactions that are in no block yet.", status(func(s LedgerStatus) float64 { return float64(s.Waiting) }))
+	r.Gauge("aval_ledger_validators", "Validators of the next block.", status(func(s LedgerStatus) float64 { return float64(len(s.Validators)) }))
+	r.Gauge("aval_ledger_halted", "1 while no block can be made.", status(func(s LedgerStatus) float64 {
+		if s.Halted != "" {
+			return 1
+		}
+		return 0
+	}))
+	r.Gauge("aval_account_balance_units", "What the node's own account has, in units.", status(func(s LedgerStatus) float64 {
+		return float64(s.Balance) / float64(ledger.Unit)
+	}))
+	return r
+}
+
+// Health is what an operator's watchman asks for.
+type Health struct {
+	Status string `json:"status"` // "ok", "catching up" or "halted"
+	Detail string `json:"detail,omitempty"`
+	Peers  int    `json:"peers"`
+	Height uint64 `json:"height,omitempty"`
+}
+
+// Health tells whether the node does what it should.
+func (n *Node) Health() (Health, bool) {
+	h := Health{Status: "ok", Peers: len(n.Mesh.Peers())}
+	if n.chain == nil {
+		return h, true
+	}
+	s := n.chain.node.Status()
+	h.Height = s.Height
+	switch {
+	case s.Halted != "":
+		h.Status, h.Detail = "halted", s.Halted
+	case s.CatchingUp:
+		h.Status = "catching up"
+	}
+	return h, h.Status == "ok"
+}
