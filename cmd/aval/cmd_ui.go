@@ -29,9 +29,10 @@ func newUICommand(a *app) *cobra.Command {
 		Use: "ui [flags]", Short: "Open the console of this node in a browser", Args: cobra.NoArgs,
 		Long: `Ui serves the console of this node to browsers of this machine, and prints a link that
 lets one of them in: chat with models here and elsewhere, each answer with what was
-checked of it; the network, the models, audits and disputes. If the console runs
-already, as with "aval net up --ui", it only prints another link; if the node runs
-("aval net up"), it shows that one until Ctrl-C; else it starts the node as well.
+checked of it; the network, the models, audits and disputes, the ledger. If the console
+runs already, as with "aval up --ui", it only prints another link; if the node runs
+("aval up"), it shows that one until Ctrl-C; else it starts the node as well, as "aval
+up" does.
 
 The link works once, for ten minutes. The console is on the loopback interface, and
 whoever reaches it needs the link, or the secret in the node's folder.
@@ -92,6 +93,10 @@ func (a *app) ui(ctx context.Context, c *cobra.Command, o *uiOptions) error {
 func (a *app) startForConsole(ctx context.Context, o *netOptions, path string) (consoleNode, error) {
 	folder, err := control.Open(path)
 	if err != nil {
+		return nil, err
+	}
+	if o.ledger, err = a.chainOf(&upOptions{netOptions: *o}, folder, nil); err != nil {
+		_ = folder.Close()
 		return nil, err
 	}
 	o.library = libraryFolder(path)

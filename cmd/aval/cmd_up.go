@@ -34,7 +34,7 @@ type upOptions struct {
 	ledgerPeers    []string
 	admin          string
 	profile        bool
-	json           bool
+	json, ui       bool
 	rolesWereGiven bool
 }
 
@@ -77,6 +77,7 @@ where a node of it listens (--ledger-peer), once; later starts remember both.
 	f.StringVar(&o.ledgerListen, "ledger-listen", "", "host:port where other nodes of the ledger may connect (default: none may)")
 	f.StringArrayVar(&o.ledgerPeers, "ledger-peer", nil, "KEY@host:port of another node of the ledger; again for more")
 	f.StringVar(&o.admin, "admin", "", "host:port for health and metrics over HTTP, such as 127.0.0.1:9600 (default: none)")
+	f.BoolVar(&o.ui, "ui", false, "serve the console to browsers of this machine, too (\"aval ui\" prints its link)")
 	f.BoolVar(&o.profile, "pprof", false, "serve profiles there, too")
 	f.BoolVar(&o.json, "json", false, "print what was started as JSON, once")
 	return c
@@ -207,6 +208,9 @@ func (a *app) up(ctx context.Context, o *upOptions) (err error) {
 		return err
 	}
 	a.note("the ledger is %s, at block %d; this device's account is %s with %s units", l.Chain, l.Height, l.Account, units(l.Balance))
+	if o.ui {
+		defer a.consoleBeside(ctx, n, path, o.debug)()
+	}
 	return a.watch(ctx, n, s)
 }
 

@@ -48,6 +48,7 @@ type consoleNode interface {
 	Offers(ctx context.Context, q directory.Query) ([]directory.Listing, error)
 	Add(ctx context.Context, l node.Link) error
 	Remove(ctx context.Context, id peer.ID) error
+	ledgerNode
 }
 
 var _, _ consoleNode = (*node.Node)(nil), (*node.Remote)(nil)
@@ -62,6 +63,43 @@ type console struct {
 
 	mu    sync.Mutex
 	roots map[served]receipt.Hash // fingerprints that are known
+	trips map[peer.ID]trip        // ways to peers, as they were measured last
+}
+
+// trip is how long a call to a peer took, and when it was asked.
+type trip struct {
+	took  time.Duration // 0: not known
+	asked time.Time
+}
+
+// measureAgain is for how long a round trip is good enough for a map.
+const measureAgain = 15 * time.Second
+
+// roundTrip is what was measured last; it is measured again beside if that is long
+// ago.
+func (c *console) roundTrip(p mesh.PeerInfo) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t := c.trips[p.ID]
+	if time.Since(t.asked) > measureAgain {
+		t.asked = time.Now()
+		c.trips[p.ID] = t
+		go func() {
+			ctx, cancel := context.WithTimeout(context.Background(), pingTime)
+			defer cancel()
+			took, err := c.node.Ping(ctx, p.ID)
+			if err != nil {
+				took = 0
+			}
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.trips[p.ID] = trip{took, time.Now()}
+		}()
+	}
+	if t.took == 0 {
+		return p.Latency
+	}
+	return t.took
 }
 
 // runningConsole is the content of consoleFile.
@@ -79,7 +117,7 @@ func (a *app) serveConsole(ctx context.Context, n consoleNode, folder string, po
 		return err
 	}
 	defer h.close()
-	c := &console{app: quiet, node: n, host: h, roots: map[served]receipt.Hash{}}
+	c := &console{app: quiet, node: n, host: h, roots: map[served]receipt.Hash{}, trips: map[peer.ID]trip{}}
 	c.self = peer.FromPrivate(h.key)
 	c.models = &elsewhere{node: n}
 	path := filepath.Join(folder, consoleToken)
@@ -87,8 +125,12 @@ func (a *app) serveConsole(ctx context.Context, n consoleNode, folder string, po
 	if err != nil {
 		return err
 	}
+	chain, err := ledgerOf(ctx, n)
+	if err != nil {
+		return err
+	}
 	srv, err := web.New(web.Config{
-		Token: token, TokenFile: path, Chat: c, Audits: c, Network: c, Models: c, Version: buildVersion().Version, Log: log,
+		Ledger: chain, Token: token, TokenFile: path, Chat: c, Audits: c, Network: c, Models: c, Version: buildVersion().Version, Log: log,
 	})
 	if err != nil {
 		return err
@@ -196,10 +238,11 @@ func (c *console) Network(ctx context.Context) (web.NetworkView, error) {
 		contact[k.Peer] = true
 	}
 	seen := map[peer.ID]bool{}
+	c.forget(s.Peers)
 	for _, p := range s.Peers {
 		seen[p.ID] = true
 		v.Peers = append(v.Peers, web.Peer{
-			ID: p.ID.String(), Short: p.ID.Short(), Way: wayOf(p), Address: p.Address, Inbound: p.Inbound, Since: p.Since, RoundTrip: p.Latency,
+			ID: p.ID.String(), Short: p.ID.Short(), Way: wayOf(p), Address: p.Address, Inbound: p.Inbound, Since: p.Since, RoundTrip: c.roundTrip(p),
 			In: p.In, Out: p.Out, Agent: p.Agent, Contact: contact[p.ID], Offers: offers[p.ID],
 		})
 	}
@@ -209,6 +252,17 @@ func (c *console) Network(ctx context.Context) (web.NetworkView, error) {
 		}
 	}
 	return v, nil
+}
+
+// forget drops what was measured of peers that left.
+func (c *console) forget(here []mesh.PeerInfo) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id := range c.trips {
+		if !slices.ContainsFunc(here, func(p mesh.PeerInfo) bool { return p.ID == id }) {
+			delete(c.trips, id)
+		}
+	}
 }
 
 // wayOf tells the local network from the Internet by the address.

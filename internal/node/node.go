@@ -74,7 +74,7 @@ type Node struct {
 	end     context.CancelFunc // of what runs beside
 	beside  sync.WaitGroup
 
-	chain         *chain // nil: the node takes part in no ledger
+	chain         *chain       // nil: the node takes part in no ledger
 	receipts      *archive.Log // nil: there is none
 	host          remote.Host
 	models        *remote.Server

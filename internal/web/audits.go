@@ -139,9 +139,10 @@ func findingWords(p *page, f *Finding) string {
 	if f == nil {
 		return ""
 	}
-	where := p.T("finding.cell", number(p.Lang, int64(f.Layer)), number(p.Lang, int64(f.Position)))
+	// People count from 1, as the picture does.
+	where := p.T("finding.cell", number(p.Lang, int64(f.Layer)+1), number(p.Lang, int64(f.Position)+1))
 	if f.Output {
-		where = p.T("finding.token", number(p.Lang, int64(f.Position)))
+		where = p.T("finding.token", number(p.Lang, int64(f.Position)+1))
 	}
 	switch f.Fault {
 	case "wrong leaf":

@@ -266,6 +266,7 @@ type badgeView struct {
 	Status  report.Status
 	Title   string
 	Who     string // checked it
+	Why     string // it is false
 	Checked int    // how many checks passed
 	Facts   string
 	Local   bool // this device answered
@@ -286,9 +287,16 @@ func reportOf(l Lang, r *Result) *report.Report {
 func (s *Server) badgeView(p *page, id string, a *Answer) badgeView {
 	rep := reportOf(p.Lang, &a.Result)
 	v := badgeView{ID: id, Status: rep.Status, Local: a.Target.Peer == "", Receipt: a.File != nil}
-	for _, l := range rep.Checked {
-		if l.Mark == report.Yes {
-			v.Checked++
+	if rep.Status == report.Invalid {
+		v.Why = rep.Summary
+		if a.Lie != "" {
+			v.Why = a.Lie
+		}
+	} else {
+		for _, l := range rep.Checked {
+			if l.Mark == report.Yes {
+				v.Checked++
+			}
 		}
 	}
 	v.Title = p.T("badge." + string(rep.Status))

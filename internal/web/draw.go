@@ -49,62 +49,72 @@ func icon(name string) template.HTML {
 
 // Sizes of the picture of a dispute.
 const (
-	disputeWidth = 720
-	rowHeight    = 30
-	rowGap       = 46
-	leftEdge     = 20
+	rowHeight  = 30
+	rowGap     = 46
+	leftEdge   = 2
+	tileHeight = 52
 )
 
-// drawDispute draws how a dispute narrows: one bar for everything that is in
-// question, and below it, widened, the part that is chosen, down to the one tile.
+// drawDispute draws how a dispute narrows, for wide screens and for narrow ones, of
+// which the style sheet shows one.
 func drawDispute(p *page, d *Dispute) template.HTML {
+	return drawStages(p, d, 720, "bisect wide") + drawStages(p, d, 340, "bisect narrow")
+}
+
+// drawStages draws one bar for everything that is in question, and below it,
+// widened, the part that is chosen, down to the one tile.
+func drawStages(p *page, d *Dispute, width int, class string) template.HTML {
 	m := &drawing{}
 	n := len(d.Narrowing)
-	height := 30 + n*(rowHeight+rowGap) + 74
-	if d.Finding == nil || d.Finding.Signed == "" {
-		height -= 50
+	ends := d.Finding != nil && d.Finding.Signed != ""
+	height := 24 + n*rowHeight + (n-1)*rowGap + 4
+	if ends {
+		height += 24 + tileHeight
 	}
-	m.open(disputeWidth, height, p.T("dispute.picture", p.N("dispute.stages", n)), "bisect")
-	wide := float64(disputeWidth - 2*leftEdge)
+	m.open(width, height, p.T("dispute.picture", p.N("dispute.stages", n)), class)
+	wide := float64(width - 2*leftEdge)
 	y := 24.0
 	for i, st := range d.Narrowing {
 		of := max(st.Of, 1)
 		from, to := float64(st.From)/float64(of), float64(st.To)/float64(of)
-		if to-from < 0.012 { // so that it can be seen
-			mid := (from + to) / 2
-			from, to = max(0, mid-0.006), min(1, mid+0.006)
+		if least := 8 / wide; to-from < least { // so that it can be seen
+			mid := min(max((from+to)/2, least/2), 1-least/2)
+			from, to = mid-least/2, mid+least/2
 		}
-		m.put(`<text class="label" x="%s" y="%s">%s</text>`, coordinate(leftEdge), coordinate(y-7), stageWords(p, st))
 		m.put(`<rect class="whole" x="%s" y="%s" width="%s" height="%s" rx="4"/>`, coordinate(leftEdge), coordinate(y), coordinate(wide), coordinate(rowHeight))
-		if parts := of; parts <= 64 {
-			for k := 1; k < parts; k++ {
-				x := leftEdge + wide*float64(k)/float64(parts)
+		if of <= width/10 {
+			for k := 1; k < of; k++ {
+				x := leftEdge + wide*float64(k)/float64(of)
 				m.put(`<line class="tick" x1="%s" y1="%s" x2="%s" y2="%s"/>`, coordinate(x), coordinate(y), coordinate(x), coordinate(y+rowHeight))
 			}
 		}
-		a, b := leftEdge+wide*from, leftEdge+wide*to
-		last := i == n-1
-		class := "chosen"
+		a, b, last := leftEdge+wide*from, leftEdge+wide*to, i == n-1
+		kind := "chosen"
 		if last && d.Finding != nil {
-			class = "wrong"
+			kind = "wrong"
 		}
-		m.put(`<rect class="%s" x="%s" y="%s" width="%s" height="%s" rx="3"/>`, class, coordinate(a), coordinate(y), coordinate(b-a), coordinate(rowHeight))
-		below := y + rowHeight
-		if !last {
-			next := below + rowGap
-			m.put(`<path class="cone" d="M%s %sL%s %sL%s %sL%s %sZ"/>`, coordinate(a), coordinate(below), coordinate(b), coordinate(below),
+		m.put(`<rect class="%s" x="%s" y="%s" width="%s" height="%s" rx="3"/>`, kind, coordinate(a), coordinate(y), coordinate(b-a), coordinate(rowHeight))
+		below, next := y+rowHeight, y+rowHeight+rowGap
+		if last {
+			next, kind = below+24, "cone bad"
+		} else {
+			kind = "cone"
+		}
+		if !last || ends {
+			m.put(`<path class="%s" d="M%s %sL%s %sL%s %sL%s %sZ"/>`, kind, coordinate(a), coordinate(below), coordinate(b), coordinate(below),
 				coordinate(leftEdge+wide), coordinate(next), coordinate(leftEdge), coordinate(next))
-			y = next
-			continue
 		}
-		y = below
-		if f := d.Finding; f != nil && f.Signed != "" {
-			m.put(`<path class="cone bad" d="M%s %sL%s %sL%s %sL%s %sZ"/>`, coordinate(a), coordinate(below), coordinate(b), coordinate(below),
-				coordinate(leftEdge+wide), coordinate(below+24), coordinate(leftEdge), coordinate(below+24))
-			m.put(`<rect class="tile bad" x="%s" y="%s" width="%s" height="50" rx="6"/>`, coordinate(leftEdge), coordinate(below+24), coordinate(wide))
-			m.put(`<text class="hash" x="%s" y="%s">%s %s</text>`, coordinate(leftEdge+12), coordinate(below+45), p.T("dispute.signed"), cut(f.Signed, 40))
-			m.put(`<text class="hash" x="%s" y="%s">%s %s</text>`, coordinate(leftEdge+12), coordinate(below+64), p.T("dispute.right"), cut(f.Right, 40))
+		m.put(`<text class="label" x="%s" y="%s">%s</text>`, coordinate(leftEdge+2), coordinate(y-7), stageWords(p, st))
+		y = next
+	}
+	if ends {
+		shown := 64
+		if width < 500 {
+			shown = 26
 		}
+		m.put(`<rect class="tile bad" x="%s" y="%s" width="%s" height="%s" rx="6"/>`, coordinate(leftEdge), coordinate(y), coordinate(wide), coordinate(tileHeight))
+		m.put(`<text class="hash" x="%s" y="%s">%s %s</text>`, coordinate(leftEdge+10), coordinate(y+21), p.T("dispute.signed"), cut(d.Finding.Signed, shown))
+		m.put(`<text class="hash" x="%s" y="%s">%s %s</text>`, coordinate(leftEdge+10), coordinate(y+41), p.T("dispute.right"), cut(d.Finding.Right, shown))
 	}
 	return m.close()
 }

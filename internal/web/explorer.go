@@ -2,7 +2,9 @@ package web
 
 import (
 	"encoding/hex"
+	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 )
@@ -55,13 +57,29 @@ func lookup(q string) string {
 	if _, err := strconv.ParseUint(q, 10, 64); err == nil {
 		return "/ledger/block/" + q
 	}
-	if raw, err := hex.DecodeString(q); err == nil && len(raw) == 32 {
-		return "/ledger/tx/" + strings.ToLower(q)
+	if raw, err := hex.DecodeString(q); err == nil && len(raw) != 32 { // a key begins with the byte of its table
+		return "/ledger/entry?key=" + strings.ToLower(q)
 	}
-	if strings.Contains(q, "/") {
-		return "/ledger/entry?key=" + strings.NewReplacer("%", "%25", "&", "%26", "#", "%23", "+", "%2B", " ", "%20").Replace(q)
+	return "/ledger/find/" + url.PathEscape(strings.ToLower(q))
+}
+
+// findPage finds what a hash is of: a transaction, or else an account, which are
+// there even if nobody paid them.
+func (s *Server) findPage(w http.ResponseWriter, r *http.Request) {
+	if s.cfg.Ledger == nil {
+		s.ledgerPage(w, r)
+		return
 	}
-	return "/ledger/account/" + strings.NewReplacer("%", "%25", "?", "%3F", "#", "%23").Replace(q)
+	hash := r.PathValue("hash")
+	_, err := s.cfg.Ledger.Tx(r.Context(), hash)
+	switch {
+	case err == nil:
+		http.Redirect(w, r, "/ledger/tx/"+url.PathEscape(hash), http.StatusSeeOther)
+	case errors.Is(err, ErrNotThere):
+		http.Redirect(w, r, "/ledger/account/"+url.PathEscape(hash), http.StatusSeeOther)
+	default:
+		s.failed(w, r, "ledger", err)
+	}
 }
 
 func (s *Server) blockPage(w http.ResponseWriter, r *http.Request) {

@@ -28,8 +28,10 @@ type LedgerStatus struct {
 	Root       string // of the state, the application hash
 	Time       time.Time
 	Validators int
-	Catching   bool // it is still catching up with others
-	Unit       string
+	Catching   bool   // it is still catching up with others
+	Halted     string // why no block can be made, in words
+	Account    string // of this device
+	Balance    string
 }
 
 // Block is a block.
@@ -54,6 +56,7 @@ type Tx struct {
 	Nonce  uint64
 	Fee    string
 	Bytes  int
+	Known  bool // what came of it
 	OK     bool
 	Error  string
 	Fields []Field // what it says
@@ -73,17 +76,16 @@ type Event struct {
 type Account struct {
 	Address, Balance string
 	Nonce            uint64
-	Keys             []string
-	Threshold        int // of the keys, that must sign
-	Fields           []Field
 	Entry            *Entry // the account in the state, with its proof
 }
 
 // Entry is a place of the state.
 type Entry struct {
 	Key     string
+	Table   string
 	Present bool
 	Value   []byte
+	Fields  []Field // what it says
 	Height  uint64
 	Root    string
 	Proof   []byte
@@ -96,7 +98,6 @@ type Entry struct {
 type NodeRecord struct {
 	Key, Account string
 	Bond         string
-	Unbonding    string
 	Validator    bool
 	Power        int64
 	Audited      uint64

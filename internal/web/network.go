@@ -78,18 +78,19 @@ func (s *Server) pingPeer(w http.ResponseWriter, r *http.Request) {
 	s.render(w, http.StatusOK, "network", p)
 }
 
-// Sizes of the map, in its own units.
-const (
-	mapWidth, mapHeight = 720, 360
-	maxDrawn            = 40 // peers; the table has all of them
-)
+// maxDrawn bounds the peers of a map; the list has all of them.
+const maxDrawn = 40
 
 // quarter has the points of a circle at eight parts of a quarter turn.
 var quarter = [...][2]float64{{1, 0}, {0.9808, 0.1951}, {0.9239, 0.3827}, {0.8315, 0.5556}, {0.7071, 0.7071}, {0.5556, 0.8315}, {0.3827, 0.9239}, {0.1951, 0.9808}}
 
-// drawNetwork draws this node among its peers. Nearer ones, by their round trip,
-// are drawn nearer.
+// drawNetwork draws this node among its peers, for wide screens and for narrow
+// ones, of which the style sheet shows one.
 func drawNetwork(p *page, v *NetworkView) template.HTML {
+	return drawMap(p, v, 720, 360, "map wide") + drawMap(p, v, 340, 380, "map narrow")
+}
+
+func drawMap(p *page, v *NetworkView, width, height int, class string) template.HTML {
 	peers := slices.Clone(v.Peers)
 	rank := map[Way]int{Local: 0, Direct: 1, Relayed: 2, Nowhere: 3}
 	slices.SortStableFunc(peers, func(a, b Peer) int {
@@ -97,26 +98,25 @@ func drawNetwork(p *page, v *NetworkView) template.HTML {
 	})
 	more := max(0, len(peers)-maxDrawn)
 	peers = peers[:len(peers)-more]
-	height := mapHeight
 	if len(peers) == 0 {
 		height = 140
 	}
 	m := &drawing{}
-	m.open(mapWidth, height, p.T("network.map", p.N("network.peers", len(v.Peers))), "map")
-	cx, cy := float64(mapWidth)/2, float64(height)/2
+	m.open(width, height, p.T("network.map", p.N("network.peers", len(v.Peers))), class)
+	cx, cy := float64(width)/2, float64(height)/2
 	type spot struct{ x, y float64 }
 	spots := make([]spot, len(peers))
 	for i := range peers {
 		turn := float64(i) / float64(max(len(peers), 1)) * 32
 		if len(peers) > 1 {
-			turn += 2 // not exactly beside the middle
+			turn += 5 // not exactly beside the middle
 		}
 		c, sn := onCircle(turn)
 		far := 0.8
 		if len(peers) > 14 && i%2 == 1 {
 			far = 0.52 // two rings
 		}
-		spots[i] = spot{cx + c*far*(cx-70), cy + sn*far*(cy-20)}
+		spots[i] = spot{cx + c*far*(cx-30), cy + sn*far*(cy-14)}
 	}
 	for i, q := range peers {
 		m.put(`<line class="edge %s" x1="%s" y1="%s" x2="%s" y2="%s"/>`, string(q.Way), coordinate(cx), coordinate(cy), coordinate(spots[i].x), coordinate(spots[i].y))

@@ -162,6 +162,7 @@ func (s *Server) routes() http.Handler {
 		"GET /dispute/{id}/proof":    s.disputeProof,
 		"GET /ledger":                s.ledgerPage,
 		"GET /ledger/block/{height}": s.blockPage,
+		"GET /ledger/find/{hash}":    s.findPage,
 		"GET /ledger/tx/{hash}":      s.txPage,
 		"GET /ledger/account/{id}":   s.accountPage,
 		"GET /ledger/entry":          s.entryPage,

@@ -435,7 +435,7 @@ func TestFilesHandedIn(t *testing.T) {
 	}
 	res = p.upload("/audits/judge", map[string][]byte{"receipt": data, "proof": []byte("proof")})
 	page := p.get(res.Header.Get("Location"))
-	for _, want := range []string{"The answer was false", "In layer 2, at position 17", "6 layers; layer 3 differs first", "24 tiles of its result; tile 4 is wrong", "<svg class=\"bisect\"", "shows the tile that is wrong", "12121212"} {
+	for _, want := range []string{"The answer was false", "In layer 3, at position 18", "6 layers; layer 3 differs first", "24 tiles of its result; tile 4 is wrong", "<svg class=\"bisect wide\"", "shows the tile that is wrong", "12121212"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page of a dispute is without %q", want)
 		}

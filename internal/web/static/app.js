@@ -187,6 +187,7 @@ function conversation() {
     if (ended) {
       if (ended.whole) body.textContent = ended.whole;
       put(li, ended.html);
+      if (li.querySelector('.badge.invalid')) { li.classList.add('false'); $('phase').textContent = chat.dataset.false; }
       if (!li.querySelector('.badge.invalid')) said.push({ role: 'assistant', content: body.textContent, id: ended.id, who });
       else said.pop(); // what is false is not remembered, nor its question
     } else {

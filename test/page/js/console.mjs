@@ -162,7 +162,7 @@ test('a friend is added, and drawn', async (t) => {
   }
   for (const link of [facts.honest, facts.liar]) {
     await page.locator(`[id="p-${peerOf(link)}"]`).waitFor();
-    assert.equal(await page.locator(`svg.map a[href="#p-${peerOf(link)}"]`).count(), 1);
+    assert.equal(await page.locator(`svg.map.wide a[href="#p-${peerOf(link)}"]`).count(), 1);
   }
   await page.locator(`[id="p-${peerOf(facts.honest)}"]`).getByRole('button', { name: 'Measure' }).click();
   await page.getByText(/It answered after [\d.]+ m?s/).waitFor();
@@ -195,14 +195,15 @@ test('a liar is found, and pinned to one tile', async (t) => {
   const li = await ask(page, 'It was in July', { target: `peer://${peerOf(facts.liar)}/true` });
   assert.equal(await li.locator('.badge.invalid').count(), 1, await li.innerText());
   assert.ok(await page.locator('.assistant.false').count(), 'the text is not marked as false');
+  assert.match(await li.locator('.why').innerText(), /its token \d+ is ".*" \(id \d+\), and the model gives/);
   await picture(page, 'lie', false);
   await li.getByRole('button', { name: 'Dispute it' }).click();
   await page.waitForURL(/\/dispute\//, { timeout: patience });
   assert.equal(await page.locator('h1').innerText(), 'The answer was false');
-  assert.match(await page.locator('.verdict p').innerText(), /In layer 2, at position \d+, a tile of the step “ffn_down”/);
-  assert.equal(await page.locator('svg.bisect rect.wrong').count(), 1);
+  assert.match(await page.locator('.verdict p').innerText(), /In layer 3, at position \d+, a tile of the step “ffn_down”/);
+  assert.equal(await page.locator('svg.bisect.wide rect.wrong').count(), 1);
   assert.ok(await page.locator('.moves li').count() >= 3);
-  assert.match(await page.locator('svg.bisect').innerHTML(), /signed: [0-9a-f]{40}/);
+  assert.match(await page.locator('svg.bisect.wide').innerHTML(), /signed: [0-9a-f]{40}/);
   await picture(page, 'dispute');
   const proof = page.waitForEvent('download');
   await page.getByRole('link', { name: 'save it' }).click();
@@ -273,7 +274,7 @@ test('on a phone, in the dark, in Portuguese', async (t) => {
   await picture(page, 'phone-proof');
   await page.goto(base + '/audits');
   await page.locator('a[href^="/dispute/"]').last().click();
-  await page.locator('svg.bisect').waitFor();
+  await page.locator('svg.bisect.narrow').waitFor();
   assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the dispute scrolls sideways');
   await picture(page, 'phone-dispute');
   assert.deepEqual(page.wrong, []);
