@@ -286,6 +286,7 @@ var catalogue = map[string]phrase{
 	"ledger.halted":     {"Halted", "Parada"},
 	"ledger.own":        {"Account of this device", "Conta deste dispositivo"},
 	"ledger.units":      {"%s units", "%s unidades"},
+	"ledger.millionths": {"Amounts in a transaction and its events are in millionths of a unit.", "Os valores na transação e nos eventos estão em milionésimos de unidade."},
 	"ledger.old":        {"long ago", "há muito tempo"},
 	"ledger.ok":         {"done", "feita"},
 	"ledger.failed":     {"refused", "recusada"},

@@ -54,6 +54,8 @@ func TestPageConsole(t *testing.T) {
 	links["honest"] = w.start("honest", append([]string{"net", "up", "--serve", models.MiniName, "--offer", "--region", "next door"}, network...)...)
 	first := w.start("own", append([]string{"ui"}, network...)...)
 
+	w.run("own", "ledger", "pay", strings.Repeat("ab", 32), "2.5")
+
 	facts, err := json.Marshal(map[string]string{"first": first, "liar": links["liar"], "honest": links["honest"], "dir": w.dir})
 	if err != nil {
 		t.Fatal(err)

@@ -251,6 +251,24 @@ test('models and offers', async (t) => {
   assert.deepEqual(page.wrong, []);
 });
 
+test('the ledger, with proofs', async (t) => {
+  const page = await visit(t, '/ledger');
+  await picture(page, 'ledger');
+  await page.locator('.row', { hasText: '1 transaction' }).first().locator('a').first().click();
+  await page.getByRole('link', { name: 'transfer' }).click();
+  await page.waitForURL(/\/ledger\/tx\//);
+  assert.match(await page.locator('main').innerText(), /done[^]*2500000/);
+  await page.goto(base + '/ledger');
+  await page.fill('#q', 'ab'.repeat(32));
+  await page.keyboard.press('Enter');
+  await page.waitForURL(/\/ledger\/account\//);
+  assert.match(await page.locator('main').innerText(), /2\.5 units[^]*its proof was checked here/);
+  await picture(page, 'account');
+  await page.goto(base + '/ledger?q=61' + 'cd'.repeat(32));
+  assert.match(await page.locator('main').innerText(), /has nothing at this key: the proof of that was checked here/);
+  assert.deepEqual(page.wrong, []);
+});
+
 test('on a phone, in the dark, in Portuguese', async (t) => {
   const page = await visit(t, '/', { width: 390, height: 844, colorScheme: 'dark', locale: 'pt-BR' });
   for (const [path, heading] of [['/', 'Conversa'], ['/network', 'Rede'], ['/models', 'Modelos'], ['/audits', 'Auditorias'], ['/ledger', 'Registro'], ['/settings', 'Ajustes']]) {
