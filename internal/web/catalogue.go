@@ -104,12 +104,11 @@ var catalogue = map[string]phrase{
 
 	"lie.title": {"Not what was asked for", "Não é o que foi pedido"},
 
-	"proof.title":   {"Proof of an answer", "Prova de uma resposta"},
-	"proof.own":     {"%s, on this device", "%s, neste dispositivo"},
-	"proof.peer":    {"%s, on the device %s", "%s, no dispositivo %s"},
-	"proof.lie":     {"Do not believe this answer:", "Não acredite nesta resposta:"},
-	"proof.gone":    {"The console does not have this answer any more: it keeps the last ones, in memory.", "O console não tem mais esta resposta: guarda só as últimas, na memória."},
-	"proof.english": {"The report is in English for now.", "O relatório está em inglês por enquanto."},
+	"proof.title": {"Proof of an answer", "Prova de uma resposta"},
+	"proof.own":   {"%s, on this device", "%s, neste dispositivo"},
+	"proof.peer":  {"%s, on the device %s", "%s, no dispositivo %s"},
+	"proof.lie":   {"Do not believe this answer:", "Não acredite nesta resposta:"},
+	"proof.gone":  {"The console does not have this answer any more: it keeps the last ones, in memory.", "O console não tem mais esta resposta: guarda só as últimas, na memória."},
 
 	"network.none":        {"This console runs without a network.", "Este console roda sem rede."},
 	"network.map":         {"Map of this node and %s", "Mapa deste nó e %s"},

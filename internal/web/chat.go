@@ -289,6 +289,9 @@ func (s *Server) badgeView(p *page, id string, a *Answer) badgeView {
 	v := badgeView{ID: id, Status: rep.Status, Local: a.Target.Peer == "", Receipt: a.File != nil}
 	if rep.Status == report.Invalid {
 		v.Why = rep.Summary
+		if p.Lang == Portuguese {
+			v.Why = portuguese(v.Why)
+		}
 		if a.Lie != "" {
 			v.Why = a.Lie
 		}
@@ -360,6 +363,9 @@ func (s *Server) proof(w http.ResponseWriter, r *http.Request) {
 	p := s.page(r, "audits")
 	p.Title = p.T("proof.title")
 	rep := reportOf(p.Lang, &a.Result)
+	if p.Lang == Portuguese {
+		rep.Translate(portuguese)
+	}
 	p.Data = proofView{
 		ID: id, Badge: s.badgeView(p, id, a), Target: a.Target, Asked: a.Asked,
 		// The fragment is made of text that was escaped there.

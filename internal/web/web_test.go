@@ -501,6 +501,10 @@ func TestSmall(t *testing.T) {
 		t.Logf("%s: %d bytes", path, n)
 		sum += n
 	}
+	res, _ := p.do("GET", "/static/app.css", "", nil)
+	if res, body := p.do("GET", "/static/app.css", "", map[string]string{"If-None-Match": res.Header.Get("ETag")}); res.StatusCode != http.StatusNotModified || body != "" {
+		t.Errorf("a style sheet that the browser has: status %d, %d bytes", res.StatusCode, len(body))
+	}
 	if sum > 150_000 {
 		t.Errorf("the first page has %d bytes, want at most 150,000", sum)
 	}
