@@ -289,11 +289,11 @@ func (s *Server) badgeView(p *page, id string, a *Answer) badgeView {
 	v := badgeView{ID: id, Status: rep.Status, Local: a.Target.Peer == "", Receipt: a.File != nil}
 	if rep.Status == report.Invalid {
 		v.Why = rep.Summary
-		if p.Lang == Portuguese {
-			v.Why = portuguese(v.Why)
-		}
 		if a.Lie != "" {
 			v.Why = a.Lie
+		}
+		if p.Lang == Portuguese {
+			v.Why = portuguese(v.Why)
 		}
 	} else {
 		for _, l := range rep.Checked {
@@ -363,13 +363,15 @@ func (s *Server) proof(w http.ResponseWriter, r *http.Request) {
 	p := s.page(r, "audits")
 	p.Title = p.T("proof.title")
 	rep := reportOf(p.Lang, &a.Result)
+	lie := a.Lie
 	if p.Lang == Portuguese {
 		rep.Translate(portuguese)
+		lie = portuguese(lie)
 	}
 	p.Data = proofView{
 		ID: id, Badge: s.badgeView(p, id, a), Target: a.Target, Asked: a.Asked,
 		// The fragment is made of text that was escaped there.
-		Report: template.HTML(rep.Fragment()), Lie: a.Lie, Download: len(a.Data) > 0,
+		Report: template.HTML(rep.Fragment()), Lie: lie, Download: len(a.Data) > 0,
 	}
 	s.render(w, http.StatusOK, "proof", p)
 }

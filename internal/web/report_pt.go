@@ -153,6 +153,10 @@ var reportWords = map[string]string{
 	"Careful: the model’s own form for a conversation was replaced by another one, which decides which of these words the model read, and may have added others.": "Atenção: a forma do próprio modelo para conversas foi trocada por outra, que decide quais destas palavras o modelo leu, e pode ter acrescentado outras.",
 	"The person:": "A pessoa:", "The model, earlier:": "O modelo, antes:", "Instructions to the model:": "Instruções ao modelo:", "Result of a tool:": "Resultado de uma ferramenta:",
 
+	// What is found while an answer comes.
+	"its token %s is %s (id %s), and the model gives %s (id %s)": "seu token %s é %s (id %s), e o modelo dá %s (id %s)",
+	"its token %s, %s (id %s), cannot stand there: %s":           "seu token %s, %s (id %s), não pode estar ali: %s",
+
 	// For experts.
 	"Check “%s”": "Verificação “%s”", "Receipt": "Recibo", "Rules": "Regras", "Transcript": "Transcrição", "Trace": "Traço",
 	"Parameters": "Parâmetros", "Seed": "Semente", "Time": "Hora", "Sealed": "Lacrado",

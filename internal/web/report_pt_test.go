@@ -58,6 +58,7 @@ func TestReportsInPortuguese(t *testing.T) {
 		"This model does not give this answer. It differs first at word piece 3 of 9.": "Este modelo não dá esta resposta. Difere primeiro no pedaço de palavra 3 de 9.",
 		"The settings. It could not be compared with what you expected.":               "Os ajustes. Não pôde ser comparado com o que você esperava.",
 		"27 November 2026, 06:14 UTC, by that device’s clock.":                         "27 November 2026, 06:14 UTC, pelo relógio daquele dispositivo.",
+		`its token 0 is " Count" (id 1156), and the model gives " K" (id 594)`:         `seu token 0 é " Count" (id 1156), e o modelo dá " K" (id 594)`,
 		"Something new. Another thing.":                                                "Something new. Another thing.",
 		"By chance, a likelier word piece more often (temperature 0.8, top_k 40).":     "Por acaso, um pedaço mais provável com mais frequência (temperature 0.8, top_k 40).",
 	} {
