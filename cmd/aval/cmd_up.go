@@ -34,6 +34,7 @@ type upOptions struct {
 	ledgerPeers    []string
 	admin          string
 	profile        bool
+	batch          time.Duration
 	json, ui       bool
 	rolesWereGiven bool
 }
@@ -73,9 +74,11 @@ where a node of it listens (--ledger-peer), once; later starts remember both.
 	f.StringVar(&o.price, "price", "0/0", "what a million tokens read and written cost, in units: \"1/4\"")
 	f.StringVar(&o.region, "region", "", "where a provider's device is, in words")
 	f.StringArrayVar(&o.friends, "friend", nil, "ID of a peer that may do everything; again for more")
+	o.receiptFlags(c)
 	f.StringVar(&o.genesis, "genesis", "", "FILE with the genesis of the ledger to take part in")
 	f.StringVar(&o.ledgerListen, "ledger-listen", "", "host:port where other nodes of the ledger may connect (default: none may)")
 	f.StringArrayVar(&o.ledgerPeers, "ledger-peer", nil, "KEY@host:port of another node of the ledger; again for more")
+	f.DurationVar(&o.batch, "batch", time.Minute, "how long receipts wait at most before the ledger gets their root (with --role provider)")
 	f.StringVar(&o.admin, "admin", "", "host:port for health and metrics over HTTP, such as 127.0.0.1:9600 (default: none)")
 	f.BoolVar(&o.ui, "ui", false, "serve the console to browsers of this machine, too (\"aval ui\" prints its link)")
 	f.BoolVar(&o.profile, "pprof", false, "serve profiles there, too")
@@ -145,6 +148,10 @@ func (a *app) chainOf(o *upOptions, folder *control.Folder, peers []consensus.Pe
 		return nil, err
 	}
 	cfg := &node.LedgerConfig{Genesis: g, Follow: o.rolesWereGiven && !o.has("validator"), Listen: o.ledgerListen, Peers: peers}
+	cfg.Audit, cfg.Batch = o.has("auditor"), o.batch
+	if o.has("auditor") {
+		cfg.Bond = true // it can lose something
+	}
 	if o.has("provider") {
 		cfg.Provide = &node.ProviderConfig{Region: o.region}
 		if cfg.Provide.PriceIn, cfg.Provide.PriceOut, err = prices(o.price); err != nil {
@@ -176,6 +183,7 @@ func (a *app) up(ctx context.Context, o *upOptions) (err error) {
 	}
 	o.serveRelay = o.has("relay")
 	o.library = libraryFolder(path)
+	o.receipts.Folder = logsFolder(path)
 	n, err := a.start(ctx, &o.netOptions, folder, nil, access.Book{})
 	if err != nil {
 		return err

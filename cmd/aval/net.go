@@ -72,6 +72,12 @@ func (o *netOptions) sharingFlags(c *cobra.Command) {
 	c.Flags().Float64Var(&o.upload, "upload", 0, "megabytes a second that others get of what is shared, at most (default no bound)")
 }
 
+// receiptFlags are the flags of what gives receipts to others.
+func (o *netOptions) receiptFlags(c *cobra.Command) {
+	c.Flags().DurationVar(&o.receipts.Keep, "keep-receipts", 30*24*time.Hour, "how long receipts of answers are kept, with what was asked and answered, for those who audit (with --serve; see \"aval log\")")
+	c.Flags().BoolVar(&o.receipts.Own, "log-own", false, "log answers to this device itself, too (with --serve)")
+}
+
 // asker is what commands ask of a node: one that this process starts, or the one
 // that runs.
 type asker interface {
@@ -145,8 +151,8 @@ func (o *netOptions) changed(c *cobra.Command) string {
 // start joins the network, with the node's folder or, for one command, without.
 func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, contacts []node.Contact, granted access.Book) (*node.Node, error) {
 	cfg, err := a.nodeConfig(o)
+	var h *peerHost
 	if err == nil && len(o.serve) > 0 {
-		var h *peerHost
 		if h, err = a.servePeers(o.serve, &serveOptions{slots: 4, models: len(o.serve), keepAlive: 30 * time.Minute}); err == nil {
 			a.closers = append(a.closers, h.close)
 			cfg.Models = h
@@ -161,6 +167,9 @@ func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, 
 			_ = folder.Close()
 		}
 		return nil, err
+	}
+	if o.ledger != nil {
+		o.ledger.Models = &reruns{app: a, host: h}
 	}
 	cfg.Folder, cfg.Contacts, cfg.Access, cfg.Ledger = folder, contacts, granted, o.ledger
 	return node.New(ctx, cfg)

@@ -182,7 +182,7 @@ func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposa
 		if len(proof) > maxProof || !fits(encodeProof(proof)) {
 			return nil, fmt.Errorf("consensus: a proof of randomness of %d bytes does not fit into a block", len(proof))
 		}
-		if e.block.Beacon, _, err = a.beacon.split(uint64(req.Height), txs); err != nil {
+		if e.block.Beacon, _, err = a.beacon.split(a.m, uint64(req.Height), txs); err != nil {
 			return nil, err
 		}
 		e.skip = 1
@@ -219,7 +219,7 @@ func (a *app) combine(req *abci.RequestPrepareProposal) ([]byte, error) {
 			shares = append(shares, Share{Validator: key, Data: v.VoteExtension})
 		}
 	}
-	proof, err := a.beacon.Combine(uint64(req.Height)-1, shares)
+	proof, err := a.beacon.Combine(a.m, uint64(req.Height)-1, shares)
 	if err != nil {
 		return nil, fmt.Errorf("consensus: the randomness of height %d from %d shares: %w", req.Height-1, len(shares), err)
 	}
@@ -284,9 +284,15 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (*abci.ResponseCommit
 
 // ExtendVote implements [abci.Application].
 func (a *app) ExtendVote(_ context.Context, req *abci.RequestExtendVote) (*abci.ResponseExtendVote, error) {
-	share, err := a.beacon.Extend(uint64(req.Height))
-	if err != nil {
-		return nil, fmt.Errorf("consensus: a share of the randomness of height %d: %w", req.Height, err)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	share, err := a.beacon.Extend(a.m, uint64(req.Height))
+	if err == nil && len(share) > maxShare {
+		err = fmt.Errorf("a share of %d bytes, want at most %d", len(share), maxShare)
+	}
+	if err != nil { // a vote without it may do
+		a.log.Warn("consensus: no share of the randomness", "height", req.Height, "err", err)
+		share = nil
 	}
 	return &abci.ResponseExtendVote{VoteExtension: share}, nil
 }
@@ -294,11 +300,16 @@ func (a *app) ExtendVote(_ context.Context, req *abci.RequestExtendVote) (*abci.
 // VerifyVoteExtension implements [abci.Application].
 func (a *app) VerifyVoteExtension(_ context.Context, req *abci.RequestVerifyVoteExtension) (*abci.ResponseVerifyVoteExtension, error) {
 	a.mu.Lock()
+	defer a.mu.Unlock()
 	key := a.validatorKeys()[address(req.ValidatorAddress)]
-	a.mu.Unlock()
-	status := abci.ResponseVerifyVoteExtension_REJECT
-	if key != nil && len(req.VoteExtension) <= maxShare && a.beacon.VerifyShare(uint64(req.Height), key, req.VoteExtension) == nil {
-		status = abci.ResponseVerifyVoteExtension_ACCEPT
+	err := errors.New("consensus: a share of somebody who is no validator")
+	if key != nil && len(req.VoteExtension) <= maxShare {
+		err = a.beacon.VerifyShare(a.m, uint64(req.Height), key, req.VoteExtension)
+	}
+	status := abci.ResponseVerifyVoteExtension_ACCEPT
+	if err != nil {
+		a.log.Info("consensus: a vote is refused for its share", "height", req.Height, "err", err)
+		status = abci.ResponseVerifyVoteExtension_REJECT
 	}
 	return &abci.ResponseVerifyVoteExtension{Status: status}, nil
 }
@@ -344,7 +355,7 @@ func (a *app) execute(height int64, at time.Time, proposer []byte, bad []abci.Mi
 		return a.next, nil
 	}
 	e := a.begin(uint64(height), at, proposer, bad)
-	value, rest, err := a.beacon.split(uint64(height), txs)
+	value, rest, err := a.beacon.split(a.m, uint64(height), txs)
 	if err != nil {
 		return nil, err
 	}

@@ -7,24 +7,29 @@ import (
 	"fmt"
 
 	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/ledger"
 )
 
 // Beacon draws randomness from the validators: each adds a share to its vote for
 // a block, and the proposer of the next one combines what more than two thirds
 // of them gave. Either all nodes of a chain have a beacon or none has.
 //
-// The functions are called from several goroutines.
+// The functions are called one at a time, with the machine after the last block,
+// which they must not keep or change. What they say of a height may depend on
+// nothing that a block of that height or a later one can change.
 type Beacon struct {
-	// Extend is this validator's share at a height.
-	Extend func(height uint64) ([]byte, error)
-	// VerifyShare says why a share of another is none.
-	VerifyShare func(height uint64, validator ed25519.PublicKey, share []byte) error
+	// Extend is this validator's share at a height; none if it has none.
+	Extend func(m *ledger.Machine, height uint64) ([]byte, error)
+	// VerifyShare says why a validator's vote does not count with this share,
+	// which may be empty.
+	VerifyShare func(m *ledger.Machine, height uint64, validator ed25519.PublicKey, share []byte) error
 	// Combine makes the proof of the randomness of a height from the shares of
 	// validators with more than two thirds of the power, all of them verified.
-	Combine func(height uint64, shares []Share) ([]byte, error)
-	// Value checks a proof and gives the randomness that it proves. It depends on
-	// the height and the proof alone.
-	Value func(height uint64, proof []byte) (canon.Hash, error)
+	// It is empty at heights that have none.
+	Combine func(m *ledger.Machine, height uint64, shares []Share) ([]byte, error)
+	// Value checks a proof and gives the randomness that it proves: zero for the
+	// empty one, where that is right.
+	Value func(m *ledger.Machine, height uint64, proof []byte) (canon.Hash, error)
 }
 
 // Share is what one validator gave.
@@ -45,8 +50,8 @@ const beaconPurpose = "aval beacon/1"
 
 func encodeProof(proof []byte) []byte { return append([]byte(beaconPurpose), proof...) }
 
-// splitBeacon takes the proof off the entries of a block and checks it.
-func (b *Beacon) split(height uint64, txs [][]byte) (value canon.Hash, rest [][]byte, err error) {
+// split takes the proof off the entries of a block and checks it.
+func (b *Beacon) split(m *ledger.Machine, height uint64, txs [][]byte) (value canon.Hash, rest [][]byte, err error) {
 	if b == nil || height <= 1 { // before the second block nobody voted
 		return canon.Hash{}, txs, nil
 	}
@@ -57,7 +62,7 @@ func (b *Beacon) split(height uint64, txs [][]byte) (value canon.Hash, rest [][]
 	if !ok || len(proof) > maxProof {
 		return canon.Hash{}, nil, errors.New("consensus: a block that does not begin with the proof of its randomness")
 	}
-	value, err = b.Value(height-1, proof)
+	value, err = b.Value(m, height-1, proof)
 	if err != nil {
 		return canon.Hash{}, nil, fmt.Errorf("consensus: the proof of a block's randomness: %w", err)
 	}

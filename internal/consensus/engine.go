@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"time"
@@ -29,14 +30,16 @@ import (
 	"github.com/syndtr/goleveldb/leveldb/opt"
 
 	"github.com/avalnetwork/aval/internal/ledger"
+	"github.com/avalnetwork/aval/internal/store"
 )
 
 // engine is CometBFT, put together from its parts: its own node.Node always
 // listens, brings servers and databases that nothing here uses, and hides what
 // the status needs.
 type engine struct {
-	cfg *Config
-	log log.Logger
+	cfg  *Config
+	log  log.Logger
+	sick func(err error)
 
 	config   *cmtconfig.Config
 	genesis  *types.GenesisDoc
@@ -60,7 +63,8 @@ type engine struct {
 	catchUp   *blocksync.Reactor
 	initial   sm.State
 
-	dbs []dbm.DB
+	dbs        []dbm.DB
+	evidenceDB dbm.DB
 }
 
 // awayTime is how old the last block is when a node fetches blocks first.
@@ -124,42 +128,67 @@ func (e *engine) open(fresh *ledger.Machine) error {
 	if err := e.genesis.ValidateAndComplete(); err != nil {
 		return fmt.Errorf("consensus: the genesis: %w", err)
 	}
-	if err := e.sameGenesis(); err != nil {
-		return err
-	}
-	blocks, err := e.db("blocks")
+	begun, err := e.begun()
 	if err != nil {
 		return err
 	}
-	states, err := e.db("states")
-	if err != nil {
-		return err
+	var dbs [3]dbm.DB
+	for i, name := range []string{"blocks", "states", "evidence"} {
+		if !begun {
+			e.removeHalf(name)
+		}
+		if dbs[i], err = e.db(name); err != nil {
+			return err
+		}
 	}
-	e.blocks = cmtstore.NewBlockStore(blocks)
-	e.states = sm.NewStore(states, sm.StoreOptions{DiscardABCIResponses: true})
+	if !begun {
+		err := store.WriteFile(e.cfg.FS, e.genesisPath(), 0o600, func(w io.Writer) error {
+			_, err := io.WriteString(w, e.identity())
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("consensus: %w", err)
+		}
+	}
+	e.blocks, e.evidenceDB = cmtstore.NewBlockStore(dbs[0]), dbs[2]
+	e.states = sm.NewStore(dbs[1], sm.StoreOptions{DiscardABCIResponses: true})
 	if e.initial, err = e.states.LoadFromDBOrGenesisDoc(e.genesis); err != nil {
 		return fmt.Errorf("consensus: the state of the chain: %w", err)
 	}
 	if !e.cfg.Follow {
-		e.signer, err = openSigner(e.cfg.FS, filepath.Join(e.cfg.Dir, "signed"), e.cfg.Key)
+		e.signer, err = openSigner(e.cfg.FS, filepath.Join(e.cfg.Dir, "signed"), e.cfg.Key, e.sick)
 	}
 	return err
 }
 
-// sameGenesis keeps the identity of the genesis beside the data that came of it.
-func (e *engine) sameGenesis() error {
-	doc := fmt.Sprintf("%s\n%x\n%d\n", e.genesis.ChainID, []byte(e.genesis.AppHash), e.genesis.GenesisTime.UnixMilli())
-	path := filepath.Join(e.cfg.Dir, "genesis")
-	have, err := os.ReadFile(path)
+// identity tells chains apart. It is kept beside the data that came of one.
+func (e *engine) identity() string {
+	return fmt.Sprintf("%s\n%x\n%d\n", e.genesis.ChainID, []byte(e.genesis.AppHash), e.genesis.GenesisTime.UnixMilli())
+}
+
+func (e *engine) genesisPath() string { return filepath.Join(e.cfg.Dir, "genesis") }
+
+// begun says that a first start made the databases.
+func (e *engine) begun() (bool, error) {
+	have, err := os.ReadFile(e.genesisPath())
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return os.WriteFile(path, []byte(doc), 0o600)
+		return false, nil
 	case err != nil:
-		return fmt.Errorf("consensus: %w", err)
-	case !bytes.Equal(have, []byte(doc)):
-		return fmt.Errorf("consensus: the folder %s has the data of another chain; use another folder, or the genesis that it began with", e.cfg.Dir)
+		return false, fmt.Errorf("consensus: %w", err)
+	case string(have) != e.identity():
+		return false, fmt.Errorf("consensus: the folder %s has the data of another chain; use another folder, or the genesis that it began with", e.cfg.Dir)
 	}
-	return nil
+	return true, nil
+}
+
+// removeHalf removes a database that the first start did not finish making: it
+// lacks the file without which it cannot be opened.
+func (e *engine) removeHalf(name string) {
+	dir := filepath.Join(e.cfg.Dir, name+".db")
+	if _, err := os.Stat(filepath.Join(dir, "CURRENT")); errors.Is(err, os.ErrNotExist) {
+		_ = os.RemoveAll(dir)
+	}
 }
 
 func (e *engine) db(name string) (dbm.DB, error) {
@@ -194,11 +223,7 @@ func (e *engine) start(ctx context.Context, a *app) error {
 	if err != nil {
 		return fmt.Errorf("consensus: the state of the chain: %w", err)
 	}
-	evidenceDB, err := e.db("evidence")
-	if err != nil {
-		return err
-	}
-	if e.evidence, err = evidence.NewPool(evidenceDB, e.states, e.blocks); err != nil {
+	if e.evidence, err = evidence.NewPool(e.evidenceDB, e.states, e.blocks); err != nil {
 		return fmt.Errorf("consensus: %w", err)
 	}
 	e.evidence.SetLogger(e.log)
@@ -374,6 +399,9 @@ func peerID(key []byte) p2p.ID {
 
 // close stops everything that was started, and closes the databases.
 func (e *engine) close() {
+	if e.signer != nil {
+		close(e.signer.quit)
+	}
 	e.disconnect()
 	if e.state != nil && e.state.IsRunning() { // alone
 		_ = e.state.Stop()

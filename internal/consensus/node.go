@@ -14,6 +14,7 @@ import (
 	"time"
 
 	abci "github.com/cometbft/cometbft/abci/types"
+	cstypes "github.com/cometbft/cometbft/consensus/types"
 	"github.com/cometbft/cometbft/mempool"
 
 	"github.com/avalnetwork/aval/internal/canon"
@@ -90,7 +91,9 @@ type Node struct {
 
 	mu       sync.Mutex
 	failure  string // why the chain cannot go on here
+	sick     error  // what keeps it from signing for now
 	progress progress
+	round    *cstypes.RoundState
 }
 
 func (c *Config) defaults() error {
@@ -171,7 +174,7 @@ func (n *Node) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.engine = &engine{cfg: &n.cfg, log: &logger{to: n.log, failed: n.fail}}
+	n.engine = &engine{cfg: &n.cfg, log: &logger{to: n.log, failed: n.fail}, sick: n.setSick}
 	if err := n.engine.open(fresh); err != nil {
 		return err
 	}
@@ -194,6 +197,7 @@ func (n *Node) start(ctx context.Context) error {
 	if err := n.engine.start(ctx, n.app); err != nil {
 		return err
 	}
+	n.look()
 	n.group.Go(func() { n.watch(run) })
 	n.group.Go(func() { n.observe(run) })
 	n.group.Go(func() { n.tick(run) })
@@ -223,6 +227,15 @@ func (n *Node) fail(reason string) {
 	reason = n.failure
 	n.mu.Unlock()
 	n.feed.end(fmt.Errorf("consensus: the chain cannot go on in this process: %s; look for what it needs, such as space on the disk, and restart", reason))
+}
+
+func (n *Node) setSick(err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if (err == nil) != (n.sick == nil) {
+		n.log.Warn("consensus: this validator cannot sign, or can again", "err", err)
+	}
+	n.sick = err
 }
 
 // tick proposes the transaction that makes a block when a game waits for one and

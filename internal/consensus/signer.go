@@ -28,6 +28,8 @@ type signer struct {
 	key  ed25519.PrivateKey
 	fs   store.FS
 	path string
+	quit chan struct{}   // closed when the node stops
+	sick func(err error) // told what keeps it from signing; nil: nothing any more
 
 	mu   sync.Mutex
 	last signed
@@ -55,8 +57,8 @@ const (
 // openSigner reads what the key signed last, from a file that only this process
 // may use. A file that cannot be read is an error: to begin without it could
 // make the validator sign twice, which costs its bond.
-func openSigner(disk store.FS, path string, key ed25519.PrivateKey) (*signer, error) {
-	s := &signer{key: key, fs: disk, path: path}
+func openSigner(disk store.FS, path string, key ed25519.PrivateKey, sick func(err error)) (*signer, error) {
+	s := &signer{key: key, fs: disk, path: path, quit: make(chan struct{}), sick: sick}
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
@@ -156,15 +158,38 @@ func (s *signer) sign(height int64, round int32, step int8, msg []byte, sameButT
 	if err != nil {
 		return nil, at, fmt.Errorf("consensus: %w", err)
 	}
-	err = store.WriteFile(s.fs, s.path, 0o600, func(w io.Writer) error {
-		_, err := w.Write(raw)
-		return err
-	})
-	if err != nil {
-		return nil, at, fmt.Errorf("consensus: not signing, since it cannot be noted: %w", err)
+	if err := s.note(raw); err != nil {
+		return nil, at, err
 	}
 	s.last = next
 	return next.Signature, at, nil
+}
+
+// retryTime is how often the disk is tried again.
+const retryTime = 250 * time.Millisecond
+
+// note makes durable what is to be signed. It waits for the disk: consensus does
+// not ask again for a vote that it did not get.
+func (s *signer) note(raw []byte) error {
+	for failed := false; ; failed = true {
+		err := store.WriteFile(s.fs, s.path, 0o600, func(w io.Writer) error {
+			_, err := w.Write(raw)
+			return err
+		})
+		if err == nil {
+			if failed {
+				s.sick(nil)
+			}
+			return nil
+		}
+		err = fmt.Errorf("consensus: nothing can be signed, since it cannot be noted: %w", err)
+		s.sick(err)
+		select {
+		case <-time.After(retryTime):
+		case <-s.quit:
+			return err
+		}
+	}
 }
 
 // compare orders pairs of numbers by the first that differ.

@@ -53,7 +53,9 @@ func (n *Node) Status() Status {
 	n.app.mu.Unlock()
 	e := n.engine
 	s.Waiting = e.pool.Size()
-	rs := e.state.GetRoundState()
+	n.mu.Lock()
+	rs, failure, sick, p := n.round, n.failure, n.sick, n.progress
+	n.mu.Unlock()
 	own := n.cfg.Key.Public().(ed25519.PublicKey)
 	for _, v := range rs.Validators.Validators {
 		key := ed25519.PublicKey(bytes.Clone(v.PubKey.Bytes()))
@@ -64,12 +66,11 @@ func (n *Node) Status() Status {
 		s.Peers = e.sw.Peers().Size()
 		s.CatchingUp = n.catchingUp()
 	}
-	n.mu.Lock()
-	failure, p := n.failure, n.progress
-	n.mu.Unlock()
 	switch {
 	case failure != "":
 		s.Halted = failure
+	case sick != nil:
+		s.Halted = sick.Error()
 	case s.CatchingUp && s.Peers == 0:
 		s.Halted = "no other node can be reached"
 	case !s.CatchingUp && e.sw != nil && p.height == rs.Height && n.cfg.Now().Sub(p.since) > stuckTime:
@@ -107,20 +108,27 @@ func (n *Node) observe(ctx context.Context) {
 	t := time.NewTicker(stuckTime / 8)
 	defer t.Stop()
 	for {
+		n.look()
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
-		rs := n.engine.state.GetRoundState()
-		n.mu.Lock()
-		p := &n.progress
-		switch idle := rs.Step <= cstypes.RoundStepNewRound && rs.Round == 0; {
-		case idle:
-			*p = progress{}
-		case p.height != rs.Height || p.since.IsZero():
-			*p = progress{height: rs.Height, since: n.cfg.Now()}
-		}
-		n.mu.Unlock()
+	}
+}
+
+// look takes the state of the round from consensus, which may take long if that
+// waits for the disk.
+func (n *Node) look() {
+	rs := n.engine.state.GetRoundState()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.round = rs
+	p := &n.progress
+	switch idle := rs.Step <= cstypes.RoundStepNewRound && rs.Round == 0; {
+	case idle:
+		*p = progress{}
+	case p.height != rs.Height || p.since.IsZero():
+		*p = progress{height: rs.Height, since: n.cfg.Now()}
 	}
 }

@@ -35,6 +35,9 @@ type Device struct {
 	Limit   Amount `cbor:"1,keyasint" json:"limit"`   // that is left
 	Expires uint64 `cbor:"2,keyasint" json:"expires"` // in milliseconds since 1970
 	Nonce   uint64 `cbor:"3,keyasint" json:"nonce"`   // transactions sent
+	// Grant is the nonce of the transaction that set the limit: what comes back
+	// later of what was spent under another limit does not count for this one.
+	Grant uint64 `cbor:"4,keyasint" json:"grant"`
 }
 
 // Transfer moves an amount to another account.
@@ -105,7 +108,7 @@ func (m *Authorise) apply(c *call) error {
 	}
 	// The entry stays when the limit ends: its nonce keeps old transactions
 	// from counting again.
-	d.Limit, d.Expires = min(m.Limit, MaxSupply), m.Expires
+	d.Limit, d.Expires, d.Grant = min(m.Limit, MaxSupply), m.Expires, account(c.tree, c.from).Nonce-1
 	save(c.tree, key, d)
 	c.event("authorise", "account", c.from.String(), "key", hex.EncodeToString(m.Key), "limit", d.Limit.String())
 	return nil

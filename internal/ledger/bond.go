@@ -38,6 +38,7 @@ type Record struct {
 	Audits  uint64   `json:"audits"`  // audits that it made in time
 	Missed  uint64   `json:"missed"`  // audits that it did not make, or lost as auditor
 	Slashed Amount   `json:"slashed"` // of its bond, ever
+	Skipped uint64   `json:"skipped"` // audits of its answers that nobody made, or that came to no result
 }
 
 // Log is the newest state of a node's log of receipts that is on the ledger.

@@ -18,8 +18,13 @@ const (
 type dueKind byte
 
 const (
-	dueUnbonding dueKind = 1 // key of an unbonding entry
-	dueProposal  dueKind = 2 // hash of a change
+	dueUnbonding dueKind = 1  // key of an unbonding entry
+	dueProposal  dueKind = 2  // hash of a change
+	dueSession   dueKind = 40 // hash of the transaction that opened it
+	dueAudit     dueKind = 50 // key of an audit: its phase ends
+	dueDemand    dueKind = 51 // key of a demand: it was not met
+	dueSilence   dueKind = 60 // id of a dispute
+	dueForget    dueKind = 61 // id of a dispute
 )
 
 // dueRows is what happens. It is a function so that it may lead back here.
@@ -27,6 +32,11 @@ func dueRows() []dueRow {
 	return []dueRow{
 		{dueUnbonding, (*Machine).releaseBond},
 		{dueProposal, (*Machine).closeProposal},
+		{dueAudit, (*Machine).auditDue},
+		{dueDemand, (*Machine).demandDue},
+		{dueSession, (*Machine).expireSession},
+		{dueSilence, (*Machine).silence},
+		{dueForget, (*Machine).forgetDispute},
 	}
 }
 

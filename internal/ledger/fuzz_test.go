@@ -1,27 +1,33 @@
 package ledger_test
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/ledger"
+	"github.com/avalnetwork/aval/internal/payment"
 	"pgregory.net/rapid"
 )
 
 // TestRandom lets people do anything, in blocks of any content, and holds the
-// states to what world.sound says; and a second machine, which begins anew from
-// a snapshot at times, to the same roots.
+// states to what world.sound says; and a second machine, which begins with a
+// snapshot, to the same roots.
 func TestRandom(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		w := newWorld(t, 4, 2)
-		w.t = testing.TB(t)
-		twin, err := ledger.New(newGenesis(w.people, 2))
+		w := newMarket(t).world
+		var snapshot bytes.Buffer
+		if err := w.m.Snapshot(&snapshot); err != nil {
+			rt.Fatal(err)
+		}
+		twin, err := ledger.Restore(&snapshot)
 		if err != nil {
 			rt.Fatal(err)
 		}
 		amount := rapid.OneOf(rapid.Just(ledger.Amount(0)), rapid.Just(ledger.Amount(1)), rapid.Just(100*ledger.Unit), rapid.Just(1500*ledger.Unit), rapid.Just(ledger.MaxSupply))
 		who := rapid.IntRange(0, 3)
 		root := canon.Sum("aval test model")
+		var sessions []canon.Hash
 		for range rapid.IntRange(1, 8).Draw(rt, "blocks") {
 			var txs [][]byte
 			sent := map[int]uint64{}
@@ -31,7 +37,7 @@ func TestRandom(t *testing.T) {
 				key := public(other.node)
 				var kind ledger.Kind
 				var payload any
-				switch rapid.IntRange(0, 8).Draw(rt, "kind") {
+				switch rapid.IntRange(0, 11).Draw(rt, "kind") {
 				case 0:
 					kind, payload = ledger.KindTransfer, &ledger.Transfer{To: other.addr, Amount: amount.Draw(rt, "amount")}
 				case 1:
@@ -50,8 +56,23 @@ func TestRandom(t *testing.T) {
 					kind, payload = ledger.KindOffer, &ledger.SetOffer{Key: key, Model: root, Offer: &ledger.Offer{PriceIn: 1}}
 				case 8:
 					kind, payload = ledger.KindAuthorise, &ledger.Authorise{Key: key, Limit: amount.Draw(rt, "amount"), Expires: w.now}
+				case 9:
+					kind, payload = ledger.KindOpen, &ledger.Open{Node: key, Model: root, Escrow: amount.Draw(rt, "amount"), Expires: w.now + 500, Key: public(p.node), PriceIn: 1}
+				case 10:
+					id := rapid.SampledFrom(append(sessions, root)).Draw(rt, "session")
+					v := &payment.Voucher{Chain: chain, Session: id, Amount: uint64(amount.Draw(rt, "amount"))}
+					v.Sign(other.node)
+					kind, payload = ledger.KindSettle, ledger.SettleWith(id, v)
+				case 11:
+					id := rapid.SampledFrom(append(sessions, root)).Draw(rt, "session")
+					n := amount.Draw(rt, "amount")
+					kind, payload = ledger.KindClose, &ledger.Close{Session: id, Amount: n, Proof: ledger.AgreeClose(other.node, chain, id, n)}
 				}
-				txs = append(txs, w.tx(p, sent[i], kind, payload))
+				tx := w.tx(p, sent[i], kind, payload)
+				if kind == ledger.KindOpen {
+					sessions = append(sessions, ledger.TxID(tx))
+				}
+				txs = append(txs, tx)
 				sent[i]++
 			}
 			b := ledger.Block{Height: w.m.Height() + 1, Proposer: public(w.people[0].node)}

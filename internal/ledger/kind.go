@@ -26,6 +26,24 @@ const (
 	KindModel  Kind = 30
 	KindRevoke Kind = 31
 	KindAttest Kind = 32
+
+	KindAuditor Kind = 50
+	KindBatch   Kind = 51
+	KindCommit  Kind = 52
+	KindReveal  Kind = 53
+	KindAccuse  Kind = 54
+	KindDemand  Kind = 55
+	KindAnswer  Kind = 56
+	KindGarbled Kind = 57
+	KindPlant   Kind = 58
+	KindContest Kind = 59
+	KindStand   Kind = 80
+	KindLift    Kind = 81
+	KindOpen    Kind = 40
+	KindSettle  Kind = 41
+	KindClose   Kind = 42
+	KindDispute Kind = 60
+	KindMove    Kind = 61
 )
 
 // kinds is every transaction that there is.
@@ -42,6 +60,23 @@ var kinds = []kind{
 	{KindModel, "model", of[Register], 0},
 	{KindRevoke, "revoke", of[Revoke], 0},
 	{KindAttest, "attest", of[Attest], byDevice},
+	{KindAuditor, "auditor", of[SetAuditor], 0},
+	{KindBatch, "batch", of[Batch], 0},
+	{KindCommit, "commit", of[Commit], 0},
+	{KindReveal, "reveal", of[Reveal], 0},
+	{KindAccuse, "accuse", of[Accuse], 0},
+	{KindDemand, "demand", of[Demand], 0},
+	{KindAnswer, "answer", of[Answer], isLarge},
+	{KindGarbled, "garbled", of[Garbled], isLarge},
+	{KindPlant, "plant", of[MakePlant], 0},
+	{KindContest, "contest", of[Challenge], 0},
+	{KindStand, "stand", of[MakeStand], 0},
+	{KindLift, "lift", of[Lift], 0},
+	{KindOpen, "open", of[Open], byDevice},
+	{KindSettle, "settle", of[Settle], byDevice},
+	{KindClose, "close", of[Close], byDevice},
+	{KindDispute, "dispute", of[OpenDispute], byDevice | isLarge},
+	{KindMove, "move", of[MakeMove], byDevice | isLarge},
 }
 
 // What a kind may have.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/avalnetwork/aval/internal/audit/dispute"
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/ledger/tree"
 )
@@ -26,6 +27,8 @@ type Machine struct {
 	out   Outcome
 
 	powers map[canon.Hash]struct{} // validators that changed, by their key
+
+	games map[canon.Hash]*dispute.Referee // of open disputes, by their Head; a memory, see referee
 }
 
 // Block is what consensus says about a block.
@@ -153,6 +156,7 @@ type call struct {
 	id     canon.Hash
 	from   Address
 	device []byte // key of the device that sent it, or nil
+	size   uint64 // of the transaction in bytes
 	work   uint64
 	limit  uint64 // of work that the fee pays
 	res    *Result
@@ -222,9 +226,14 @@ func (m *Machine) run(t *tree.Tree, b *Block, data []byte, check bool) (res Resu
 		res.failed(err)
 		return res, false
 	}
+	p, err := body.payload()
+	if err != nil {
+		res.failed(err)
+		return res, false
+	}
 	e := meta(t)
 	params := &e.Params
-	c := &call{m: m, tree: t, block: b, chain: e.Chain, params: params, id: res.ID, from: body.Account, res: &res}
+	c := &call{m: m, tree: t, block: b, chain: e.Chain, params: params, id: res.ID, from: body.Account, size: uint64(len(data)), res: &res}
 	if err := c.admit(tx, body, uint64(len(data)), check); err != nil {
 		res.failed(err)
 		return res, false
@@ -234,11 +243,7 @@ func (m *Machine) run(t *tree.Tree, b *Block, data []byte, check bool) (res Resu
 		return res, false
 	}
 	paid := t.Clone() // the fee at most, and the nonce
-	p, err := body.payload()
-	if err == nil {
-		err = p.apply(c)
-	}
-	if err != nil {
+	if err := p.apply(c); err != nil {
 		*t = paid
 		res.failed(err)
 	} else {

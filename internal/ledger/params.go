@@ -20,6 +20,11 @@ type Params struct {
 	DoubleSign    uint64 `cbor:"5,keyasint" json:"double_sign"`
 	NodeBond      Amount `cbor:"6,keyasint" json:"node_bond"`      // that a node has at least
 	ValidatorBond Amount `cbor:"7,keyasint" json:"validator_bond"` // that a validator has at least
+
+	Audit        AuditParams   `cbor:"20,keyasint" json:"audit"`
+	SessionSpan  uint64        `cbor:"40,keyasint" json:"session_span"`  // milliseconds for which a session may be open
+	SessionGrace uint64        `cbor:"41,keyasint" json:"session_grace"` // milliseconds in which it may be settled after that
+	Dispute      DisputeParams `cbor:"60,keyasint" json:"dispute"`
 }
 
 // Day is a day of block time.
@@ -34,6 +39,9 @@ func DefaultParams() Params {
 		FeeByte: 1, FeeWork: 2,
 		Unbonding: 3 * Day, VoteSpan: 7 * Day,
 		DoubleSign: 5_000, NodeBond: 100 * Unit, ValidatorBond: 1_000 * Unit,
+		Audit:       defaultAudit(),
+		SessionSpan: 30 * Day, SessionGrace: Day,
+		Dispute: defaultDisputes(),
 	}
 }
 
@@ -48,12 +56,14 @@ func (p *Params) validate() error {
 		return fmt.Errorf("ledger: fees of %d a byte and %d a unit of work, want at most %d, and 1 at least for work", p.FeeByte, p.FeeWork, maxPrice)
 	case p.Unbonding < 1 || p.Unbonding > maxSpan || p.VoteSpan < 1 || p.VoteSpan > maxSpan:
 		return fmt.Errorf("ledger: spans of %d and %d ms, want 1 to %d", p.Unbonding, p.VoteSpan, uint64(maxSpan))
+	case p.SessionSpan < 1 || p.SessionSpan > maxSpan || p.SessionGrace < 1 || p.SessionGrace > maxSpan:
+		return fmt.Errorf("ledger: sessions of %d and a grace of %d ms, want 1 to %d", p.SessionSpan, p.SessionGrace, uint64(maxSpan))
 	case p.DoubleSign > whole:
 		return errors.New("ledger: a part of more than 10,000 ten thousandths")
 	case p.NodeBond > MaxSupply || p.ValidatorBond > MaxSupply:
 		return fmt.Errorf("ledger: a bond of more than %d", MaxSupply)
 	}
-	return nil
+	return errors.Join(p.Audit.validate(), p.Dispute.validate())
 }
 
 func (p *Params) fee(size, work uint64) Amount {

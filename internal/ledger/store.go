@@ -24,7 +24,15 @@ const (
 	tableOffer       table = 'o' // key of the node, model
 	tableModel       table = 'm' // root
 	tableAttestation table = 't' // subject, kind, account
+	tableSession     table = 's' // hash of the transaction that opened it
 	tableDue         table = 'q' // clock, time or height, kind, key of what is due
+	tableAuditor     table = 'j' // key of the node
+	tableAudit       table = 'k' // key of the node, size of its log
+	tableDemand      table = 'b' // as of the audit, place in it, key of the auditor
+	tablePlant       table = 'l' // commitment
+	tableDispute     table = 'x' // id
+	tableMove        table = 'y' // id of the dispute, number of the message
+	tableDocket      table = 'f' // kind of docket, and what it is of
 )
 
 // tables says what the values of each table are. An import checks every entry.
@@ -39,7 +47,15 @@ var tables = []tableRow{
 	{tableOffer, "offer", entry[Offer], 64, 64},
 	{tableModel, "model", entry[Model], 32, 32},
 	{tableAttestation, "attestation", entry[Attestation], 65, 64 + maxKindName},
+	{tableSession, "session", entry[Session], 32, 32},
 	{tableDue, "due", nil, 10, 127},
+	{tableAuditor, "auditor", entry[Auditor], 32, 32},
+	{tableAudit, "audit", entry[Audit], 40, 40},
+	{tableDemand, "demand", entry[Demanded], 73, 73},
+	{tablePlant, "plant", entry[Plant], 32, 32},
+	{tableDispute, "dispute", entry[Dispute], 32, 32},
+	{tableMove, "move", entry[Move], 40, 40},
+	{tableDocket, "docket", entry[Docket], 33, 65},
 }
 
 type tableRow struct {

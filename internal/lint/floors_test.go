@@ -25,6 +25,7 @@ var floors = [][]string{
 	},
 	{
 		"gguf",
+		"internal/beacon",
 		"internal/eeg",
 		"internal/kernel",
 		"internal/ledger/tree",
@@ -41,6 +42,7 @@ var floors = [][]string{
 		"internal/fingerprint",
 		"internal/grammar",
 		"internal/light",
+		"internal/payment",
 		"internal/peer",
 		"internal/quant",
 		"internal/tensor",
@@ -158,6 +160,7 @@ var owners = map[string]string{
 	"github.com/cometbft":             "internal/consensus",
 	"github.com/cosmos":               "internal/consensus",
 	"github.com/syndtr/goleveldb":     "internal/consensus",
+	"github.com/consensys":            "internal/beacon",
 }
 
 // publicPackages may import only the standard library and what begins

@@ -108,8 +108,8 @@ func ParseCheckpoint(key ed25519.PublicKey, data []byte) (Checkpoint, error) {
 	if err != nil {
 		return Checkpoint{}, signatureErrorf("the checkpoint of %d entries: %w", c.Size, err)
 	}
-	if !strings.HasPrefix(n.Text, c.Text()) { // what was read is what was signed
-		return Checkpoint{}, formatErrorf("a checkpoint in another form")
+	if n.Text != c.Text() { // what was read is all that was signed
+		return Checkpoint{}, formatErrorf("a checkpoint with more in it than three lines")
 	}
 	return c, nil
 }

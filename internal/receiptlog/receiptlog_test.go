@@ -3,6 +3,7 @@ package receiptlog_test
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -549,4 +550,25 @@ func BenchmarkVerify(b *testing.B) {
 			}
 		}
 	})
+}
+
+// noteSigner signs any text under a name, with the key 1.
+type noteSigner struct{ name string }
+
+func (s noteSigner) Name() string { return s.name }
+
+func (s noteSigner) KeyHash() uint32 {
+	h := sha256.Sum256(append([]byte(s.name+"\n\x01"), public(1)...))
+	return binary.BigEndian.Uint32(h[:])
+}
+
+func (s noteSigner) Sign(msg []byte) ([]byte, error) { return ed25519.Sign(key(1), msg), nil }
+
+func rawNote(t testing.TB, name, text string) []byte {
+	t.Helper()
+	data, err := note.Sign(&note.Note{Text: text}, noteSigner{name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }

@@ -130,6 +130,14 @@ func seal(key ed25519.PrivateKey, dispute canon.Hash, round int, head canon.Hash
 	return encode(&m, MaxMessage)
 }
 
+// Heavy says whether a message makes the referee that takes it read a
+// description, and maybe compute a leaf. Others cost it hashes and signatures
+// alone.
+func Heavy(data []byte) bool {
+	m, err := open(data)
+	return err == nil && (m.Kind == kindCell || m.Kind == kindFraud)
+}
+
 // open decodes the envelope of a message.
 func open(data []byte) (*message, error) {
 	if len(data) > MaxMessage {

@@ -67,6 +67,22 @@ func (r *Referee) Turn() (Party, int) {
 	return ProverParty, r.round
 }
 
+// Left is how many ticks the party whose turn it is may still take for its
+// message: with one more it loses. After the end it is 0.
+func (r *Referee) Left() uint64 {
+	mover, _ := r.Turn()
+	if mover == 0 {
+		return 0
+	}
+	return min(r.terms.Move-r.move, r.terms.Total-r.total[mover])
+}
+
+// Clone is a referee of the same game that goes its own way from here.
+func (r *Referee) Clone() *Referee {
+	c := *r // what it points to is replaced, never changed
+	return &c
+}
+
 // Outcome is how the game ended, if it did.
 func (r *Referee) Outcome() (Outcome, bool) {
 	if r.outcome == nil {
