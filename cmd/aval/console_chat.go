@@ -299,8 +299,8 @@ func (c *console) Judge(_ context.Context, file, proof []byte) (*web.Dispute, er
 	if err != nil {
 		return nil, err
 	}
-	d := disputeAbout(f)
-	if err := convict(d, f, proof); err != nil {
+	d := disputeAbout(f.Receipt)
+	if err := convict(d, f.Receipt, proof); err != nil {
 		if !errors.Is(err, dispute.ErrProof) {
 			return nil, err
 		}
@@ -309,13 +309,13 @@ func (c *console) Judge(_ context.Context, file, proof []byte) (*web.Dispute, er
 	return d, nil
 }
 
-func disputeAbout(f *receipt.File) *web.Dispute {
-	return &web.Dispute{Receipt: f.Receipt.Hash().String(), Prover: receipt.FormatNodeKey(f.Receipt.Claims().Key), Opened: time.Now()}
+func disputeAbout(r receipt.Receipt) *web.Dispute {
+	return &web.Dispute{Receipt: r.Hash().String(), Prover: receipt.FormatNodeKey(r.Claims().Key), Opened: time.Now()}
 }
 
 // convict checks a proof as everybody does, and tells what it shows.
-func convict(d *web.Dispute, f *receipt.File, proof []byte) error {
-	run, err := dispute.NewRun(f.Receipt)
+func convict(d *web.Dispute, r receipt.Receipt, proof []byte) error {
+	run, err := dispute.NewRun(r)
 	if err != nil {
 		return err
 	}
@@ -381,9 +381,9 @@ func (c *console) Dispute(ctx context.Context, a *web.Answer, on func(web.Round)
 		return nil, err
 	}
 	defer own.close()
-	d := disputeAbout(a.File)
+	d := disputeAbout(a.File.Receipt)
 	if own.proof != nil { // the receipt alone convicts
-		return d, convict(d, a.File, own.proof)
+		return d, convict(d, a.File.Receipt, own.proof)
 	}
 	if own.same(a.File) {
 		d.Winner, d.Reason = dispute.ProverParty.String(), ""
@@ -413,5 +413,5 @@ func (c *console) Dispute(ctx context.Context, a *web.Answer, on func(web.Round)
 	if played.Proof == nil {
 		return d, nil
 	}
-	return d, convict(d, a.File, played.Proof)
+	return d, convict(d, a.File.Receipt, played.Proof)
 }

@@ -8,7 +8,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"time"
 
+	"github.com/avalnetwork/aval/internal/audit/dispute"
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/ledger"
 	"github.com/avalnetwork/aval/internal/ledger/tree"
@@ -284,5 +286,70 @@ func nodeKey(text string) string {
 	return receipt.FormatNodeKey(raw)
 }
 
-// Disputes are those on the ledger, which has none yet.
-func (c *consoleLedger) Disputes(context.Context) ([]web.Dispute, error) { return nil, nil }
+// mostDisputes is how many disputes of the ledger are shown.
+const mostDisputes = 100
+
+// Disputes are those on the ledger, with their messages as long as it keeps them.
+func (c *consoleLedger) Disputes(ctx context.Context) ([]web.Dispute, error) {
+	list, err := c.node.LedgerEntries(ctx, node.EntriesRequest{Table: "dispute", Limit: mostDisputes})
+	if err != nil {
+		return nil, err
+	}
+	var out []web.Dispute
+	for _, e := range list {
+		var d ledger.Dispute
+		if err := again(e.Value, &d); err != nil {
+			return nil, err
+		}
+		r, err := receipt.Parse(d.Receipt)
+		if err != nil || len(e.Key) < 2 {
+			continue // the ledger takes no dispute about what is none
+		}
+		id := e.Key[2:]
+		v := disputeAbout(r)
+		v.ID, v.Challenger, v.Deadline, v.Opened = id, receipt.FormatNodeKey(d.Challenger), d.Deadline, time.Time{}
+		proof, err := c.moves(ctx, id, v)
+		if err != nil {
+			return nil, err
+		}
+		if j := d.Judgment; j != nil {
+			v.Reason = j.Reason.String()
+			switch j.Winner {
+			case dispute.ChallengerParty, dispute.ProverParty:
+				v.Winner = j.Winner.String()
+			default:
+				v.Reason = "void"
+			}
+			if j.Reason == dispute.Fraud && proof != nil {
+				if err := convict(v, r, proof); err != nil {
+					return nil, err
+				}
+			}
+		}
+		out = append(out, *v)
+	}
+	return out, nil
+}
+
+// moves adds the messages of a dispute, and gives the proof of fraud among them.
+func (c *consoleLedger) moves(ctx context.Context, id string, d *web.Dispute) (proof []byte, err error) {
+	list, err := c.node.LedgerEntries(ctx, node.EntriesRequest{Table: "move", Prefix: id})
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range list {
+		var m ledger.Move
+		if err := again(e.Value, &m); err != nil {
+			return nil, err
+		}
+		read, err := dispute.ReadMove(m.Message)
+		if err != nil {
+			continue // the ledger charged for it, and no more
+		}
+		d.Rounds = append(d.Rounds, web.Round{Number: read.Round, Challenger: read.Challenger, Move: read.Name, Bytes: len(m.Message)})
+		if read.Proof != nil {
+			proof = read.Proof
+		}
+	}
+	return proof, nil
+}

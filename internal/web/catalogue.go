@@ -228,6 +228,7 @@ var catalogue = map[string]phrase{
 	"winner.prover":            {"The accusation does not stand", "A acusação não se sustenta"},
 	"winner.open":              {"Not decided", "Não decidida"},
 	"reason.proof of fraud":    {"A proof of fraud was shown:", "Foi mostrada uma prova de fraude:"},
+	"reason.void":              {"The dispute was void.", "A contestação foi anulada."},
 	"reason.silence":           {"One side said nothing more:", "Um dos lados não disse mais nada:"},
 	"reason.malformed message": {"One side sent what it may not:", "Um dos lados enviou o que não podia:"},
 	"reason.false accusation":  {"The accusation was false:", "A acusação era falsa:"},

@@ -7,6 +7,7 @@ type Move struct {
 	Round      int
 	Challenger bool   // whose message it is
 	Name       string // open, child, cell, fraud; trace, nodes, statement
+	Proof      []byte // of fraud
 }
 
 // moves are the names of the kinds.
@@ -26,7 +27,11 @@ func ReadMove(message []byte) (Move, error) {
 	if !ok {
 		return Move{}, ignored("a message of kind %d", m.Kind)
 	}
-	return Move{m.Round, m.Kind <= kindFraud, name}, nil
+	out := Move{Round: m.Round, Challenger: m.Kind <= kindFraud, Name: name}
+	if m.Kind == kindFraud {
+		out.Proof = m.Body
+	}
+	return out, nil
 }
 
 // Stage is one step from the whole run to what a proof is about: of so many
