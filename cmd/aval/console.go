@@ -112,10 +112,12 @@ type runningConsole struct {
 // can be opened, with a link to do so.
 func (a *app) serveConsole(ctx context.Context, n consoleNode, folder string, port int, log *slog.Logger, ready func(link string) error) error {
 	quiet := &app{in: strings.NewReader(""), out: io.Discard, err: io.Discard, getenv: a.getenv}
-	h, err := quiet.newHost(&serveOptions{slots: 4, models: 1, keepAlive: 30 * time.Minute}, nil)
+	// With the terminal, where a key with a passphrase is asked for.
+	h, err := a.newHost(&serveOptions{slots: 4, models: 1, keepAlive: 30 * time.Minute}, nil)
 	if err != nil {
 		return err
 	}
+	h.app = quiet
 	defer h.close()
 	c := &console{app: quiet, node: n, host: h, roots: map[served]receipt.Hash{}, trips: map[peer.ID]trip{}}
 	c.self = peer.FromPrivate(h.key)
