@@ -35,7 +35,7 @@ type upOptions struct {
 	admin          string
 	profile        bool
 	batch          time.Duration
-	json           bool
+	json, ui       bool
 	rolesWereGiven bool
 }
 
@@ -80,6 +80,7 @@ where a node of it listens (--ledger-peer), once; later starts remember both.
 	f.StringArrayVar(&o.ledgerPeers, "ledger-peer", nil, "KEY@host:port of another node of the ledger; again for more")
 	f.DurationVar(&o.batch, "batch", time.Minute, "how long receipts wait at most before the ledger gets their root (with --role provider)")
 	f.StringVar(&o.admin, "admin", "", "host:port for health and metrics over HTTP, such as 127.0.0.1:9600 (default: none)")
+	f.BoolVar(&o.ui, "ui", false, "serve the console to browsers of this machine, too (\"aval ui\" prints its link)")
 	f.BoolVar(&o.profile, "pprof", false, "serve profiles there, too")
 	f.BoolVar(&o.json, "json", false, "print what was started as JSON, once")
 	return c
@@ -215,6 +216,9 @@ func (a *app) up(ctx context.Context, o *upOptions) (err error) {
 		return err
 	}
 	a.note("the ledger is %s, at block %d; this device's account is %s with %s units", l.Chain, l.Height, l.Account, units(l.Balance))
+	if o.ui {
+		defer a.consoleBeside(ctx, n, path, o.debug)()
+	}
 	return a.watch(ctx, n, s)
 }
 
