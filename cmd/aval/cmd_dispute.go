@@ -64,6 +64,7 @@ type disputeOptions struct {
 	netOptions
 	model, peer, ticket, out string
 	json                     bool
+	quiet                    bool // nothing is told of what takes long
 }
 
 // disputedJSON is what "aval dispute play --json" and "judge --json" print.
@@ -383,7 +384,9 @@ func (a *app) openWitness(ctx context.Context, o *disputeOptions, f *receipt.Fil
 	if cfg.Print, err = fingerprint.Of(ctx, w.file, o.threads); err != nil {
 		return nil, err
 	}
-	a.note("computing the answer again")
+	if !o.quiet {
+		a.note("computing the answer again")
+	}
 	w.run, err = newRerun(ctx, m.engine, cfg)
 	var impossible *rerun.ImpossibleError
 	if errors.As(err, &impossible) {

@@ -34,7 +34,8 @@ type upOptions struct {
 	ledgerPeers    []string
 	admin          string
 	profile        bool
-	json           bool
+	batch          time.Duration
+	json, ui       bool
 	rolesWereGiven bool
 }
 
@@ -77,7 +78,9 @@ where a node of it listens (--ledger-peer), once; later starts remember both.
 	f.StringVar(&o.genesis, "genesis", "", "FILE with the genesis of the ledger to take part in")
 	f.StringVar(&o.ledgerListen, "ledger-listen", "", "host:port where other nodes of the ledger may connect (default: none may)")
 	f.StringArrayVar(&o.ledgerPeers, "ledger-peer", nil, "KEY@host:port of another node of the ledger; again for more")
+	f.DurationVar(&o.batch, "batch", time.Minute, "how long receipts wait at most before the ledger gets their root (with --role provider)")
 	f.StringVar(&o.admin, "admin", "", "host:port for health and metrics over HTTP, such as 127.0.0.1:9600 (default: none)")
+	f.BoolVar(&o.ui, "ui", false, "serve the console to browsers of this machine, too (\"aval ui\" prints its link)")
 	f.BoolVar(&o.profile, "pprof", false, "serve profiles there, too")
 	f.BoolVar(&o.json, "json", false, "print what was started as JSON, once")
 	return c
@@ -145,6 +148,10 @@ func (a *app) chainOf(o *upOptions, folder *control.Folder, peers []consensus.Pe
 		return nil, err
 	}
 	cfg := &node.LedgerConfig{Genesis: g, Follow: o.rolesWereGiven && !o.has("validator"), Listen: o.ledgerListen, Peers: peers}
+	cfg.Audit, cfg.Batch = o.has("auditor"), o.batch
+	if o.has("auditor") {
+		cfg.Bond = true // it can lose something
+	}
 	if o.has("provider") {
 		cfg.Provide = &node.ProviderConfig{Region: o.region}
 		if cfg.Provide.PriceIn, cfg.Provide.PriceOut, err = prices(o.price); err != nil {
@@ -209,6 +216,9 @@ func (a *app) up(ctx context.Context, o *upOptions) (err error) {
 		return err
 	}
 	a.note("the ledger is %s, at block %d; this device's account is %s with %s units", l.Chain, l.Height, l.Account, units(l.Balance))
+	if o.ui {
+		defer a.consoleBeside(ctx, n, path, o.debug)()
+	}
 	return a.watch(ctx, n, s)
 }
 

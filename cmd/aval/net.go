@@ -151,8 +151,8 @@ func (o *netOptions) changed(c *cobra.Command) string {
 // start joins the network, with the node's folder or, for one command, without.
 func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, contacts []node.Contact, granted access.Book) (*node.Node, error) {
 	cfg, err := a.nodeConfig(o)
+	var h *peerHost
 	if err == nil && len(o.serve) > 0 {
-		var h *peerHost
 		if h, err = a.servePeers(o.serve, &serveOptions{slots: 4, models: len(o.serve), keepAlive: 30 * time.Minute}); err == nil {
 			a.closers = append(a.closers, h.close)
 			cfg.Models = h
@@ -167,6 +167,9 @@ func (a *app) start(ctx context.Context, o *netOptions, folder *control.Folder, 
 			_ = folder.Close()
 		}
 		return nil, err
+	}
+	if o.ledger != nil {
+		o.ledger.Models = &reruns{app: a, host: h}
 	}
 	cfg.Folder, cfg.Contacts, cfg.Access, cfg.Ledger = folder, contacts, granted, o.ledger
 	return node.New(ctx, cfg)

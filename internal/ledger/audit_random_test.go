@@ -103,7 +103,7 @@ func (g *randomGame) act(x *person, d *ledger.Duty, dutiful bool, send func(ledg
 	id := string(d.ID[:]) + string(key)
 	switch d.Task {
 	case ledger.TaskCommit:
-		f := honest(g.p, d)
+		f := computed(g.p, d)
 		if !dutiful {
 			for i := range f {
 				switch rapid.IntRange(0, 5).Draw(g.rt, "finding") {
@@ -217,12 +217,12 @@ func FuzzAudit(f *testing.F) {
 		}
 		if phase%4 > 1 {
 			for _, x := range w.parts(p) {
-				w.commit(p, x, honest(p, w.duty(x.person, ledger.TaskCommit)))
+				w.commit(p, x, computed(p, w.duty(x.person, ledger.TaskCommit)))
 			}
 		}
 		if phase%4 > 2 {
 			for _, x := range w.parts(p) {
-				x.findings = honest(p, w.duty(x.person, ledger.TaskReveal))
+				x.findings = computed(p, w.duty(x.person, ledger.TaskReveal))
 				w.reveal(p, x)
 			}
 		}

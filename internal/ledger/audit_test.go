@@ -155,9 +155,9 @@ func (w *world) duty(p *person, task ledger.Task) *ledger.Duty {
 	return nil
 }
 
-// honest are the findings of an auditor that computes again: the root of the
+// computed are the findings of an auditor that computes again: the root of the
 // trace is a function of the receipt.
-func honest(p *provider, d *ledger.Duty) []ledger.Finding {
+func computed(p *provider, d *ledger.Duty) []ledger.Finding {
 	var out []ledger.Finding
 	for _, i := range d.Indices {
 		id := p.id(i)
@@ -234,7 +234,7 @@ func TestAuditPasses(t *testing.T) {
 	}
 	before := w.account(workers[0].person).Balance
 	for _, x := range workers {
-		w.commit(p, x, honest(p, w.duty(x.person, ledger.TaskCommit)))
+		w.commit(p, x, computed(p, w.duty(x.person, ledger.TaskCommit)))
 	}
 	w.until(p, ledger.PhaseReveal)
 	for _, x := range workers {
@@ -260,7 +260,7 @@ func TestAuditPays(t *testing.T) {
 	w, p, _ := newAudits(t, 2)
 	workers := w.start(p, 100)
 	for _, x := range workers {
-		w.commit(p, x, honest(p, w.duty(x.person, ledger.TaskCommit)))
+		w.commit(p, x, computed(p, w.duty(x.person, ledger.TaskCommit)))
 	}
 	for _, x := range workers {
 		w.reveal(p, x)
@@ -349,7 +349,7 @@ func TestCopying(t *testing.T) {
 	w, p, _ := newAudits(t, 2)
 	workers := w.start(p, 100)
 	a, b := workers[0], workers[1]
-	w.commit(p, a, honest(p, w.duty(a.person, ledger.TaskCommit)))
+	w.commit(p, a, computed(p, w.duty(a.person, ledger.TaskCommit)))
 	w.fails(ledger.CodeRefused, "has committed itself", a.person, ledger.KindCommit, &ledger.Commit{Audit: p.ref(), Auditor: public(a.node)})
 	w.fails(ledger.CodeForbidden, "belongs to", b.person, ledger.KindCommit, &ledger.Commit{Audit: p.ref(), Auditor: public(a.node)})
 	w.fails(ledger.CodeRefused, "in the phase", a.person, ledger.KindReveal, &ledger.Reveal{Audit: p.ref(), Auditor: public(a.node), Salt: workSalt, Findings: a.findings})
@@ -391,15 +391,15 @@ func TestDisagreement(t *testing.T) {
 	workers := w.start(p, 100)
 	lazy := workers[0]
 	d := w.duty(lazy.person, ledger.TaskCommit)
-	f := honest(p, d)
+	f := computed(p, d)
 	f[2].Digest[0] ^= 1
 	w.commit(p, lazy, f)
-	w.commit(p, workers[1], honest(p, d))
+	w.commit(p, workers[1], computed(p, d))
 	w.reveal(p, lazy)
 	w.reveal(p, workers[1])
 	w.until(p, ledger.PhaseCommit)
 	third := w.parts(p)[2]
-	w.commit(p, third, honest(p, d))
+	w.commit(p, third, computed(p, d))
 	w.reveal(p, third)
 	w.until(p, 0)
 	if n := w.node(lazy.person); n.Record.Missed != 1 || n.Bond != 990*ledger.Unit {
@@ -421,10 +421,10 @@ func TestUnresolved(t *testing.T) {
 	w, p, _ := newAudits(t, 2)
 	workers := w.start(p, 100)
 	d := w.duty(workers[0].person, ledger.TaskCommit)
-	f := honest(p, d)
+	f := computed(p, d)
 	f[2].Digest[0] ^= 1
 	w.commit(p, workers[0], f)
-	w.commit(p, workers[1], honest(p, d))
+	w.commit(p, workers[1], computed(p, d))
 	w.reveal(p, workers[0])
 	w.reveal(p, workers[1])
 	w.until(p, 0)
@@ -444,10 +444,10 @@ func TestFalseAccusation(t *testing.T) {
 	w, p, _ := newAudits(t, 2)
 	workers := w.start(p, 100)
 	d := w.duty(workers[0].person, ledger.TaskCommit)
-	f := honest(p, d)
+	f := computed(p, d)
 	f[1] = ledger.Finding{Verdict: ledger.False, Digest: p.id(d.Indices[1])}
 	w.commit(p, workers[0], f)
-	w.commit(p, workers[1], honest(p, d))
+	w.commit(p, workers[1], computed(p, d))
 	w.reveal(p, workers[0])
 	w.reveal(p, workers[1])
 	x := workers[0]
@@ -527,7 +527,7 @@ func TestDemandWithdrawn(t *testing.T) {
 	workers := w.real(p, 3)
 	w.demand(p, workers[0], 0)
 	for _, x := range workers {
-		w.commit(p, x, honest(p, w.duty(x.person, ledger.TaskCommit)))
+		w.commit(p, x, computed(p, w.duty(x.person, ledger.TaskCommit)))
 	}
 	if d := w.duty(p.person, ledger.TaskAnswer); d != nil {
 		t.Errorf("the provider is still to answer: %+v", d)
@@ -585,7 +585,7 @@ func TestAnswer(t *testing.T) {
 		if !rubbish {
 			w.fails(ledger.CodeRefused, "opens the receipt", x.person, ledger.KindGarbled, garbled)
 			for _, x := range workers {
-				w.commit(p, x, honest(p, w.duty(x.person, ledger.TaskCommit)))
+				w.commit(p, x, computed(p, w.duty(x.person, ledger.TaskCommit)))
 			}
 			for _, x := range workers {
 				w.reveal(p, x)

@@ -79,6 +79,11 @@ func (c *call) showPlant(r *receipt.Receipt, salt []byte, before uint64) (Amount
 	c.tree.Delete(key)
 	p.Deposit, p.Shown = 0, true
 	save(c.tree, tablePlant.key(id[:]), p)
+	// Who disputes it was led astray, and loses nothing.
+	for _, d := range docketAt(c.tree, ofReceipt.key(id[:], claims.Key)).Open {
+		x, _ := load[Dispute](c.tree, tableDispute.key(d[:]))
+		c.trial(d, x).void(0)
+	}
 	return n, nil
 }
 
@@ -248,6 +253,36 @@ func (m *MakeStand) apply(c *call) error {
 	c.game().phase(key, a, PhaseSettle, max(a.Until, c.block.Height+c.params.Audit.Settle))
 	c.event("stand", "node", hex.EncodeToString(m.Audit.Node), "size", Amount(m.Audit.Size).String(), "place", Amount(m.Place).String(), "auditor", hex.EncodeToString(m.Auditor))
 	return nil
+}
+
+// WorkRef names an auditor's work on a receipt.
+type WorkRef struct {
+	_       struct{} `cbor:",toarray"`
+	Audit   AuditRef `json:"audit"`
+	Auditor []byte   `json:"auditor"`
+	Place   uint64   `json:"place"`
+}
+
+// standing is the digest of an auditor's work on a contested receipt, which it
+// opened.
+func (c *call) standing(m *WorkRef, raw []byte) (*canon.Hash, error) {
+	_, a, err := c.audit(m.Audit, PhaseSettle)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.receiptOf(m.Audit.Node, raw)
+	if err != nil {
+		return nil, err
+	}
+	id := r.Hash()
+	for _, x := range a.Contests {
+		for _, s := range x.Stands {
+			if p := &a.Parts[s.Part]; x.Place == m.Place && x.Receipt == id && slices.Equal(p.Key, m.Auditor) {
+				return &p.Findings[x.Place].Digest, nil
+			}
+		}
+	}
+	return nil, fail(CodeNotFound, "the auditor %x does not stand by the receipt %s in this audit", m.Auditor, id)
 }
 
 // endContest settles a contest: an auditor that did not show its work, or was

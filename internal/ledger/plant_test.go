@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/avalnetwork/aval/internal/audit/dispute"
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/ledger"
 	"github.com/avalnetwork/aval/receipt"
@@ -83,7 +84,7 @@ func TestPlantFindsLazy(t *testing.T) {
 // auditors who worked pays them for standing by it.
 func TestPlantOfRightReceipt(t *testing.T) {
 	w, p, _ := newAudits(t, 2)
-	workers, contest := w.planted(p, func(_ int, d *ledger.Duty) []ledger.Finding { return honest(p, d) })
+	workers, contest := w.planted(p, func(_ int, d *ledger.Duty) []ledger.Finding { return computed(p, d) })
 	w.must(p.person, ledger.KindContest, contest)
 	var before []ledger.Amount
 	for _, x := range workers {
@@ -121,10 +122,10 @@ func TestPlantRefuses(t *testing.T) {
 	w.fails(ledger.CodeRefused, "is not over", p.person, ledger.KindLift, &ledger.Lift{Receipt: late.Bytes(), Salt: salt})
 	w.until(p, ledger.PhaseCommit)
 	for _, x := range w.parts(p) {
-		w.commit(p, x, honest(p, w.duty(x.person, ledger.TaskCommit)))
+		w.commit(p, x, computed(p, w.duty(x.person, ledger.TaskCommit)))
 	}
 	for _, x := range w.parts(p) {
-		x.findings = honest(p, w.duty(x.person, ledger.TaskReveal))
+		x.findings = computed(p, w.duty(x.person, ledger.TaskReveal))
 		w.reveal(p, x)
 	}
 	if i := w.audit(p).Indices(2)[0]; i == 1 {
@@ -139,4 +140,124 @@ func TestPlantRefuses(t *testing.T) {
 		t.Errorf("the planter has %d, want %d", got, want)
 	}
 	w.fails(ledger.CodeNotFound, "no such plant", p.person, ledger.KindLift, &ledger.Lift{Receipt: late.Bytes(), Salt: salt})
+}
+
+// TestPlantVoidsDisputes: whoever takes the planted receipt for a lie loses
+// nothing when it is shown, and it convicts nobody.
+func TestPlantVoidsDisputes(t *testing.T) {
+	w, p, _ := newAudits(t, 3)
+	workers, contest := w.planted(p, func(_ int, _ *ledger.Duty) []ledger.Finding {
+		return []ledger.Finding{{Verdict: ledger.False, Digest: p.id(0)}}
+	})
+	x := workers[0]
+	open := &ledger.OpenDispute{Receipt: contest.Receipt, Challenger: public(x.node)}
+	before := w.account(x.person).Balance
+	res := w.must(x.person, ledger.KindDispute, open)
+	if n := w.node(p.person); n.Held != 2 {
+		t.Fatalf("the planter is %+v", n)
+	}
+	w.must(p.person, ledger.KindContest, contest)
+	if got := w.account(x.person).Balance; got != before-res.Fee {
+		t.Errorf("the challenger has %d, want %d", got, before-res.Fee)
+	}
+	open.Nonce = 1
+	w.fails(ledger.CodeRefused, "planted", x.person, ledger.KindDispute, open)
+	w.until(p, 0)
+	if n := w.node(p.person); n.Record.Failed != 0 || n.Bond != 1000*ledger.Unit || n.Held != 0 {
+		t.Errorf("the planter is %+v", n)
+	}
+	for _, x := range workers {
+		if n := w.node(x.person); n.Record.Audits != 1 || n.Bond != 1000*ledger.Unit {
+			t.Errorf("an auditor is %+v", n)
+		}
+	}
+}
+
+// TestLiarConvicted: an auditor that finds a lie opens a dispute; the liar that
+// cannot answer in it loses, and the auditor is paid.
+func TestLiarConvicted(t *testing.T) {
+	w, p, _ := newAudits(t, 3)
+	workers := w.real(p, 1)
+	x := workers[0]
+	f := []ledger.Finding{{Verdict: ledger.False, Digest: p.id(0)}}
+	d := w.duty(workers[1].person, ledger.TaskCommit)
+	w.commit(p, x, f)
+	w.commit(p, workers[1], computed(p, d))
+	w.reveal(p, x)
+	w.reveal(p, workers[1])
+	size := p.log.Size()
+	w.must(x.person, ledger.KindAccuse, &ledger.Accuse{Audit: p.ref(), Auditor: public(x.node), Proof: p.inclusion(t, size, 0)})
+	r := p.receipts[0]
+	run, err := dispute.NewRun(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	params := ledger.DefaultParams()
+	terms := params.DisputeTerms(chain, x.addr, public(x.node), 0)
+	game, err := dispute.NewChallenger(run, terms, x.node, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	message, err := game.Move()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.must(x.person, ledger.KindDispute, &ledger.OpenDispute{Receipt: r.Bytes(), Challenger: public(x.node), Message: message})
+	w.fast = true
+	w.until(p, 0)
+	w.sound()
+	if n := w.node(p.person); n.Record.Failed != 1 || n.Record.Passed != 0 || n.Bond != 500*ledger.Unit || n.Held != 0 {
+		t.Errorf("the liar is %+v", n)
+	}
+	if n := w.node(x.person); n.Record.Audits != 1 || n.Record.Slashed != 0 {
+		t.Errorf("the auditor is %+v", n)
+	}
+}
+
+// TestStandIsDisputed: an auditor that stands by an invented work can be drawn
+// into a dispute as whoever signs a receipt, and loses it.
+func TestStandIsDisputed(t *testing.T) {
+	w, p, _ := newAudits(t, 2)
+	root := canon.Sum("aval test invented trace")
+	workers, contest := w.planted(p, func(_ int, d *ledger.Duty) []ledger.Finding {
+		return []ledger.Finding{{Verdict: ledger.Right, Digest: ledger.WorkDigest(d.ID, 0, p.id(0), root, 4, 4)}}
+	})
+	w.must(p.person, ledger.KindContest, contest)
+	x := workers[0]
+	ref := &ledger.WorkRef{Audit: p.ref(), Auditor: public(x.node)}
+	open := &ledger.OpenDispute{Receipt: contest.Receipt, Challenger: public(p.node), Work: ref}
+	w.fails(ledger.CodeNotFound, "does not stand", p.person, ledger.KindDispute, open)
+	for _, x := range workers {
+		w.must(x.person, ledger.KindStand, &ledger.MakeStand{Audit: p.ref(), Auditor: public(x.node), Root: root, Layers: 4, Positions: 4})
+	}
+	r := p.receipts[0]
+	digest := w.audit(p).Parts[0].Findings[0].Digest
+	run, err := dispute.NewWork(r, public(x.node), digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	params := ledger.DefaultParams()
+	game, err := dispute.NewChallenger(run, params.DisputeTerms(chain, p.addr, public(p.node), 0), p.node, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if open.Message, err = game.Move(); err != nil {
+		t.Fatal(err)
+	}
+	w.must(p.person, ledger.KindDispute, open)
+	w.fast = true
+	before := w.account(workers[1].person).Balance
+	w.until(p, 0)
+	w.sound()
+	if n := w.node(x.person); n.Bond != 500*ledger.Unit || n.Record.Failed != 1 || n.Record.Audits != 0 || n.Held != 0 {
+		t.Errorf("the auditor that could not answer is %+v", n)
+	}
+	// Nobody took the other one to court.
+	audit := params.Audit
+	if got, want := w.account(workers[1].person).Balance, before+audit.PlantDeposit+audit.Price; got != want {
+		t.Errorf("the other auditor has %d, want %d", got, want)
+	}
+	if n := w.node(p.person); n.Bond != 1000*ledger.Unit || n.Held != 0 {
+		t.Errorf("the planter is %+v", n)
+	}
 }

@@ -72,11 +72,26 @@ func (k Kind) Payload() any {
 	return nil
 }
 
-// usualWork is more than a transaction other than one about a dispute takes.
+// usualWork is more than a transaction takes that is not about a dispute.
 const usualWork = 20_000
 
+// MaxFee is a fee that suffices for what a transaction usually costs.
+func (p *Params) MaxFee(b *Body, policy Policy) Amount {
+	const signer = 34 + 68 // bytes of a key and a signature
+	return p.fee(uint64(len(b.Content))+256+signer*uint64(len(policy.Keys)), usualWork)
+}
+
+// MetaKey is the key of what there is once.
+func MetaKey() []byte { return tableMeta.key() }
+
+// AccountKey is the key of an account in the state.
+func AccountKey(a Address) []byte { return tableAccount.key(a[:]) }
+
+// DeviceKey is the key of a device of an account in the state.
+func DeviceKey(a Address, key []byte) []byte { return tableDevice.key(a[:], key) }
+
 // Pay makes a transaction of the account of one key, as the next one after the
-// last block, with a fee that suffices for what it usually costs, as far as the
+// last block, with a fee that suffices for what it can cost, as far as the
 // account has it. What is not needed is given back.
 func Pay(m *Machine, key ed25519.PrivateKey, kind Kind, payload any) ([]byte, error) {
 	policy := Single(key.Public().(ed25519.PublicKey))
@@ -86,6 +101,16 @@ func Pay(m *Machine, key ed25519.PrivateKey, kind Kind, payload any) ([]byte, er
 		return nil, err
 	}
 	params := m.Params()
-	b.MaxFee = min(params.fee(uint64(len(b.Content))+512, usualWork), m.Account(a).Balance)
+	size := uint64(len(b.Content)) + 512
+	fee := params.fee(size, usualWork+size)
+	switch p := payload.(type) {
+	case *OpenDispute:
+		fee = params.MessageFee(nil, p.Message)
+	case *MakeMove:
+		if d, ok := DisputeAt(&m.state, p.Dispute); ok {
+			fee = params.MessageFee(d, p.Message)
+		}
+	}
+	b.MaxFee = min(fee, m.Account(a).Balance)
 	return b.Sign(policy, key)
 }

@@ -84,7 +84,7 @@ func (b *beaconLoop) step(ctx context.Context) (sent bool, err error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, beaconTimeout)
 	defer cancel()
-	s, err := b.node.send(ctx, task.kind, payload)
+	s, err := b.node.chain.send(ctx, task.kind, payload)
 	if err != nil {
 		return false, err
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/consensus"
+	"github.com/avalnetwork/aval/internal/keeper"
 	"github.com/avalnetwork/aval/internal/ledger"
 	"github.com/avalnetwork/aval/internal/ledger/tree"
 	"github.com/avalnetwork/aval/internal/node/control"
@@ -32,6 +33,12 @@ type LedgerConfig struct {
 	Listen  string           // host:port for other nodes of the chain; "": none may connect
 	Peers   []consensus.Peer // to stay connected with
 	Provide *ProviderConfig  // offers Config.Models; nil: nothing is offered
+	// Models computes receipts again, for audits and disputes; nil: the node does
+	// neither, and loses the disputes about its own.
+	Models keeper.Models
+	Audit  bool          // the node audits others; it needs a bond for that
+	Bond   bool          // bond the least that is allowed, if the node has none
+	Batch  time.Duration // how long receipts wait for a batch at most; 0: a minute
 }
 
 // chainFolder is where the ledger's data is, in the node's folder.
@@ -50,6 +57,7 @@ type chain struct {
 	key  ed25519.PrivateKey
 
 	sending sync.Mutex // one transaction of the account after the other
+	feed    feed
 }
 
 // startLedger joins the ledger.
@@ -80,11 +88,6 @@ func (n *Node) closeLedger() error {
 		return nil
 	}
 	return n.chain.node.Close()
-}
-
-// account is the account of the node's own key.
-func (c *chain) account() ledger.Address {
-	return ledger.AddressOf(c.key.Public().(ed25519.PublicKey))
 }
 
 // LedgerStatus is how the ledger is, as this node sees it.
@@ -119,7 +122,7 @@ func (n *Node) LedgerStatus(context.Context) (LedgerStatus, error) {
 	s := n.chain.node.Status()
 	out := LedgerStatus{
 		Chain: s.Chain, Height: s.Height, Time: time.UnixMilli(int64(s.Time)), Root: s.Root, CatchingUp: s.CatchingUp, Halted: s.Halted,
-		Peers: s.Peers, Waiting: s.Waiting, Validates: s.Validates, Account: n.chain.account(),
+		Peers: s.Peers, Waiting: s.Waiting, Validates: s.Validates, Account: n.chain.Account(),
 	}
 	for _, v := range s.Validators {
 		out.Validators = append(out.Validators, ValidatorStatus{hex.EncodeToString(v.Key), v.Power})
@@ -254,12 +257,11 @@ func (n *Node) LedgerSend(ctx context.Context, r SendRequest) (Sent, error) {
 	if err := json.Unmarshal(r.Payload, payload); err != nil {
 		return Sent{}, rpc.Errorf(rpc.InvalidArgument, "the content of a %s: %w", r.Kind, err)
 	}
-	return n.send(ctx, kind, payload)
+	return n.chain.send(ctx, kind, payload)
 }
 
 // send is LedgerSend of a payload.
-func (n *Node) send(ctx context.Context, kind ledger.Kind, payload any) (Sent, error) {
-	c := n.chain
+func (c *chain) send(ctx context.Context, kind ledger.Kind, payload any) (Sent, error) {
 	c.sending.Lock()
 	defer c.sending.Unlock()
 	var tx []byte

@@ -97,7 +97,7 @@ func (n *Node) OfferModel(ctx context.Context, r OfferRequest) (done []Sent, err
 		return nil, err
 	}
 	send := func(kind ledger.Kind, payload any) error {
-		s, err := n.send(ctx, kind, payload)
+		s, err := n.chain.send(ctx, kind, payload)
 		if err == nil {
 			done = append(done, s)
 			err = s.Err()
@@ -130,7 +130,7 @@ func (n *Node) OfferModel(ctx context.Context, r OfferRequest) (done []Sent, err
 		if have < want {
 			b := &ledger.Bond{Key: public, Amount: want - have}
 			if node == nil {
-				b.Proof = ledger.ProveBond(n.key, n.chain.name, ledger.RoleNode, n.chain.account())
+				b.Proof = ledger.ProveBond(n.key, n.chain.name, ledger.RoleNode, n.chain.Account())
 			}
 			if err := send(ledger.KindBond, b); err != nil {
 				return done, err

@@ -17,6 +17,7 @@ import (
 	"github.com/avalnetwork/aval/internal/access"
 	"github.com/avalnetwork/aval/internal/crdt/replica"
 	"github.com/avalnetwork/aval/internal/directory"
+	"github.com/avalnetwork/aval/internal/keeper"
 	"github.com/avalnetwork/aval/internal/mesh"
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
 	"github.com/avalnetwork/aval/internal/node/control"
@@ -74,7 +75,8 @@ type Node struct {
 	end     context.CancelFunc // of what runs beside
 	beside  sync.WaitGroup
 
-	chain         *chain       // nil: the node takes part in no ledger
+	chain         *chain // nil: the node takes part in no ledger
+	keeper        *keeper.Keeper
 	receipts      *archive.Log // nil: there is none
 	host          remote.Host
 	models        *remote.Server
@@ -176,6 +178,7 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 	if cfg.Offer != nil && cfg.Models != nil {
 		n.beside.Go(func() { n.offer(running, *cfg.Offer) })
 	}
+	n.startKeeper(running, cfg.Ledger)
 	if cfg.Ledger != nil && !cfg.Ledger.Follow {
 		n.beside.Go(func() { n.makeBeacon(running) })
 	}

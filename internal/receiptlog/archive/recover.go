@@ -94,10 +94,11 @@ func (l *Log) replay(first uint64, last bool) error {
 	bad := func(offset int64, err error) error {
 		return fmt.Errorf("archive: %w: %s: at byte %d: %w", ErrDamaged, s.path, offset, err)
 	}
-	at, root, err := readHead(s.read)
+	at, root, mark, err := readHead(s.read)
+	s.mark = mark
 	switch {
 	case err != nil:
-		if _, found := anyBatch(s.read, 0, info.Size(), first); found || !last {
+		if info.Size() > segmentHead || !last { // it was synced before anything came after it
 			return bad(0, err)
 		}
 		return l.cut(s, 0, info.Size()) // a crash came before its first receipt
@@ -107,14 +108,14 @@ func (l *Log) replay(first uint64, last bool) error {
 	for {
 		var ids []canon.Hash
 		var offsets []int64
-		end, n, err := readBatch(s.read, s.size, s.end(), func(id canon.Hash, offset int64) {
+		end, n, err := readBatch(s.read, s.mark, s.size, s.end(), func(id canon.Hash, offset int64) {
 			ids, offsets = append(ids, id), append(offsets, offset)
 		})
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			if at, found := anyBatch(s.read, s.size, info.Size(), s.end()); found {
+			if at, found := anyBatch(s.read, s.mark, s.size, info.Size(), s.end()); found {
 				return bad(s.size, fmt.Errorf("%w, and there is one at byte %d", err, at))
 			}
 			if !last {

@@ -3,6 +3,7 @@ package archive
 import (
 	"bytes"
 	"cmp"
+	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -26,16 +27,20 @@ const (
 	maxBatch   = batchBytes + MaxBytes
 
 	// A segment begins with this, the number of its first receipt, the root of the
-	// log before it, and a checksum.
+	// log before it, its mark, and a checksum.
 	segmentMagic = "avalrlog"
-	segmentHead  = 8 + 8 + canon.Size + 4
-	// A batch begins with this, the number of its first receipt, how many there are,
-	// how many bytes, and a checksum of all that and of those bytes.
-	batchMagic = "avalbtch"
-	batchHead  = 8 + 8 + 4 + 4 + 4
+	segmentHead  = 8 + 8 + canon.Size + markSize + 4
+	// A batch begins with the mark, the number of its first receipt, how many there
+	// are, how many bytes, and a checksum of all that and of those bytes.
+	batchHead = markSize + 8 + 4 + 4 + 4
+	markSize  = 8
 	// A receipt in a batch: its identity, the length of its file, the file.
 	recordHead = canon.Size + 4
 )
+
+// mark begins the batches of a segment. It is drawn by chance, so that nobody who
+// asks a question can have something in it that looks like a batch.
+type mark [markSize]byte
 
 var checksums = crc32.MakeTable(crc32.Castagnoli)
 
@@ -46,6 +51,7 @@ type segment struct {
 	first uint64
 	count int // of receipts
 	path  string
+	mark  mark
 	f     store.Handle // nil: nothing is appended to it any more
 	read  *os.File     // nil: its receipts were dropped
 	size  int64        // bytes that are on disk
@@ -123,6 +129,8 @@ func (l *Log) create(first uint64, root canon.Hash) (*segment, error) {
 	}
 	head := binary.BigEndian.AppendUint64([]byte(segmentMagic), first)
 	head = append(head, root[:]...)
+	rand.Read(s.mark[:]) // never fails
+	head = append(head, s.mark[:]...)
 	head = binary.BigEndian.AppendUint32(head, crc32.Checksum(head, checksums))
 	if _, err = f.Write(head); err == nil {
 		err = f.Sync()
@@ -141,22 +149,22 @@ func (l *Log) create(first uint64, root canon.Hash) (*segment, error) {
 }
 
 // readHead reads how a segment begins.
-func readHead(f io.ReaderAt) (first uint64, root canon.Hash, err error) {
+func readHead(f io.ReaderAt) (first uint64, root canon.Hash, m mark, err error) {
 	var b [segmentHead]byte
 	if _, err := f.ReadAt(b[:], 0); err != nil {
-		return 0, root, fmt.Errorf("its beginning cannot be read: %w", err)
+		return 0, root, m, fmt.Errorf("its beginning cannot be read: %w", err)
 	}
 	n := segmentHead - 4
 	if string(b[:8]) != segmentMagic || crc32.Checksum(b[:n], checksums) != binary.BigEndian.Uint32(b[n:]) {
-		return 0, root, errors.New("it does not begin as a segment does")
+		return 0, root, m, errors.New("it does not begin as a segment does")
 	}
-	return binary.BigEndian.Uint64(b[8:]), canon.Hash(b[16:]), nil
+	return binary.BigEndian.Uint64(b[8:]), canon.Hash(b[16:]), mark(b[16+canon.Size:]), nil
 }
 
 // appendBatch encodes a batch. It says where each receipt is in it.
-func appendBatch(b []byte, first uint64, entries []receiptlog.Entry, offsets []int64) ([]byte, []int64) {
+func appendBatch(b []byte, m mark, first uint64, entries []receiptlog.Entry, offsets []int64) ([]byte, []int64) {
 	begin := len(b)
-	b = append(b, batchMagic...)
+	b = append(b, m[:]...)
 	b = binary.BigEndian.AppendUint64(b, first)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(entries)))
 	b = append(b, make([]byte, 8)...)
@@ -182,7 +190,7 @@ var errTorn = errors.New("no whole batch")
 
 // readBatch reads the batch at an offset of a segment: what it has of receipts, and
 // where the next one is.
-func readBatch(f io.ReaderAt, offset int64, next uint64, on func(id canon.Hash, offset int64)) (end int64, count int, err error) {
+func readBatch(f io.ReaderAt, m mark, offset int64, next uint64, on func(id canon.Hash, offset int64)) (end int64, count int, err error) {
 	var head [batchHead]byte
 	if n, err := f.ReadAt(head[:], offset); n == 0 && errors.Is(err, io.EOF) {
 		return offset, 0, io.EOF
@@ -190,7 +198,7 @@ func readBatch(f io.ReaderAt, offset int64, next uint64, on func(id canon.Hash, 
 		return 0, 0, errTorn
 	}
 	size, n := int64(binary.BigEndian.Uint32(head[20:])), binary.BigEndian.Uint32(head[16:])
-	if string(head[:8]) != batchMagic || binary.BigEndian.Uint64(head[8:]) != next || size > maxBatch || n == 0 || n > maxSegment {
+	if mark(head[:]) != m || binary.BigEndian.Uint64(head[8:]) != next || size > maxBatch || n == 0 || n > maxSegment {
 		return 0, 0, errTorn
 	}
 	batch := make([]byte, batchHead+size)
@@ -217,12 +225,12 @@ func readBatch(f io.ReaderAt, offset int64, next uint64, on func(id canon.Hash, 
 
 // anyBatch looks for a whole batch after a place where there is none: then that is
 // no write which a crash cut short, as each is synced before the next.
-func anyBatch(f io.ReaderAt, offset, size int64, least uint64) (int64, bool) {
+func anyBatch(f io.ReaderAt, m mark, offset, size int64, least uint64) (int64, bool) {
 	buf := make([]byte, 1<<20)
 	for from := offset; from < size; {
 		n, _ := f.ReadAt(buf, from)
 		for at := 0; at < n; at++ {
-			i := bytes.Index(buf[at:n], []byte(batchMagic))
+			i := bytes.Index(buf[at:n], m[:])
 			if i < 0 {
 				break
 			}
@@ -232,14 +240,14 @@ func anyBatch(f io.ReaderAt, offset, size int64, least uint64) (int64, bool) {
 				continue
 			}
 			first := binary.BigEndian.Uint64(head[8:])
-			if _, _, err := readBatch(f, from+int64(at), first, func(canon.Hash, int64) {}); err == nil && first >= least {
+			if _, _, err := readBatch(f, m, from+int64(at), first, func(canon.Hash, int64) {}); err == nil && first >= least {
 				return from + int64(at), true
 			}
 		}
 		if n < len(buf) {
 			break
 		}
-		from += int64(n - len(batchMagic)) // one may lie across
+		from += int64(n - len(m)) // one may lie across
 	}
 	return 0, false
 }

@@ -94,7 +94,7 @@ func (l *Log) writeSome(entries []receiptlog.Entry, buf []byte) (int, []byte, er
 	if next+uint64(len(entries)) > receiptlog.MaxSize {
 		return 0, buf, errors.New("archive: the log is full")
 	}
-	buf, offsets := appendBatch(buf[:0], next, entries, nil)
+	buf, offsets := appendBatch(buf[:0], s.mark, next, entries, nil)
 	if _, err = s.f.Write(buf); err != nil {
 		// What was written of it is taken back, so that the next one can follow.
 		_, err2 := s.f.Seek(s.size, io.SeekStart)

@@ -167,6 +167,9 @@ func (h *handle) Sync() error {
 	}
 	h.fs.mu.Lock()
 	defer h.fs.mu.Unlock()
+	if h.fs.down { // meanwhile, by another goroutine
+		return ErrInjected
+	}
 	h.synced = st.Size()
 	delete(h.fs.pending, h)
 	delete(h.fs.dirty, h.name)

@@ -1,0 +1,336 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/ledger"
+	"github.com/avalnetwork/aval/internal/ledger/tree"
+	"github.com/avalnetwork/aval/internal/trace"
+	"github.com/avalnetwork/aval/receipt"
+)
+
+// audits are the duties of audits, on either side.
+func (k *Keeper) audits(t *tree.Tree) (list []task) {
+	serve := map[canon.Hash]bool{}
+	if k.cfg.Audit && !ledger.IsAuditor(t, k.public()) {
+		if n, ok := ledger.NodeAt(t, k.public()); ok && n.Bond >= ledger.ParamsAt(t).NodeBond {
+			list = append(list, task{"become an auditor", func(ctx context.Context) error {
+				return k.cfg.Chain.Send(ctx, ledger.KindAuditor, &ledger.SetAuditor{Key: k.public(), On: true})
+			}})
+		}
+	}
+	params := ledger.ParamsAt(t)
+	_, height := k.cfg.Chain.State()
+	for _, d := range ledger.Duties(t, k.public()) {
+		name := fmt.Sprintf("%s: audit of %x with %d receipts", d.Task, d.Audit.Node[:4], d.Audit.Size)
+		switch d.Task {
+		case ledger.TaskServe:
+			for _, a := range d.Auditors {
+				serve[canon.Hash(a)] = true
+			}
+		case ledger.TaskAnswer:
+			list = append(list, task{fmt.Sprintf("%s, place %d for %x", name, d.Places[0], d.Auditors[0][:4]), func(ctx context.Context) error { return k.answer(ctx, d, &params) }})
+		case ledger.TaskCommit:
+			late := height+params.Audit.Commit/2 >= d.Until
+			list = append(list, task{name, func(ctx context.Context) error { return k.commit(ctx, d, &params, late) }})
+		case ledger.TaskReveal:
+			list = append(list, task{name, func(ctx context.Context) error { return k.reveal(ctx, d) }})
+		case ledger.TaskAccuse:
+			list = append(list, task{name, func(ctx context.Context) error { return k.accuse(ctx, d) }})
+		case ledger.TaskStand:
+			list = append(list, task{name, func(ctx context.Context) error { return k.stand(ctx, d) }})
+		}
+	}
+	k.mu.Lock()
+	k.serve = serve
+	k.mu.Unlock()
+	return list
+}
+
+// answer meets a demand of an auditor on the ledger.
+func (k *Keeper) answer(ctx context.Context, d ledger.Duty, p *ledger.Params) error {
+	if k.cfg.Log == nil {
+		return errors.New("the log of receipts is not here")
+	}
+	f, err := k.own(d.Indices[0])
+	if err != nil {
+		return err
+	}
+	proof, err := k.cfg.Log.Inclusion(d.Audit.Size, d.Indices[0])
+	if err != nil {
+		return err
+	}
+	m := &ledger.Answer{Audit: d.Audit, Auditor: d.Auditors[0], Place: d.Places[0], Receipt: f.Receipt.Bytes(), Proof: proof}
+	claims := f.Receipt.Claims()
+	if tokens(&claims) <= p.Audit.Tokens {
+		key, err := receipt.ParseAuditorKey(d.Key)
+		if err != nil {
+			return err
+		}
+		if f.Opening == nil {
+			return errors.New("what was asked and answered is not kept")
+		}
+		box, err := receipt.Seal(f.Opening.Select(ledger.AuditParts(&claims)), f.Receipt.Hash(), key)
+		if err != nil {
+			return err
+		}
+		m.Box = &box
+	}
+	return k.cfg.Chain.Send(ctx, ledger.KindAnswer, m)
+}
+
+func tokens(c *receipt.Claims) uint64 { return uint64(c.PromptTokens) + uint64(c.OutputTokens) }
+
+// own is a receipt of the node's log.
+func (k *Keeper) own(index uint64) (*receipt.File, error) {
+	e, err := k.cfg.Log.File(index)
+	if err != nil {
+		return nil, err
+	}
+	return receipt.ParseFile(e.File)
+}
+
+// found is what an auditor found of a receipt, as its folder keeps it.
+type found struct {
+	Finding   ledger.Finding `json:"finding"`
+	Receipt   []byte         `json:"receipt"` // the file
+	Proof     []canon.Hash   `json:"proof"`   // of inclusion
+	Root      canon.Hash     `json:"root"`    // of the trace, if it is right
+	Layers    int            `json:"layers"`
+	Positions int            `json:"positions"`
+}
+
+// commit computes the receipts again and commits to what came of it. late says
+// that half of the time is over: what the node does not show is then demanded on
+// the ledger.
+func (k *Keeper) commit(ctx context.Context, d ledger.Duty, p *ledger.Params, late bool) error {
+	if k.cfg.Models == nil || k.cfg.Peers == nil {
+		return errors.New("this node cannot compute receipts again")
+	}
+	list, err := k.readFound(d)
+	if err != nil {
+		return err
+	}
+	if list == nil {
+		list = make([]found, len(d.Indices))
+		for i := range list {
+			if list[i], err = k.examine(ctx, d, i, p, late); err != nil {
+				return fmt.Errorf("receipt %d of the log: %w", d.Indices[i], err)
+			}
+		}
+		if err := k.writeFound(d, list); err != nil {
+			return err
+		}
+	}
+	return k.cfg.Chain.Send(ctx, ledger.KindCommit, &ledger.Commit{
+		Audit: d.Audit, Auditor: k.public(), Commitment: ledger.CommitmentOf(d.ID, k.public(), k.saltOf(d), findings(list)),
+	})
+}
+
+// saltOf is the salt of an audit's commitment: nobody knows it who does not have
+// the key, and it need not be kept.
+func (k *Keeper) saltOf(d ledger.Duty) []byte {
+	h := canon.Sum("aval keeper salt/1", k.cfg.Key.Seed(), d.ID[:])
+	return h[:]
+}
+
+func findings(list []found) []ledger.Finding {
+	out := make([]ledger.Finding, len(list))
+	for i := range list {
+		out[i] = list[i].Finding
+	}
+	return out
+}
+
+// examine gets a receipt and computes it again.
+func (k *Keeper) examine(ctx context.Context, d ledger.Duty, place int, p *ledger.Params, late bool) (out found, err error) {
+	f, proof, err := k.get(ctx, d, place, p, late)
+	if err != nil {
+		return out, err
+	}
+	id, claims := f.Receipt.Hash(), f.Receipt.Claims()
+	out.Proof = proof
+	if out.Receipt, err = f.Marshal(); err != nil {
+		return out, err
+	}
+	if tokens(&claims) > p.Audit.Tokens {
+		out.Finding = ledger.Finding{Verdict: ledger.Large, Digest: id}
+		return out, nil
+	}
+	w, impossible, err := k.cfg.Models.Check(ctx, f)
+	if err != nil {
+		return out, err
+	}
+	if impossible != nil {
+		out.Finding = ledger.Finding{Verdict: ledger.False, Digest: id}
+		return out, nil
+	}
+	defer w.Close()
+	if out.Root, out.Layers, out.Positions, err = traceOf(w); err != nil {
+		return out, err
+	}
+	_, wrong := w.Output()
+	if !wrong && !claims.Trace.IsZero() && f.Opening.Trace != nil {
+		wrong = receipt.TraceCommitment(*f.Opening.Trace, out.Root, out.Layers, out.Positions) != claims.Trace
+	}
+	if wrong {
+		out.Finding = ledger.Finding{Verdict: ledger.False, Digest: id}
+		return out, nil
+	}
+	out.Finding = ledger.Finding{Verdict: ledger.Right, Digest: ledger.WorkDigest(d.ID, d.Indices[place], id, out.Root, out.Layers, out.Positions)}
+	return out, nil
+}
+
+// traceOf is the root of the trace of a run.
+func traceOf(w Witness) (root canon.Hash, layers, positions int, err error) {
+	states, err := w.States()
+	if err != nil || len(states) == 0 {
+		return root, 0, 0, errors.Join(err, errors.New("the run has no states"))
+	}
+	roots := make([]canon.Hash, len(states))
+	for l := range states {
+		roots[l] = canon.Root(states[l])
+	}
+	return trace.RootOf(roots), len(states), len(states[0]), nil
+}
+
+// get gives a receipt that was drawn, from the node or, if that shows nothing,
+// by a demand on the ledger.
+func (k *Keeper) get(ctx context.Context, d ledger.Duty, place int, p *ledger.Params, late bool) (*receipt.File, []canon.Hash, error) {
+	f, proof, err := k.cfg.Peers.Receipt(ctx, d.Audit.Node, d.Audit.Size, d.Root, d.Indices[place])
+	if err == nil {
+		if err = whole(f, p); err == nil {
+			return f, proof, nil
+		}
+	}
+	if !late {
+		return nil, nil, err
+	}
+	return k.demanded(ctx, d, place, p, err)
+}
+
+// whole checks that a file shows what an auditor needs of a receipt.
+func whole(f *receipt.File, p *ledger.Params) error {
+	claims := f.Receipt.Claims()
+	if tokens(&claims) > p.Audit.Tokens {
+		return nil
+	}
+	want := ledger.AuditParts(&claims)
+	if f.Opening == nil || f.Opening.Parts()&want != want {
+		return errors.New("the node does not show what was asked and answered")
+	}
+	for _, c := range f.Opening.Select(want).Check(&claims) {
+		if c.Verdict == receipt.Invalid {
+			return fmt.Errorf("what the node shows is not of the receipt: %s", c)
+		}
+	}
+	return nil
+}
+
+// demanded demands a receipt on the ledger, or reads the answer.
+func (k *Keeper) demanded(ctx context.Context, d ledger.Duty, place int, p *ledger.Params, why error) (*receipt.File, []canon.Hash, error) {
+	t, _ := k.cfg.Chain.State()
+	at := d.Places[place]
+	m, open := ledger.DemandAt(&t, d.Audit, at, k.public())
+	if !open {
+		secret, err := k.demandSecret(d, at)
+		if err != nil {
+			return nil, nil, err
+		}
+		if err := k.cfg.Chain.Send(ctx, ledger.KindDemand, &ledger.Demand{Audit: d.Audit, Auditor: k.public(), Place: at, Key: secret.Public().String()}); err != nil {
+			return nil, nil, err
+		}
+		return nil, nil, fmt.Errorf("the node was asked for it on the ledger, as %w", why)
+	}
+	if !m.Met {
+		return nil, nil, fmt.Errorf("the node has not answered on the ledger yet, until block %d", m.Until)
+	}
+	for _, a := range k.cfg.Chain.Answers() {
+		if string(a.Auditor) != string(k.public()) || a.Place != at || string(a.Audit.Node) != string(d.Audit.Node) || a.Audit.Size != d.Audit.Size {
+			continue
+		}
+		return k.unseal(ctx, d, at, a, p)
+	}
+	return nil, nil, errors.New("the answer on the ledger is in a block that this node no longer has")
+}
+
+// unseal reads an answer; one that cannot be read is shown to everybody.
+func (k *Keeper) unseal(ctx context.Context, d ledger.Duty, place uint64, a *ledger.Answer, p *ledger.Params) (*receipt.File, []canon.Hash, error) {
+	f, err := receipt.ParseFile(a.Receipt)
+	if err != nil {
+		return nil, nil, err
+	}
+	if a.Box == nil {
+		return f, a.Proof, whole(f, p)
+	}
+	secret, err := k.demandSecret(d, place)
+	if err != nil {
+		return nil, nil, err
+	}
+	o, err := receipt.Unseal(*a.Box, f.Receipt.Hash(), secret)
+	if err == nil {
+		f.Opening = o
+		if err = whole(f, p); err == nil {
+			return f, a.Proof, nil
+		}
+	}
+	text, err2 := secret.Text()
+	if err2 != nil {
+		return nil, nil, err2
+	}
+	if err := k.cfg.Chain.Send(ctx, ledger.KindGarbled, &ledger.Garbled{Audit: d.Audit, Auditor: k.public(), Place: place, Receipt: a.Receipt, Box: a.Box, Secret: text}); err != nil {
+		return nil, nil, err
+	}
+	return nil, nil, fmt.Errorf("the answer on the ledger cannot be read, and that was shown: %w", err)
+}
+
+// reveal opens the commitment.
+func (k *Keeper) reveal(ctx context.Context, d ledger.Duty) error {
+	list, err := k.mustFound(d)
+	if err != nil {
+		return err
+	}
+	return k.cfg.Chain.Send(ctx, ledger.KindReveal, &ledger.Reveal{Audit: d.Audit, Auditor: k.public(), Salt: k.saltOf(d), Findings: findings(list)})
+}
+
+// accuse names the false receipts, and disputes them.
+func (k *Keeper) accuse(ctx context.Context, d ledger.Duty) error {
+	list, err := k.mustFound(d)
+	if err != nil {
+		return err
+	}
+	for _, place := range d.Places {
+		x := &list[place]
+		f, err := receipt.ParseFile(x.Receipt)
+		if err != nil {
+			return err
+		}
+		if err := k.Challenge(ctx, f); err != nil && !errors.Is(err, ErrDisputed) {
+			return err
+		}
+		if err := k.cfg.Chain.Send(ctx, ledger.KindAccuse, &ledger.Accuse{Audit: d.Audit, Auditor: k.public(), Place: place, Proof: x.Proof}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stand opens the work on receipts that somebody contests.
+func (k *Keeper) stand(ctx context.Context, d ledger.Duty) error {
+	list, err := k.mustFound(d)
+	if err != nil {
+		return err
+	}
+	for _, place := range d.Places {
+		x := &list[place]
+		if err := k.cfg.Chain.Send(ctx, ledger.KindStand, &ledger.MakeStand{
+			Audit: d.Audit, Auditor: k.public(), Place: place, Root: x.Root, Layers: uint64(x.Layers), Positions: uint64(x.Positions),
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
