@@ -123,7 +123,31 @@ func (w *beaconWorld) turn(who ...int) {
 	}
 }
 
-// until lets blocks happen until something is so.
+// next counts the validators from which the ledger waits for something.
+func (w *beaconWorld) next() (n int) {
+	w.t.Helper()
+	for _, x := range w.makers {
+		_, payload, err := x.Next(w.m)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if payload != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// restart lets a validator forget all but its key.
+func (w *beaconWorld) restart(i int) {
+	w.t.Helper()
+	var err error
+	if w.makers[i], err = ledger.NewBeaconMaker(w.people[i].key); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// turnUntil lets blocks happen until something is so.
 func (w *beaconWorld) turnUntil(ok func(s ledger.BeaconStatus) bool, who ...int) {
 	w.t.Helper()
 	for range 200 {
@@ -361,17 +385,31 @@ func TestBeaconRefusals(t *testing.T) {
 func TestBeaconGivesUp(t *testing.T) {
 	w := newBeaconWorld(t, 4, 4)
 	w.turn(0, 1, 2, 3)
-	for range 100 {
+	for range 300 {
 		if w.m.FreeTick() == nil {
 			break
 		}
+		w.next() // nobody sends it
 		w.turn()
 	}
 	w.quiet()
+	if w.next() != 0 {
+		t.Error("validators that gave up send something")
+	}
 	if s := w.m.Beacon(); !strings.Contains(s.Why, "too few validators took part in 3 tries") {
 		t.Errorf("status %+v", s)
 	}
-	w.turn(0, 1, 2, 3) // those that did nothing begin anew, all in one block
+	later := *w
+	later.m = w.m.Fork()
+	later.fast = true
+	for range 600 {
+		later.block()
+	}
+	if later.next() != 4 {
+		t.Error("validators that gave up do not ask again, 600 blocks later")
+	}
+	w.restart(2)
+	w.turn(0, 1, 2, 3)
 	w.turnUntil(serves(4), 0, 1, 2, 3)
 	if e := w.m.Beacon().Epoch; e != 4 {
 		t.Errorf("epoch %d", e)
