@@ -1,0 +1,4 @@
+package demo
+
+// Page is the story as a page that stands alone.
+func (s *Story) Page() string { return "" }
