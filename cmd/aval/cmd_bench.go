@@ -31,7 +31,7 @@ type benchOptions struct {
 	loraOptions
 	prompt, generate, runs, dispute int
 	synthetic, quant                string
-	roof, receipts, json            bool
+	roof, receipts, ledger, json    bool
 }
 
 // benchJSON is what "aval bench --json" prints. The speeds are medians.
@@ -77,14 +77,27 @@ measurement.
 and by a sample, and with --dispute how long a dispute about an answer takes.
 Shares are of the processor time that the answer itself takes.
 
+--ledger measures the ledger instead, without a model: how many receipts a second
+nodes can account for by batches.
+
 --roof also measures how fast memory can be read and, where the kernel has a dot
 product instruction, the peak of int8 arithmetic, and says what share of them the
 model reaches.
 ` + modelHelp + "\n" + exitHelp,
 		Example: "  aval bench model.gguf\n  aval bench --threads 2 -p 512 -n 128 --synthetic 0.5B --quant Q4_K_M\n" +
+			"  aval bench --ledger\n" +
 			"  aval bench --receipts --threads 2 -p 64 -n 256 --dispute 512 --synthetic 0.5B",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			if o.ledger {
+				if len(args) > 0 || o.synthetic != "" || o.receipts || o.roof {
+					return usageErrorf("--ledger measures no model; it goes with --runs and --json alone")
+				}
+				if err := o.validate(); err != nil {
+					return err
+				}
+				return a.benchLedger(&o)
+			}
 			if (len(args) == 1) == (o.synthetic != "") {
 				return usageErrorf("name a MODEL, or a shape with --synthetic")
 			}
@@ -101,6 +114,7 @@ model reaches.
 	f.StringVar(&o.quant, "quant", "Q8_0", "the recipe of the synthetic model")
 	f.BoolVar(&o.receipts, "receipts", false, "measure receipts, audits and, with --dispute, disputes")
 	f.IntVar(&o.dispute, "dispute", 0, "with --receipts: measure disputes about an answer of so many tokens, too")
+	f.BoolVar(&o.ledger, "ledger", false, "measure the ledger instead of a model")
 	f.BoolVar(&o.roof, "roof", false, "measure the limits of the machine too")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	return c

@@ -61,3 +61,15 @@ func TestReceiptsMeasuresAll(t *testing.T) {
 		t.Error("no run was measured")
 	}
 }
+
+func TestBatches(t *testing.T) {
+	if n, err := bench.Batches(3, 100); err != nil || n <= 0 {
+		t.Errorf("%v receipts a second, %v", n, err)
+	}
+	if _, err := bench.Batches(1, 1281); err == nil {
+		t.Error("a batch that the ledger refuses is measured")
+	}
+	if _, err := bench.Batches(0, 1); err == nil {
+		t.Error("nothing is measured")
+	}
+}

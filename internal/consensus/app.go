@@ -176,14 +176,15 @@ func (a *app) PrepareProposal(_ context.Context, req *abci.RequestPrepareProposa
 	e := a.begin(uint64(req.Height), req.Time, req.ProposerAddress, req.Misbehavior)
 	if a.beacon != nil && req.Height > 1 {
 		proof, err := a.combine(req)
-		if err != nil {
-			return nil, err
+		if err == nil && (len(proof) > maxProof || !fits(encodeProof(proof))) {
+			err = fmt.Errorf("consensus: a proof of randomness of %d bytes does not fit into a block", len(proof))
 		}
-		if len(proof) > maxProof || !fits(encodeProof(proof)) {
-			return nil, fmt.Errorf("consensus: a proof of randomness of %d bytes does not fit into a block", len(proof))
+		if err == nil {
+			e.block.Beacon, _, err = a.beacon.split(a.m, uint64(req.Height), txs)
 		}
-		if e.block.Beacon, _, err = a.beacon.split(a.m, uint64(req.Height), txs); err != nil {
-			return nil, err
+		if err != nil { // others will refuse this, and one of them proposes
+			a.log.Warn("consensus: no proposal of this validator", "height", req.Height, "err", err)
+			return &abci.ResponsePrepareProposal{}, nil
 		}
 		e.skip = 1
 	}
@@ -278,7 +279,8 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (*abci.ResponseCommit
 	clear(a.turn) // checking again what waits counts anew
 	a.snaps.consider(a.m, e.block.size)
 	a.feed.add(e.block)
-	retain := min(a.snaps.oldest()+1, a.m.Height()-min(a.keep, a.m.Height()))
+	// The header of the oldest snapshot's block is needed by who fetches that.
+	retain := min(a.snaps.oldest(), a.m.Height()-min(a.keep, a.m.Height()))
 	return &abci.ResponseCommit{RetainHeight: int64(retain)}, nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/consensus"
 	"github.com/avalnetwork/aval/internal/ledger"
 	"github.com/avalnetwork/aval/internal/store"
@@ -61,9 +62,10 @@ func nonceOf(n *consensus.Node, key []byte) (nonce uint64) {
 }
 
 func TestKilled(t *testing.T) {
+	t.Parallel()
 	rounds := 12
 	if testing.Short() {
-		rounds = 4
+		rounds = 3
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Log("seed", seed)
@@ -107,11 +109,15 @@ func TestKilled(t *testing.T) {
 		}
 	}
 	n := start(t, crashConfig(dir))
-	got, height := root(n)
-	if nonce := nonceOf(n, newKey("user")); int(nonce) <= last {
+	nonce := nonceOf(n, newKey("user"))
+	if int(nonce) <= last {
 		t.Errorf("the account has sent %d transactions, and number %d was acknowledged", nonce, last)
 	}
-	t.Logf("%d transactions acknowledged, height %d", last+1, height)
+	t.Logf("%d transactions acknowledged", last+1)
+	for i := range uint64(16) { // so that there are two snapshots, however slow the machine
+		submit(t, n, transfer(t, newKey("user"), nonce+i))
+	}
+	got, height := settle(t, n)
 	if err := n.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -158,7 +164,7 @@ func flip(path string) error {
 }
 
 // settle waits for the block that has the root of the last change.
-func settle(t testing.TB, n *consensus.Node) (r [32]byte, height uint64) {
+func settle(t testing.TB, n *consensus.Node) (r canon.Hash, height uint64) {
 	t.Helper()
 	until(t, "an idle chain", 5*time.Second, func() bool {
 		a, h := root(n)
@@ -186,6 +192,7 @@ func (d *fullDisk) OpenFile(name string, flag int, perm os.FileMode) (store.Hand
 }
 
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	user := newKey("user")
 	disk := &fullDisk{}
 	n := start(t, consensus.Config{Dir: t.TempDir(), Genesis: newGenesis(1, user), Key: validatorKey(0), FS: disk, SnapshotEvery: 2})

@@ -100,6 +100,13 @@ func (e *engine) open(fresh *ledger.Machine) error {
 	c.Consensus.SkipTimeoutCommit = true
 	c.Consensus.CreateEmptyBlocks = false
 	c.Consensus.PeerGossipSleepDuration = 20 * time.Millisecond
+	if e.alone() {
+		// Nobody else proposes. What this node began before it was killed it may
+		// not be able to go on with, and then the next round comes soon.
+		c.Consensus.TimeoutPropose, c.Consensus.TimeoutProposeDelta = 50*time.Millisecond, 50*time.Millisecond
+		c.Consensus.TimeoutPrevote, c.Consensus.TimeoutPrecommit = 50*time.Millisecond, 50*time.Millisecond
+		c.Consensus.TimeoutCommit = 10 * time.Millisecond
+	}
 	c.Mempool.Size = poolTxs
 	c.Mempool.MaxTxsBytes = poolBytes
 	c.Mempool.MaxTxBytes = e.cfg.MaxBlock

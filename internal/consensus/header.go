@@ -1,6 +1,7 @@
 package consensus
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -56,7 +57,7 @@ func (e *engine) syncBlock(height uint64) (*syncBlock, error) {
 	for i, s := range commit.Signatures {
 		var v light.Vote
 		if s.BlockIDFlag == types.BlockIDFlagCommit {
-			v = light.Vote{Time: light.Time{Seconds: s.Timestamp.Unix(), Nanos: int32(s.Timestamp.Nanosecond())}, Signature: s.Signature}
+			v = light.Vote{Time: light.Time{Seconds: s.Timestamp.Unix(), Nanos: int32(s.Timestamp.Nanosecond())}, Signature: bytes.Clone(s.Signature)}
 		}
 		out.Block.Votes = append(out.Block.Votes, v)
 		out.Priorities = append(out.Priorities, set.Validators[i].ProposerPriority)

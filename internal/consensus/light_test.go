@@ -24,6 +24,7 @@ func genesisTrust(t testing.TB, g *ledger.Genesis) *light.Trust {
 }
 
 func TestLight(t *testing.T) {
+	t.Parallel()
 	user := newKey("user")
 	g := newGenesis(1, user)
 	n := start(t, consensus.Config{Dir: t.TempDir(), Genesis: g, Key: validatorKey(0)})

@@ -105,6 +105,7 @@ func root(n *consensus.Node) (canon.Hash, uint64) {
 }
 
 func TestAlone(t *testing.T) {
+	t.Parallel()
 	user := newKey("user")
 	cfg := consensus.Config{Dir: t.TempDir(), Genesis: newGenesis(1, user), Key: validatorKey(0)}
 	n := start(t, cfg)

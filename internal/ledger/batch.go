@@ -40,6 +40,7 @@ type AuditParams struct {
 	Miss     uint64 `json:"miss"`
 	Lazy     uint64 `json:"lazy"`
 	Withheld uint64 `json:"withheld"`
+	Show     uint64 `json:"show"` // milliseconds to show that a receipt is in the log
 }
 
 func defaultAudit() AuditParams {
@@ -47,7 +48,7 @@ func defaultAudit() AuditParams {
 		Rate: 500, Auditors: 2, Price: Unit / 100, Cover: Unit / 20,
 		Delay: 2, Commit: 120, Each: 20, Reveal: 30, Settle: 60, Tokens: 1 << 14,
 		DemandFee: Unit / 10, PlantDeposit: Unit,
-		Miss: 100, Lazy: 5_000, Withheld: 5_000,
+		Miss: 100, Lazy: 5_000, Withheld: 5_000, Show: Day,
 	}
 }
 
@@ -77,6 +78,9 @@ func (p *AuditParams) validate() error {
 		if s < 1 || s > maxAuditSpan {
 			return fmt.Errorf("ledger: audits: a span of %d blocks, want 1 to %d", s, maxAuditSpan)
 		}
+	}
+	if p.Show < 1 || p.Show > maxSpan {
+		return fmt.Errorf("ledger: audits: %d ms to show a receipt, want 1 to %d", p.Show, uint64(maxSpan))
 	}
 	if p.Each > maxAuditSpan {
 		return fmt.Errorf("ledger: audits: a span of %d blocks a receipt, want at most %d", p.Each, maxAuditSpan)

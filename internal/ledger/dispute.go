@@ -13,10 +13,12 @@ import (
 
 // DisputeParams are the parameters of disputes.
 type DisputeParams struct {
-	Bond   Amount `cbor:"1,keyasint" json:"bond"`   // that a challenger puts in
-	Move   uint64 `cbor:"2,keyasint" json:"move"`   // blocks for one message
-	Total  uint64 `cbor:"3,keyasint" json:"total"`  // blocks for all messages of a party
-	Fanout uint64 `cbor:"4,keyasint" json:"fanout"` // hashes that an answer shows
+	Bond  Amount `cbor:"1,keyasint" json:"bond"`  // that a challenger puts in
+	Move  uint64 `cbor:"2,keyasint" json:"move"`  // blocks for one message
+	Total uint64 `cbor:"3,keyasint" json:"total"` // blocks for all messages of a party
+	// Fanout is how many hashes an answer shows: with more there are fewer
+	// rounds and larger messages. With 32 all of a game is smallest.
+	Fanout uint64 `cbor:"4,keyasint" json:"fanout"`
 	// Slash is the part of a node's bond that it loses with a dispute, and Award
 	// the part of what the loser loses that the winner gets, when the fees of
 	// the honest are paid; the rest burns. Both in ten thousandths.
@@ -31,7 +33,7 @@ type DisputeParams struct {
 
 func defaultDisputes() DisputeParams {
 	return DisputeParams{
-		Bond: 10 * Unit, Move: 600, Total: 3600, Fanout: 128,
+		Bond: 10 * Unit, Move: 600, Total: 3600, Fanout: 32,
 		Slash: 5_000, Award: 5_000, Keep: 30 * Day, PerNode: 64, PerAccount: 64,
 	}
 }
@@ -84,6 +86,9 @@ type Dispute struct {
 	// after the end.
 	Deadline uint64    `cbor:"15,keyasint" json:"deadline"`
 	Judgment *Judgment `cbor:"16,keyasint,omitempty" json:"judgment,omitempty"` // nil while it is open
+	// Digest is that of an auditor's work, if the prover is one that called the
+	// receipt right.
+	Digest *canon.Hash `cbor:"17,keyasint,omitempty" json:"digest,omitempty"`
 }
 
 // Move is a message of a dispute.
@@ -144,6 +149,9 @@ func (d *Dispute) Run() (dispute.Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	if d.Digest != nil {
+		return dispute.NewWork(r, d.Prover, *d.Digest)
+	}
 	return dispute.NewRun(r)
 }
 
@@ -199,13 +207,16 @@ type OpenDispute struct {
 	// Message is the first message of the game. If it is a proof of fraud, the
 	// game ends at once.
 	Message []byte `cbor:"4,keyasint,omitempty" json:"message,omitempty"`
+	// Work names an auditor that called the receipt right and stands by it: the
+	// dispute is with it instead of the node that signed the receipt.
+	Work *WorkRef `cbor:"5,keyasint,omitempty" json:"work,omitempty"`
 }
 
 func (m *OpenDispute) apply(c *call) error {
 	if len(m.Receipt) > receipt.MaxReceipt {
 		return fail(CodeRefused, "a receipt of %d bytes, want at most %d", len(m.Receipt), receipt.MaxReceipt)
 	}
-	if err := c.spend(sigWork + messageWork(m.Receipt)); err != nil {
+	if err := c.spend(openWork(m.Receipt)); err != nil {
 		return err
 	}
 	rules := &c.params.Dispute
@@ -213,6 +224,13 @@ func (m *OpenDispute) apply(c *call) error {
 		Receipt: m.Receipt, Challenger: m.Challenger, Account: c.from, Nonce: m.Nonce,
 		Move: rules.Move, Total: rules.Total, Fanout: rules.Fanout,
 		Bond: rules.Bond, Opened: c.block.Height,
+	}
+	if m.Work != nil {
+		digest, err := c.standing(m.Work, m.Receipt)
+		if err != nil {
+			return err
+		}
+		d.Digest, d.Prover = digest, m.Work.Auditor
 	}
 	run, err := d.Run()
 	if err != nil {
@@ -230,7 +248,7 @@ func (m *OpenDispute) apply(c *call) error {
 	if convicted(c.tree, what, d.Prover) {
 		return fail(CodeRefused, "the receipt has been proved wrong: it convicts once")
 	}
-	if Planted(c.tree, what) {
+	if m.Work == nil && Planted(c.tree, what) {
 		return fail(CodeRefused, "the receipt is a planted one, which was shown: it is nobody's answer")
 	}
 	b, err := bonded(c.tree, RoleNode, d.Prover)
@@ -347,19 +365,24 @@ func (c *call) fee() Amount { return c.params.fee(c.size, c.work) }
 
 func moveKey(id canon.Hash, number uint64) []byte { return tableMove.key(id[:], u64(number)) }
 
-// Work of the referee, in units of about a microsecond; BenchmarkDisputes and
-// TestWork hold it to what it takes.
+// Work of the referee, in units of about a microsecond. The largest leaf of a
+// plan looks at 16 KiB (spec/trace.md, section 4), so beside a fixed part all of
+// it is linear in the bytes of the message; BenchmarkWork has the dearest ones.
 const (
 	stepWork  = 4 * sigWork // a message has a signature, and up to two statements in it
 	heavyWork = 3_000       // a description, and a leaf
-	bytesWork = 8           // bytes that are decoded, hashed and looked at in a unit
+	bytesWork = 8           // bytes in a unit, of hashes that are hashed
+	idsWork   = 2           // bytes in a unit, of ids that are proved
 )
+
+// openWork is what reading a receipt and beginning a game can cost.
+func openWork(receipt []byte) uint64 { return sigWork + stepWork + uint64(len(receipt))/bytesWork }
 
 // messageWork is the most that taking a message can cost.
 func messageWork(message []byte) uint64 {
-	w := stepWork + uint64(len(message))/bytesWork
+	n := uint64(len(message))
 	if dispute.Heavy(message) {
-		w += heavyWork
+		return stepWork + heavyWork + n/idsWork
 	}
-	return w
+	return stepWork + n/bytesWork
 }

@@ -279,8 +279,8 @@ func TestIgnored(t *testing.T) {
 		}
 	}
 	// With too little for the work nothing is done.
-	b := c.txFee(other, 3_000, ledger.KindMove, m)
-	if res, _ := c.block(b); res[0].Code != ledger.CodeWork && res[0].Code != ledger.CodeFee {
+	b := c.txFee(other, c.params.MessageFee(d, m.Message)/2, ledger.KindMove, m)
+	if res, _ := c.block(b); res[0].Code != ledger.CodeWork {
 		t.Errorf("%s: %s", res[0].Code, res[0].Detail)
 	}
 	if c.dispute(x).Judgment != nil {
@@ -367,6 +367,7 @@ func TestUnbonding(t *testing.T) {
 func TestSiblings(t *testing.T) {
 	o := newOracle(t)
 	c := newCourt(t, o, 4)
+	c.rules(func(p *ledger.DisputeParams) { p.Move = 20 })
 	node, by, late := c.people[1], c.people[2], c.people[3]
 	lie := o.lie(dispute.Cell{Layer: 1, Position: 5}, 2, 0)
 	r := o.sign(t, node.node, 0, lie)

@@ -100,6 +100,9 @@ func replay(t *tree.Tree, chain string, id canon.Hash, d *Dispute) (*dispute.Ref
 // silence ends a dispute whose mover let its last block go by.
 func (m *Machine) silence(id []byte) {
 	g := m.dueTrial(id)
+	if g.dispute.Judgment != nil {
+		return // another one, whose time ended in the same block, has made it void
+	}
 	delete(m.games, g.dispute.Head)
 	winner := dispute.ProverParty
 	if g.dispute.Mover() == winner {

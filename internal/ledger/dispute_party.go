@@ -30,7 +30,7 @@ func (p *Params) MessageFee(d *Dispute, message []byte) Amount {
 	}
 	if d == nil {
 		size += receipt.MaxReceipt
-		work += sigWork + stepWork + receipt.MaxReceipt/bytesWork
+		work += openWork(make([]byte, receipt.MaxReceipt))
 	} else {
 		work += d.Work
 	}

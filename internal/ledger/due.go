@@ -23,6 +23,7 @@ const (
 	dueSession   dueKind = 40 // hash of the transaction that opened it
 	dueAudit     dueKind = 50 // key of an audit: its phase ends
 	dueDemand    dueKind = 51 // key of a demand: it was not met
+	dueMissing   dueKind = 52 // key of a receipt that was not shown
 	dueSilence   dueKind = 60 // id of a dispute
 	dueForget    dueKind = 61 // id of a dispute
 )
@@ -34,6 +35,7 @@ func dueRows() []dueRow {
 		{dueProposal, (*Machine).closeProposal},
 		{dueAudit, (*Machine).auditDue},
 		{dueDemand, (*Machine).demandDue},
+		{dueMissing, (*Machine).missingDue},
 		{dueSession, (*Machine).expireSession},
 		{dueSilence, (*Machine).silence},
 		{dueForget, (*Machine).forgetDispute},

@@ -12,6 +12,9 @@ func (m *Machine) VoidDispute(id canon.Hash, amount Amount) {
 	t.void(amount)
 }
 
+// MessageWork is what a message is charged.
+func MessageWork(message []byte) uint64 { return messageWork(message) }
+
 // Disputed and Convicted are what other rules ask about a receipt.
 func (m *Machine) Disputed(receiptID canon.Hash, node []byte) (open, lost bool) {
 	return disputed(&m.state, receiptID, node), convicted(&m.state, receiptID, node)

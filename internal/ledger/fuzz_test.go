@@ -2,11 +2,14 @@ package ledger_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"testing"
 
+	"github.com/avalnetwork/aval/internal/audit/dispute"
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/ledger"
 	"github.com/avalnetwork/aval/internal/payment"
+	"github.com/avalnetwork/aval/receipt"
 	"pgregory.net/rapid"
 )
 
@@ -28,6 +31,8 @@ func TestRandom(t *testing.T) {
 		who := rapid.IntRange(0, 3)
 		root := canon.Sum("aval test model")
 		var sessions []canon.Hash
+		params := newGenesis(w.people, 2).Params
+		var opened []canon.Hash // disputes, maybe
 		for range rapid.IntRange(1, 8).Draw(rt, "blocks") {
 			var txs [][]byte
 			sent := map[int]uint64{}
@@ -37,7 +42,7 @@ func TestRandom(t *testing.T) {
 				key := public(other.node)
 				var kind ledger.Kind
 				var payload any
-				switch rapid.IntRange(0, 11).Draw(rt, "kind") {
+				switch rapid.IntRange(0, 13).Draw(rt, "kind") {
 				case 0:
 					kind, payload = ledger.KindTransfer, &ledger.Transfer{To: other.addr, Amount: amount.Draw(rt, "amount")}
 				case 1:
@@ -67,6 +72,23 @@ func TestRandom(t *testing.T) {
 					id := rapid.SampledFrom(append(sessions, root)).Draw(rt, "session")
 					n := amount.Draw(rt, "amount")
 					kind, payload = ledger.KindClose, &ledger.Close{Session: id, Amount: n, Proof: ledger.AgreeClose(other.node, chain, id, n)}
+				case 12:
+					r := claimed(t, other.node)
+					m := &ledger.OpenDispute{Receipt: r.Bytes(), Challenger: public(p.node), Nonce: uint64(i)}
+					run, err := dispute.NewRun(r)
+					if err != nil {
+						rt.Fatal(err)
+					}
+					terms := params.DisputeTerms(chain, p.addr, m.Challenger, m.Nonce)
+					opened = append(opened, terms.ID(run.Claim()))
+					kind, payload = ledger.KindDispute, m
+				case 13:
+					m := &ledger.MakeMove{Message: []byte{1}}
+					if len(opened) > 0 {
+						m.Dispute = rapid.SampledFrom(opened).Draw(rt, "dispute")
+						m.Message = wire{Dispute: m.Dispute, Kind: uint8(rapid.IntRange(1, 2).Draw(rt, "message")), Body: []byte{0x80}}.sign(t, other.node, m.Dispute)
+					}
+					kind, payload = ledger.KindMove, m
 				}
 				tx := w.tx(p, sent[i], kind, payload)
 				if kind == ledger.KindOpen {
@@ -153,4 +175,23 @@ func BenchmarkBlock(b *testing.B) {
 		}
 		w.m.End()
 	}
+}
+
+// claimed is a receipt that a node signed, of a run that nobody knows.
+func claimed(t testing.TB, node ed25519.PrivateKey) receipt.Receipt {
+	t.Helper()
+	o, err := receipt.Commit(receipt.Salt{1}, &receipt.Transcript{Source: receipt.Source{Kind: receipt.SourceIDs}, Prompt: []int32{1}, Output: []int32{2}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := receipt.Claims{
+		Model: canon.Sum("aval test model"), Stop: receipt.StopLength, Time: 1, Seed: receipt.SelfSeed(1),
+		Params: receipt.Params{MaxTokens: 1},
+	}
+	o.Fill(&c)
+	r, err := receipt.Sign(c, node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }

@@ -39,6 +39,8 @@ const (
 	KindContest Kind = 59
 	KindStand   Kind = 80
 	KindLift    Kind = 81
+	KindMissing Kind = 82
+	KindShow    Kind = 83
 	KindOpen    Kind = 40
 	KindSettle  Kind = 41
 	KindClose   Kind = 42
@@ -72,6 +74,8 @@ var kinds = []kind{
 	{KindContest, "contest", of[Challenge], 0},
 	{KindStand, "stand", of[MakeStand], 0},
 	{KindLift, "lift", of[Lift], 0},
+	{KindMissing, "missing", of[Missing], 0},
+	{KindShow, "show", of[Show], 0},
 	{KindOpen, "open", of[Open], byDevice},
 	{KindSettle, "settle", of[Settle], byDevice},
 	{KindClose, "close", of[Close], byDevice},

@@ -255,6 +255,36 @@ func (m *MakeStand) apply(c *call) error {
 	return nil
 }
 
+// WorkRef names an auditor's work on a receipt.
+type WorkRef struct {
+	_       struct{} `cbor:",toarray"`
+	Audit   AuditRef `json:"audit"`
+	Auditor []byte   `json:"auditor"`
+	Place   uint64   `json:"place"`
+}
+
+// standing is the digest of an auditor's work on a contested receipt, which it
+// opened.
+func (c *call) standing(m *WorkRef, raw []byte) (*canon.Hash, error) {
+	_, a, err := c.audit(m.Audit, PhaseSettle)
+	if err != nil {
+		return nil, err
+	}
+	r, err := c.receiptOf(m.Audit.Node, raw)
+	if err != nil {
+		return nil, err
+	}
+	id := r.Hash()
+	for _, x := range a.Contests {
+		for _, s := range x.Stands {
+			if p := &a.Parts[s.Part]; x.Place == m.Place && x.Receipt == id && slices.Equal(p.Key, m.Auditor) {
+				return &p.Findings[x.Place].Digest, nil
+			}
+		}
+	}
+	return nil, fail(CodeNotFound, "the auditor %x does not stand by the receipt %s in this audit", m.Auditor, id)
+}
+
 // endContest settles a contest: an auditor that did not show its work, or was
 // convicted of it, was lazy. The others, and who found a plant, share the
 // deposit; without any it goes back.

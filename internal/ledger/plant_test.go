@@ -213,3 +213,51 @@ func TestLiarConvicted(t *testing.T) {
 		t.Errorf("the auditor is %+v", n)
 	}
 }
+
+// TestStandIsDisputed: an auditor that stands by an invented work can be drawn
+// into a dispute as whoever signs a receipt, and loses it.
+func TestStandIsDisputed(t *testing.T) {
+	w, p, _ := newAudits(t, 2)
+	root := canon.Sum("aval test invented trace")
+	workers, contest := w.planted(p, func(_ int, d *ledger.Duty) []ledger.Finding {
+		return []ledger.Finding{{Verdict: ledger.Right, Digest: ledger.WorkDigest(d.ID, 0, p.id(0), root, 4, 4)}}
+	})
+	w.must(p.person, ledger.KindContest, contest)
+	x := workers[0]
+	ref := &ledger.WorkRef{Audit: p.ref(), Auditor: public(x.node)}
+	open := &ledger.OpenDispute{Receipt: contest.Receipt, Challenger: public(p.node), Work: ref}
+	w.fails(ledger.CodeNotFound, "does not stand", p.person, ledger.KindDispute, open)
+	for _, x := range workers {
+		w.must(x.person, ledger.KindStand, &ledger.MakeStand{Audit: p.ref(), Auditor: public(x.node), Root: root, Layers: 4, Positions: 4})
+	}
+	r := p.receipts[0]
+	digest := w.audit(p).Parts[0].Findings[0].Digest
+	run, err := dispute.NewWork(r, public(x.node), digest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	params := ledger.DefaultParams()
+	game, err := dispute.NewChallenger(run, params.DisputeTerms(chain, p.addr, public(p.node), 0), p.node, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if open.Message, err = game.Move(); err != nil {
+		t.Fatal(err)
+	}
+	w.must(p.person, ledger.KindDispute, open)
+	w.fast = true
+	before := w.account(workers[1].person).Balance
+	w.until(p, 0)
+	w.sound()
+	if n := w.node(x.person); n.Bond != 500*ledger.Unit || n.Record.Failed != 1 || n.Record.Audits != 0 || n.Held != 0 {
+		t.Errorf("the auditor that could not answer is %+v", n)
+	}
+	// Nobody took the other one to court.
+	audit := params.Audit
+	if got, want := w.account(workers[1].person).Balance, before+audit.PlantDeposit+audit.Price; got != want {
+		t.Errorf("the other auditor has %d, want %d", got, want)
+	}
+	if n := w.node(p.person); n.Bond != 1000*ledger.Unit || n.Held != 0 {
+		t.Errorf("the planter is %+v", n)
+	}
+}

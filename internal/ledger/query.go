@@ -75,6 +75,21 @@ func (k Kind) Payload() any {
 // usualWork is more than a transaction takes that is not about a dispute.
 const usualWork = 20_000
 
+// MaxFee is a fee that suffices for what a transaction usually costs.
+func (p *Params) MaxFee(b *Body, policy Policy) Amount {
+	const signer = 34 + 68 // bytes of a key and a signature
+	return p.fee(uint64(len(b.Content))+256+signer*uint64(len(policy.Keys)), usualWork)
+}
+
+// MetaKey is the key of what there is once.
+func MetaKey() []byte { return tableMeta.key() }
+
+// AccountKey is the key of an account in the state.
+func AccountKey(a Address) []byte { return tableAccount.key(a[:]) }
+
+// DeviceKey is the key of a device of an account in the state.
+func DeviceKey(a Address, key []byte) []byte { return tableDevice.key(a[:], key) }
+
 // Pay makes a transaction of the account of one key, as the next one after the
 // last block, with a fee that suffices for what it can cost, as far as the
 // account has it. What is not needed is given back.

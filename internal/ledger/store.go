@@ -30,6 +30,7 @@ const (
 	tableAudit       table = 'k' // key of the node, size of its log
 	tableDemand      table = 'b' // as of the audit, place in it, key of the auditor
 	tablePlant       table = 'l' // commitment
+	tableMissing     table = 'w' // key of the node, receipt
 	tableDispute     table = 'x' // id
 	tableMove        table = 'y' // id of the dispute, number of the message
 	tableDocket      table = 'f' // kind of docket, and what it is of
@@ -53,6 +54,7 @@ var tables = []tableRow{
 	{tableAudit, "audit", entry[Audit], 40, 40},
 	{tableDemand, "demand", entry[Demanded], 73, 73},
 	{tablePlant, "plant", entry[Plant], 32, 32},
+	{tableMissing, "missing", entry[Missed], 64, 64},
 	{tableDispute, "dispute", entry[Dispute], 32, 32},
 	{tableMove, "move", entry[Move], 40, 40},
 	{tableDocket, "docket", entry[Docket], 33, 65},

@@ -54,7 +54,8 @@ func (p Policy) Address() Address {
 	return canon.Sum("aval account/1", append(parts, p.Keys...)...)
 }
 
-func (p Policy) validate() error {
+// Validate checks the form of a policy.
+func (p Policy) Validate() error {
 	if len(p.Keys) < 1 || len(p.Keys) > MaxKeys || p.Threshold < 1 || p.Threshold > len(p.Keys) {
 		return fmt.Errorf("%d of %d keys sign, want 1 to %d keys and no more than all of them", p.Threshold, len(p.Keys), MaxKeys)
 	}
@@ -136,6 +137,43 @@ func (b *Body) Sign(policy Policy, keys ...ed25519.PrivateKey) ([]byte, error) {
 	return canon.Marshal(&tx)
 }
 
+// ReadDraft reads a transaction that may lack signatures.
+func ReadDraft(data []byte) (*Tx, *Body, error) {
+	if len(data) > MaxLargeTx {
+		return nil, nil, fail(CodeTooLarge, "a transaction of %d bytes, want at most %d", len(data), MaxLargeTx)
+	}
+	tx, b := new(Tx), new(Body)
+	if err := canon.UnmarshalMax(data, tx, maxTxItems); err != nil {
+		return nil, nil, fail(CodeMalformed, "the transaction: %w", err)
+	}
+	if err := canon.UnmarshalMax(tx.Body, b, maxTxItems); err != nil {
+		return nil, nil, fail(CodeMalformed, "the transaction's body: %w", err)
+	}
+	if err := tx.Policy.Validate(); err != nil {
+		return nil, nil, fail(CodeMalformed, "who signs: %w", err)
+	}
+	return tx, b, nil
+}
+
+// Cosign adds signatures of keys of the policy that a transaction lacks, and
+// says whether it has all that it needs.
+func Cosign(data []byte, keys ...ed25519.PrivateKey) (signed []byte, done bool, err error) {
+	tx, _, err := ReadDraft(data)
+	if err != nil {
+		return nil, false, err
+	}
+	for _, k := range keys {
+		i := slices.IndexFunc(tx.Policy.Keys, func(p []byte) bool { return slices.Equal(p, k.Public().(ed25519.PublicKey)) })
+		if i < 0 || len(tx.Signatures) >= tx.Policy.Threshold || slices.ContainsFunc(tx.Signatures, func(s Signature) bool { return s.Key == i }) {
+			continue
+		}
+		tx.Signatures = append(tx.Signatures, Signature{Key: i, Bytes: ed25519.Sign(k, signedBytes(tx.Body))})
+	}
+	slices.SortFunc(tx.Signatures, func(a, b Signature) int { return a.Key - b.Key })
+	signed, err = canon.Marshal(tx)
+	return signed, len(tx.Signatures) == tx.Policy.Threshold, err
+}
+
 // TxID is the identity of an encoded transaction.
 func TxID(tx []byte) canon.Hash { return canon.Sum("aval transaction id/1", tx) }
 
@@ -161,7 +199,7 @@ func DecodeTx(data []byte) (*Tx, *Body, error) {
 	case b.Chain == "" || len(b.Chain) > MaxChain:
 		return nil, nil, fail(CodeMalformed, "a chain's name of %d bytes, want 1 to %d", len(b.Chain), MaxChain)
 	}
-	if err := tx.Policy.validate(); err != nil {
+	if err := tx.Policy.Validate(); err != nil {
 		return nil, nil, fail(CodeMalformed, "who signs: %w", err)
 	}
 	if len(tx.Signatures) != tx.Policy.Threshold {

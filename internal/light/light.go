@@ -1,7 +1,7 @@
 // Package light checks headers of the chain without the chain: a phone or a
 // browser that once knew the validators follows them from header to header, and
 // believes of the state what a proof shows under a header's root
-// (spec/ledger.md, part 8).
+// (spec/light.md).
 //
 // [Genesis] or [Trust.Decode] says where to begin, [Trust.Verify] takes one
 // header on, [Trust.Follow] as many as it needs, [Trust.Entry] checks an entry of

@@ -87,6 +87,7 @@ var floors = [][]string{
 		"internal/store",
 	},
 	{
+		"anchor",
 		"internal/admin",
 		"internal/audit/replay",
 		"internal/audit/rerun",
@@ -108,11 +109,15 @@ var floors = [][]string{
 	},
 	{
 		".",
+		"anchor/referee",
 		"internal/bench",
 		"internal/consensus",
 		"internal/httpapi/fake",
+		"internal/keeper",
+		"internal/wallet",
 	},
 	{
+		"anchor/cmd/aval-anchor",
 		"internal/node",
 	},
 	{
@@ -160,6 +165,7 @@ var owners = map[string]string{
 	"github.com/cosmos":               "internal/consensus",
 	"github.com/syndtr/goleveldb":     "internal/consensus",
 	"github.com/consensys":            "internal/beacon",
+	"github.com/ethereum":             "anchor",
 }
 
 // publicPackages may import only the standard library and what begins

@@ -19,7 +19,7 @@ import (
 
 // inferenceMethods decide themselves, model by model.
 var inferenceMethods = []string{
-	"/aval.v1.InferenceService/Models", "/aval.v1.InferenceService/Answer", "/aval.v1.InferenceService/Open", "/aval.v1.InferenceService/Dispute",
+	"/aval.v1.InferenceService/Models", "/aval.v1.InferenceService/Answer", "/aval.v1.InferenceService/Pay", "/aval.v1.InferenceService/Open", "/aval.v1.InferenceService/Dispute",
 }
 
 // startModels serves the models of a host, if there is one, and passes private

@@ -124,10 +124,7 @@ func TestBothBounded(t *testing.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		till, err := payment.NewTill(s, payment.State{})
-		if err != nil {
-			rt.Fatal(err)
-		}
+		var kept payment.State
 		var lost uint64 // at most: what was signed for and had not come when answers broke off
 		var came uint64
 		for range rapid.IntRange(1, 5).Draw(rt, "answers") {
@@ -135,7 +132,13 @@ func TestBothBounded(t *testing.T) {
 				if purse, err = payment.NewPurse(s, key("payer"), purse.State()); err != nil {
 					rt.Fatal(err)
 				}
-				if till, err = payment.NewTill(s, till.State()); err != nil {
+			}
+			till, err := payment.NewTill(s, kept)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			end := func(read bool) {
+				if err := till.End(read, func(s payment.State) error { kept = s; return nil }); err != nil {
 					rt.Fatal(err)
 				}
 			}
@@ -150,7 +153,7 @@ func TestBothBounded(t *testing.T) {
 			}
 			v, err := purse.Begin(used, in, step, 0)
 			if errors.Is(err, payment.ErrSpent) {
-				till.End(false)
+				end(false)
 				continue
 			} else if err != nil {
 				rt.Fatal(err)
@@ -188,8 +191,8 @@ func TestBothBounded(t *testing.T) {
 			}
 			came += s.Cost(in, got)
 			purse.End(whole)
-			till.End(read)
-			a, b := purse.State(), till.State()
+			end(read)
+			a, b := purse.State(), kept
 			if !whole {
 				lost = a.Voucher.Amount - min(a.Voucher.Amount, came)
 			}
@@ -280,8 +283,11 @@ func TestTill(t *testing.T) {
 		t.Errorf("an old voucher: %v", err)
 	}
 	till.Gave(1)
-	if got := till.End(true); got.Used != 9 || got.Broken {
-		t.Errorf("after the answer: %+v", got)
+	if err := till.End(true, func(s payment.State) error { kept = s; return nil }); err != nil || kept.Used != 9 || kept.Broken {
+		t.Errorf("after the answer: %+v, %v", kept, err)
+	}
+	if err := till.Take(voucher(10), nil); !errors.Is(err, payment.ErrClosed) {
+		t.Errorf("a voucher after the answer: %v", err)
 	}
 	if _, err := payment.NewTill(s, payment.State{Used: 1}); err == nil {
 		t.Error("a state with more used than promised is taken")

@@ -155,6 +155,13 @@ func (p *Purse) sign(first bool) *Voucher {
 	return v
 }
 
+// Last says that no more may be spent on the answer than was signed for.
+func (p *Purse) Last() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open && p.state.amount() >= p.most
+}
+
 // End ends the answer. Whole says that it came to its end, so that both know
 // what it cost.
 func (p *Purse) End(whole bool) {

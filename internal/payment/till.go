@@ -6,17 +6,22 @@ import (
 	"sync"
 )
 
-// ErrOld says that a voucher is for less than one that came before.
-var ErrOld = errors.New("payment: the voucher is for less than one before")
+// Why a till does not take a voucher that is right.
+var (
+	ErrOld    = errors.New("payment: the voucher is for less than one before")
+	ErrClosed = errors.New("payment: the answer has ended")
+)
 
-// Till takes the vouchers of one session at the node, which gives one answer of
-// it at a time.
+// Till takes the vouchers for one answer of a session at the node. While there
+// is one, there must be no other of the same session: they would keep different
+// states.
 type Till struct {
 	terms Terms
 
 	mu      sync.Mutex
 	state   State
-	open    bool
+	open    bool // the answer has begun
+	closed  bool // it has ended
 	in, out uint64
 	paid    chan struct{} // closed and made anew when a better voucher comes
 }
@@ -32,18 +37,6 @@ func NewTill(t Terms, s State) (*Till, error) {
 	return &Till{terms: t, state: s, paid: make(chan struct{})}, nil
 }
 
-// Terms are those of the session.
-func (t *Till) Terms() Terms { return t.terms }
-
-// State is where the session stands.
-func (t *Till) State() State {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	s := t.state
-	s.Broken = t.open
-	return s
-}
-
 // Take takes a voucher. keep, which may be nil, is called with what is to be
 // kept before the voucher counts. One for as much as another before changes
 // nothing.
@@ -54,6 +47,8 @@ func (t *Till) Take(v *Voucher, keep func(State) error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	switch now := t.state.amount(); {
+	case t.closed:
+		return ErrClosed
 	case v.Amount < now:
 		return fmt.Errorf("%w: %d, that was for %d", ErrOld, v.Amount, now)
 	case v.Amount == now:
@@ -76,7 +71,7 @@ func (t *Till) Take(v *Voucher, keep func(State) error) error {
 func (t *Till) Begin(in uint64) (used uint64, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.open {
+	if t.open || t.closed {
 		return 0, ErrInUse
 	}
 	t.open, t.in, t.out = true, in, 0
@@ -101,14 +96,21 @@ func (t *Till) Gave(tokens uint64) {
 	t.out = add(t.out, tokens)
 }
 
-// End ends the answer: what of it was computed is used, as far as it was paid
-// for; nothing, if the prompt was not read.
-func (t *Till) End(read bool) State {
+// End ends the answer, and the till: what was given is used, as far as it was
+// paid for; nothing, if the prompt was not read. keep, which may be nil, is
+// called with what is to be kept.
+func (t *Till) End(read bool, keep func(State) error) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.closed {
+		return nil
+	}
 	if t.open && read {
 		t.state.Used = min(add(t.state.Used, t.terms.Cost(t.in, t.out)), t.state.amount())
 	}
-	t.open = false
-	return t.state
+	t.open, t.closed = false, true
+	if keep == nil {
+		return nil
+	}
+	return keep(t.state)
 }

@@ -89,6 +89,9 @@ type Client struct {
 	Peer peer.ID
 	Conn rpc.Conn         // to the peer
 	Now  func() time.Time // nil: time.Now
+	// Pay pays for what Ask asks, if the peer wants to be paid; nil: nothing is
+	// paid.
+	Pay *Paying
 }
 
 // Models lists what the peer offers.
@@ -118,6 +121,11 @@ func (c *Client) Ask(ctx context.Context, r Request, on func(Delta) error) (*Ans
 	if err := r.validate(); err != nil {
 		return nil, err
 	}
+	if c.Pay != nil {
+		if err := c.Pay.ready(&r, c.Peer); err != nil {
+			return nil, err
+		}
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	stream, err := wire.NewDRPCInferenceServiceClient(c.Conn).Answer(ctx, r.wire())
@@ -127,14 +135,23 @@ func (c *Client) Ask(ctx context.Context, r Request, on func(Delta) error) (*Ans
 	defer stream.Close()
 	quiet := time.AfterFunc(Quiet, func() { cancel(errQuiet) })
 	defer quiet.Stop()
-	return c.read(ctx, r, func() (*wire.AnswerResponse, error) {
+	var y *payer
+	if c.Pay != nil {
+		y = &payer{p: c.Pay}
+		y.send(ctx, c.Conn, cancel)
+	}
+	a, whole, err := c.read(ctx, r, func() (*wire.AnswerResponse, error) {
 		out, err := stream.Recv()
-		if errors.Is(context.Cause(ctx), errQuiet) {
-			err = errQuiet
-		}
 		quiet.Reset(Quiet)
 		return out, err
-	}, on)
+	}, on, y)
+	if y != nil {
+		cancel(nil)
+		if kept := y.stop(whole); err == nil {
+			err = kept
+		}
+	}
+	return a, err
 }
 
 var errQuiet = rpc.Errorf(rpc.DeadlineExceeded, "the peer has sent nothing for %v", Quiet)
@@ -169,7 +186,7 @@ func (c *Client) Carry(ctx context.Context, r Request, exchange func(ctx context
 		})
 		close(parts)
 	}()
-	return c.read(ctx, r, func() (*wire.AnswerResponse, error) {
+	a, _, err := c.read(ctx, r, func() (*wire.AnswerResponse, error) {
 		if out, ok := <-parts; ok {
 			return out, nil
 		}
@@ -177,7 +194,8 @@ func (c *Client) Carry(ctx context.Context, r Request, exchange func(ctx context
 			return nil, err
 		}
 		return nil, io.EOF
-	}, on)
+	}, on, nil)
+	return a, err
 }
 
 // reading is an answer on its way.
@@ -189,12 +207,14 @@ type reading struct {
 	begun *Start // nil: it has not begun
 	parts int
 	end   *wire.AnswerEnd
+	pay   *payer // nil: nothing is paid
 }
 
-// read takes an answer from where it comes.
-func (c *Client) read(ctx context.Context, r Request, next func() (*wire.AnswerResponse, error), on func(Delta) error) (*Answer, error) {
+// read takes an answer from where it comes. Whole says that it came to its end,
+// whatever it is worth.
+func (c *Client) read(ctx context.Context, r Request, next func() (*wire.AnswerResponse, error), on func(Delta) error, y *payer) (a *Answer, whole bool, err error) {
 	begin := time.Now()
-	d := &reading{r: &r, a: &Answer{Peer: c.Peer}, on: on}
+	d := &reading{r: &r, a: &Answer{Peer: c.Peer}, on: on, pay: y}
 	for !d.whole() {
 		part, err := next()
 		switch {
@@ -208,17 +228,20 @@ func (c *Client) read(ctx context.Context, r Request, next func() (*wire.AnswerR
 		}
 		if err != nil {
 			d.a.Text = d.text.String()
-			if ctx.Err() != nil && rpc.CodeOf(err) != rpc.DeadlineExceeded {
+			if ctx.Err() != nil {
 				err = ctx.Err()
+				if own := new(rpc.Error); errors.As(context.Cause(ctx), &own) {
+					err = own // it was quiet, or did not take a payment
+				}
 			}
-			return d.a, err
+			return d.a, d.end != nil, err
 		}
 	}
 	d.a.Text, d.a.Took = d.text.String(), time.Since(begin)
 	if r.Receipt {
-		return d.a, c.check(d)
+		return d.a, true, c.check(d)
 	}
-	return d.a, nil
+	return d.a, true, nil
 }
 
 func (d *reading) whole() bool {
@@ -277,6 +300,14 @@ func (d *reading) start(s *wire.AnswerStart) error {
 	}
 	d.a.PromptIDs = s.PromptIds
 	d.begun = &Start{Model: d.a.Model, PromptIDs: s.PromptIds, MaxTokens: int(s.MaxTokens), Receipt: s.Receipt}
+	if s.Payment != nil {
+		if d.pay == nil {
+			return lief("it wants to be paid, and no session was named")
+		}
+		if err := d.pay.start(s.Payment, len(s.PromptIds)); err != nil {
+			return err
+		}
+	}
 	return d.tell(Delta{Start: d.begun})
 }
 
@@ -300,6 +331,11 @@ func (d *reading) delta(p *wire.AnswerDelta) error {
 	}
 	d.a.IDs = append(d.a.IDs, p.Ids...)
 	d.text.WriteString(p.Text)
+	if d.pay != nil {
+		if err := d.pay.got(len(p.Ids)); err != nil {
+			return err
+		}
+	}
 	return d.tell(Delta{IDs: p.Ids, Text: p.Text})
 }
 

@@ -33,8 +33,11 @@ const (
 	defaultKept     = 256
 	defaultKeptSize = 64 << 20
 	defaultDisputes = 2
+	defaultStep     = 16 // tokens
 	waitingDisputes = 4
-	retryAfter      = 10 * time.Second // is told when there is no better guess
+	// The asker's machine may be busy, and the way long.
+	defaultPayWithin = 10 * time.Second
+	retryAfter       = 10 * time.Second // is told when there is no better guess
 )
 
 // Quiet is how long a peer may send nothing in the middle of an answer: reading a

@@ -20,12 +20,13 @@ type Model struct {
 	Chat         bool   // has a template for conversations
 	Receipts     bool   // answers get receipts, and traces
 	MaxTokens    int    // of one answer
+	Paid         bool   // answers for payment only
 }
 
 func (m *Model) wire() *wire.OfferedModel {
 	out := &wire.OfferedModel{
 		Name: m.Name, Architecture: m.Architecture, Parameters: m.Parameters, Quantization: m.Quantization,
-		Context: uint32(m.Context), Numerics: m.Numerics, Chat: m.Chat, Receipts: m.Receipts, MaxTokens: uint32(m.MaxTokens),
+		Context: uint32(m.Context), Numerics: m.Numerics, Chat: m.Chat, Receipts: m.Receipts, MaxTokens: uint32(m.MaxTokens), Paid: m.Paid,
 	}
 	if !m.Root.IsZero() {
 		out.Root = m.Root[:]
@@ -45,7 +46,7 @@ func modelOf(in *wire.OfferedModel) (Model, error) {
 	}
 	m := Model{
 		Name: in.Name, Architecture: in.Architecture, Parameters: in.Parameters, Quantization: in.Quantization,
-		Context: int(in.Context), Numerics: in.Numerics, Chat: in.Chat, Receipts: in.Receipts, MaxTokens: int(in.MaxTokens),
+		Context: int(in.Context), Numerics: in.Numerics, Chat: in.Chat, Receipts: in.Receipts, MaxTokens: int(in.MaxTokens), Paid: in.Paid,
 	}
 	var err error
 	m.Root, err = hashOf(in.Root)

@@ -37,6 +37,8 @@ type Request struct {
 	Nonce []byte
 	// Receipt asks for one; Trace for one that commits to the whole run.
 	Receipt, Trace bool
+
+	session receipt.Hash // that pays; zero: none
 }
 
 // requestErrorf is the error of a request that nobody answers.
@@ -150,6 +152,9 @@ func (r *Request) wire() *wire.AnswerRequest {
 	if !r.Root.IsZero() {
 		out.Root = r.Root[:]
 	}
+	if !r.session.IsZero() {
+		out.Session = r.session[:]
+	}
 	if len(r.Messages) > 0 {
 		out.Chat = &wire.Conversation{Date: r.Date, NoThink: r.NoThink}
 		for _, m := range r.Messages {
@@ -184,6 +189,9 @@ func requestOf(in *wire.AnswerRequest) (*Request, error) {
 	}
 	var err error
 	if r.Root, err = hashOf(in.Root); err != nil {
+		return nil, err
+	}
+	if r.session, err = hashOf(in.Session); err != nil {
 		return nil, err
 	}
 	if c := in.Chat; c != nil {

@@ -76,6 +76,14 @@ type Config struct {
 	// none. With LogOwn so do answers to the node itself. Nil: nothing is logged.
 	Log    func(ctx context.Context, id receipt.Hash, file []byte) (size uint64, err error)
 	LogOwn bool
+	// Paid says whether a model answers a peer for payment only, by one of Sessions.
+	// Nil: none does. A caller pays for Step
+	// tokens ahead, and has PayWithin for it, in which the model may compute on what
+	// is not given then; 0: 16, and 10 seconds.
+	Paid      func(who peer.ID, m Model) bool
+	Sessions  Sessions
+	Step      int
+	PayWithin time.Duration
 	// Key is that of the receipts; with it disputes about them are played. Disputes
 	// are played at the same time, DisputesOfPeer with one peer; 0: 2 and 1.
 	Key                      ed25519.PrivateKey
@@ -90,8 +98,11 @@ func (c *Config) validate() error {
 	if c.Host == nil {
 		return errors.New("remote: no host is given")
 	}
+	if (c.Paid == nil) != (c.Sessions == nil) {
+		return errors.New("remote: what is paid for, and the sessions that pay, are given together")
+	}
 	if c.Answers < 0 || c.AnswersOfPeer < 0 || c.Queue < 0 || c.MaxTokens < 0 || c.MaxTokens > MaxTokens || c.Timeout < 0 || c.Keep < 0 || c.Kept < 0 || c.KeptBytes < 0 ||
-		c.Disputes < 0 || c.DisputesOfPeer < 0 {
+		c.Disputes < 0 || c.DisputesOfPeer < 0 || c.Step < 0 || c.PayWithin < 0 {
 		return fmt.Errorf("remote: a limit is less than zero, or answers have more than %d tokens", MaxTokens)
 	}
 	defaultTo(&c.Answers, defaultAnswers)
@@ -103,6 +114,8 @@ func (c *Config) validate() error {
 	defaultTo(&c.Kept, defaultKept)
 	defaultTo(&c.KeptBytes, defaultKeptSize)
 	defaultTo(&c.Disputes, defaultDisputes)
+	defaultTo(&c.Step, defaultStep)
+	defaultTo(&c.PayWithin, defaultPayWithin)
 	defaultTo(&c.DisputesOfPeer, 1)
 	if c.Ticks == nil {
 		c.Ticks = seconds
@@ -130,6 +143,7 @@ type Server struct {
 	gate     *gate
 	disputes *gate
 	shelf    *shelf
+	counter  counter
 
 	mu     sync.Mutex
 	speeds map[string]float64 // tokens a second of each model, the last answers counting most
@@ -166,8 +180,8 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, gate: newGate(cfg.Answers, cfg.AnswersOfPeer, cfg.Queue), disputes: newGate(cfg.Disputes, cfg.DisputesOfPeer, waitingDisputes),
-		speeds: map[string]float64{},
-		shelf:  &shelf{most: cfg.Kept, bytes: cfg.KeptBytes, long: cfg.Keep, now: cfg.Now},
+		speeds: map[string]float64{}, counter: counter{tills: map[receipt.Hash]*selling{}},
+		shelf: &shelf{most: cfg.Kept, bytes: cfg.KeptBytes, long: cfg.Keep, now: cfg.Now},
 	}
 	if cfg.Key != nil {
 		s.self = peer.FromPrivate(cfg.Key)
@@ -188,7 +202,7 @@ func (v *service) Models(ctx context.Context, _ *wire.ModelsRequest) (*wire.Mode
 }
 
 func (v *service) Answer(in *wire.AnswerRequest, stream wire.DRPCInferenceService_AnswerStream) error {
-	return v.s.answer(stream.Context(), in, stream.Send)
+	return v.s.answer(stream.Context(), in, stream.Send, false)
 }
 
 // Handler answers requests that come in another way: the bytes of an
@@ -212,7 +226,7 @@ func (s *Server) Handler() func(ctx context.Context, request []byte, send func([
 				return err
 			}
 			return send(data)
-		})
+		}, true)
 	}
 }
 
@@ -236,7 +250,8 @@ func (s *Server) models(ctx context.Context) (*wire.ModelsResponse, error) {
 	}
 	out := &wire.ModelsResponse{}
 	for _, m := range list {
-		if _, err := s.allow(ctx, m.Name, false); err == nil {
+		if who, err := s.allow(ctx, m.Name, false); err == nil {
+			m.Paid = s.paid(who, m)
 			out.Models = append(out.Models, m.wire())
 		}
 	}
@@ -276,8 +291,8 @@ func (s *Server) pick(ctx context.Context, r *Request) (Model, error) {
 	return Model{}, rpc.Errorf(rpc.NotFound, "the model %q is not offered here (\"aval net models\" lists those that are)", r.Model)
 }
 
-// answer answers one request.
-func (s *Server) answer(ctx context.Context, in *wire.AnswerRequest, send func(*wire.AnswerResponse) error) error {
+// answer answers one request. Who carries one for somebody does not pay for it.
+func (s *Server) answer(ctx context.Context, in *wire.AnswerRequest, send func(*wire.AnswerResponse) error, carried bool) error {
 	r, err := requestOf(in)
 	if err != nil {
 		return err
@@ -289,6 +304,10 @@ func (s *Server) answer(ctx context.Context, in *wire.AnswerRequest, send func(*
 	who, err := s.allow(ctx, m.Name, true)
 	if err != nil {
 		return err
+	}
+	m.Paid = s.paid(who, m)
+	if m.Paid && carried {
+		return rpc.Errorf(rpc.FailedPrecondition, "%s answers for payment, and a session shows who pays: it cannot be asked privately", m.Name)
 	}
 	leave, err := s.gate.enter(ctx, who)
 	if err != nil {
@@ -305,6 +324,12 @@ func (s *Server) answer(ctx context.Context, in *wire.AnswerRequest, send func(*
 		return s.fault(ctx, err)
 	}
 	a.send = send
+	if m.Paid {
+		if a.sold, err = s.sell(ctx, who, a.model, r.session); err != nil {
+			return s.fault(ctx, err)
+		}
+		defer a.sold.end(ctx)
+	}
 	if err := a.run(ctx); err != nil {
 		return s.fault(ctx, err)
 	}
@@ -342,6 +367,7 @@ type answering struct {
 	engine  engine.Request
 	draft   *issuer.Draft // nil: no receipt
 	logged  bool          // the receipt goes to the log
+	sold    *selling      // nil: it is free
 	caller  peer.ID
 	send    func(*wire.AnswerResponse) error
 }
@@ -355,11 +381,11 @@ func (s *Server) begin(ctx context.Context, l Lease, m Model, r *Request, who pe
 	a := &answering{server: s, lease: l, model: m, request: r, caller: who}
 	a.model.Context = l.Context()
 	i := l.Issuer()
-	if i == nil && (r.Receipt || !r.Root.IsZero()) {
+	if i == nil && (r.Receipt || m.Paid || !r.Root.IsZero()) {
 		return nil, rpc.Errorf(rpc.FailedPrecondition, "the answers of %s get no receipts here", m.Name)
 	}
 	a.logged = i != nil && s.logs(who)
-	if i != nil && (r.Receipt || a.logged || !r.Root.IsZero()) {
+	if i != nil && (r.Receipt || a.logged || m.Paid || !r.Root.IsZero()) {
 		var err error
 		if a.model.Root, err = i.Model().Root(ctx); err != nil {
 			return nil, err
@@ -407,10 +433,22 @@ func (s *Server) begin(ctx context.Context, l Lease, m Model, r *Request, who pe
 // run computes the answer and sends it as it comes.
 func (a *answering) run(ctx context.Context) error {
 	a.engine.User = a.caller.String()
-	if err := a.send(&wire.AnswerResponse{Part: &wire.AnswerResponse_Start{Start: &wire.AnswerStart{
+	start := &wire.AnswerStart{
 		Model: a.model.wire(), PromptIds: a.engine.Prompt, MaxTokens: uint32(a.engine.MaxTokens), Receipt: a.request.Receipt,
-	}}}); err != nil {
+	}
+	if a.sold != nil {
+		var err error
+		if start.Payment, err = a.sold.begin(len(a.engine.Prompt)); err != nil {
+			return err
+		}
+	}
+	if err := a.send(&wire.AnswerResponse{Part: &wire.AnswerResponse_Start{Start: start}}); err != nil {
 		return err
+	}
+	if a.sold != nil {
+		if err := a.sold.wait(ctx); err != nil {
+			return err
+		}
 	}
 	res, err := a.lease.Generate(ctx, a.engine, func(ev engine.Event) error {
 		d := &wire.AnswerDelta{Text: ev.Text}
@@ -419,7 +457,14 @@ func (a *answering) run(ctx context.Context) error {
 		} else if ev.Text == "" {
 			return nil
 		}
-		return a.send(&wire.AnswerResponse{Part: &wire.AnswerResponse_Delta{Delta: d}})
+		if err := a.send(&wire.AnswerResponse{Part: &wire.AnswerResponse_Delta{Delta: d}}); err != nil || a.sold == nil {
+			return err
+		}
+		a.sold.gave(len(d.Ids))
+		if a.sold.given >= uint64(a.engine.MaxTokens) {
+			return nil // the last one
+		}
+		return a.sold.wait(ctx)
 	})
 	if err != nil {
 		return err
@@ -431,6 +476,9 @@ func (a *answering) run(ctx context.Context) error {
 		if file, err = a.finish(ctx, res, end); err != nil {
 			return err
 		}
+	}
+	if a.sold != nil {
+		a.sold.end(ctx) // before the caller may ask for the next one
 	}
 	if err := a.send(&wire.AnswerResponse{Part: &wire.AnswerResponse_End{End: end}}); err != nil {
 		return err

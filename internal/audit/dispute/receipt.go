@@ -1,6 +1,7 @@
 package dispute
 
 import (
+	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -31,6 +32,20 @@ func NewRun(r receipt.Receipt) (Run, error) {
 		claim:  Claim{Receipt: r.Hash(), Key: c.Key, Prompt: c.PromptTokens, Drawn: c.OutputTokens, Trace: c.Trace},
 		claims: c,
 	}, nil
+}
+
+// NewWork is the referee's view of a receipt that somebody else than its signer
+// computed again and called right: the prover is the holder of this key, who
+// committed to the trace of the run (spec/trace.md, section 2). Whoever says so
+// of a receipt that is false has no run that gives the receipt's tokens.
+func NewWork(r receipt.Receipt, key ed25519.PublicKey, trace canon.Hash) (Run, error) {
+	run, err := NewRun(r)
+	if err != nil {
+		return nil, err
+	}
+	w := run.(*receiptRun)
+	w.claim.Key, w.claim.Trace = key, trace
+	return w, nil
 }
 
 // JudgeFile is [Judge] of a receipt, or of a file with one: all that a third

@@ -299,6 +299,72 @@ func judgeCell(t *testing.T, rng *rand.Rand, run dispute.Run, r *rerun.Run, c di
 	}
 }
 
+// TestWork: an auditor that called a receipt right is a prover like the one who
+// signed it, by the trace that it committed to: honest, it is never convicted;
+// with a wrong cell in its trace, it is.
+func TestWork(t *testing.T) {
+	l := load(t, write(t, &testmodel.Models[0]))
+	a := requests(l)[0]
+	l.draw(t, a, 4)
+	rec, o := a.sign(t, nil)
+	r := l.rerun(t, &rec, o)
+	states, err := r.States()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := dispute.Cell{Layer: 1, Position: 5}
+	lie := &rerun.Liar{Source: r, At: c}
+	wrong, err := lie.States()
+	if err != nil {
+		t.Fatal(err)
+	}
+	salt := receipt.Salt{9}
+	work := func(states [][]canon.Hash) dispute.Run {
+		tree, err := trace.NewTree(slices.Concat(states...), len(states), len(states[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		run, err := dispute.NewWork(rec, proverKey.Public().(ed25519.PublicKey), receipt.TraceCommitment(salt, tree.Root(), len(states), len(states[0])))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return run
+	}
+	honest := work(states)
+	shown, err := dispute.ServeTrace(honest, proverKey, salt[:], r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := dispute.Find(honest, r, shown); !errors.Is(err, dispute.ErrSame) {
+		t.Errorf("the same run: %v", err)
+	}
+	lying := work(wrong)
+	if shown, err = dispute.ServeTrace(lying, proverKey, salt[:], lie); err != nil {
+		t.Fatal(err)
+	}
+	at, p, err := dispute.Find(lying, r, shown)
+	if err != nil || p != nil || at != c {
+		t.Fatalf("found %v, %v, %v, want %v", at, p, err, c)
+	}
+	cell, err := dispute.ServeCell(lying, proverKey, lie, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, err = dispute.Accuse(lying, r, shown, cell); err != nil {
+		t.Fatal(err)
+	}
+	proof, err := p.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err := dispute.Judge(lying, proof); err != nil || f.Cell != c {
+		t.Errorf("the judge finds %v, %v", f, err)
+	}
+	if _, err := dispute.Judge(honest, proof); !errors.Is(err, dispute.ErrProof) {
+		t.Errorf("the proof holds against an auditor that is honest: %v", err)
+	}
+}
+
 // player is a party of a game.
 type player interface {
 	Step([]byte) error

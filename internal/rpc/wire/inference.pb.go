@@ -127,7 +127,9 @@ type OfferedModel struct {
 	// traces.
 	Receipts bool `protobuf:"varint,9,opt,name=receipts,proto3" json:"receipts,omitempty"`
 	// max_tokens is the most that one answer has.
-	MaxTokens     uint32 `protobuf:"varint,10,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`
+	MaxTokens uint32 `protobuf:"varint,10,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`
+	// paid tells that it answers for payment only.
+	Paid          bool `protobuf:"varint,11,opt,name=paid,proto3" json:"paid,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -232,6 +234,13 @@ func (x *OfferedModel) GetMaxTokens() uint32 {
 	return 0
 }
 
+func (x *OfferedModel) GetPaid() bool {
+	if x != nil {
+		return x.Paid
+	}
+	return false
+}
+
 // AnswerRequest asks for one answer. The prompt is either text or messages.
 type AnswerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -253,8 +262,11 @@ type AnswerRequest struct {
 	Nonce []byte `protobuf:"bytes,9,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	// receipt asks for one, trace for one that commits to the whole run, so that it
 	// can be opened in parts.
-	Receipt       bool `protobuf:"varint,10,opt,name=receipt,proto3" json:"receipt,omitempty"`
-	Trace         bool `protobuf:"varint,11,opt,name=trace,proto3" json:"trace,omitempty"`
+	Receipt bool `protobuf:"varint,10,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	Trace   bool `protobuf:"varint,11,opt,name=trace,proto3" json:"trace,omitempty"`
+	// session of the ledger that pays for the answer, 32 bytes, if the peer wants to
+	// be paid.
+	Session       []byte `protobuf:"bytes,12,opt,name=session,proto3" json:"session,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -364,6 +376,13 @@ func (x *AnswerRequest) GetTrace() bool {
 		return x.Trace
 	}
 	return false
+}
+
+func (x *AnswerRequest) GetSession() []byte {
+	if x != nil {
+		return x.Session
+	}
+	return nil
 }
 
 type Conversation struct {
@@ -778,7 +797,9 @@ type AnswerStart struct {
 	// max_tokens is the bound of this answer.
 	MaxTokens uint32 `protobuf:"varint,3,opt,name=max_tokens,json=maxTokens,proto3" json:"max_tokens,omitempty"`
 	// receipt tells that one follows the answer.
-	Receipt       bool `protobuf:"varint,4,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	Receipt bool `protobuf:"varint,4,opt,name=receipt,proto3" json:"receipt,omitempty"`
+	// payment tells that the peer waits for vouchers.
+	Payment       *PaymentDue `protobuf:"bytes,5,opt,name=payment,proto3" json:"payment,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -841,6 +862,68 @@ func (x *AnswerStart) GetReceipt() bool {
 	return false
 }
 
+func (x *AnswerStart) GetPayment() *PaymentDue {
+	if x != nil {
+		return x.Payment
+	}
+	return nil
+}
+
+// PaymentDue is what the peer wants to be paid for.
+type PaymentDue struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// used is what the answers of the session cost that came before.
+	Used uint64 `protobuf:"varint,1,opt,name=used,proto3" json:"used,omitempty"`
+	// step is how many tokens are paid for ahead.
+	Step          uint32 `protobuf:"varint,2,opt,name=step,proto3" json:"step,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PaymentDue) Reset() {
+	*x = PaymentDue{}
+	mi := &file_aval_v1_inference_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PaymentDue) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PaymentDue) ProtoMessage() {}
+
+func (x *PaymentDue) ProtoReflect() protoreflect.Message {
+	mi := &file_aval_v1_inference_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PaymentDue.ProtoReflect.Descriptor instead.
+func (*PaymentDue) Descriptor() ([]byte, []int) {
+	return file_aval_v1_inference_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *PaymentDue) GetUsed() uint64 {
+	if x != nil {
+		return x.Used
+	}
+	return 0
+}
+
+func (x *PaymentDue) GetStep() uint32 {
+	if x != nil {
+		return x.Step
+	}
+	return 0
+}
+
 type AnswerDelta struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// ids that were drawn; the text may lag behind them.
@@ -852,7 +935,7 @@ type AnswerDelta struct {
 
 func (x *AnswerDelta) Reset() {
 	*x = AnswerDelta{}
-	mi := &file_aval_v1_inference_proto_msgTypes[10]
+	mi := &file_aval_v1_inference_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -864,7 +947,7 @@ func (x *AnswerDelta) String() string {
 func (*AnswerDelta) ProtoMessage() {}
 
 func (x *AnswerDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_aval_v1_inference_proto_msgTypes[10]
+	mi := &file_aval_v1_inference_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -877,7 +960,7 @@ func (x *AnswerDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerDelta.ProtoReflect.Descriptor instead.
 func (*AnswerDelta) Descriptor() ([]byte, []int) {
-	return file_aval_v1_inference_proto_rawDescGZIP(), []int{10}
+	return file_aval_v1_inference_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AnswerDelta) GetIds() []int32 {
@@ -919,7 +1002,7 @@ type AnswerEnd struct {
 
 func (x *AnswerEnd) Reset() {
 	*x = AnswerEnd{}
-	mi := &file_aval_v1_inference_proto_msgTypes[11]
+	mi := &file_aval_v1_inference_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -931,7 +1014,7 @@ func (x *AnswerEnd) String() string {
 func (*AnswerEnd) ProtoMessage() {}
 
 func (x *AnswerEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_aval_v1_inference_proto_msgTypes[11]
+	mi := &file_aval_v1_inference_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -944,7 +1027,7 @@ func (x *AnswerEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AnswerEnd.ProtoReflect.Descriptor instead.
 func (*AnswerEnd) Descriptor() ([]byte, []int) {
-	return file_aval_v1_inference_proto_rawDescGZIP(), []int{11}
+	return file_aval_v1_inference_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AnswerEnd) GetStop() string {
@@ -1003,6 +1086,104 @@ func (x *AnswerEnd) GetLogged() uint64 {
 	return 0
 }
 
+type PayRequest struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Session []byte                 `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	// voucher in the encoding of spec/ledger.md, part 12.
+	Voucher []byte `protobuf:"bytes,2,opt,name=voucher,proto3" json:"voucher,omitempty"`
+	// last tells that no more will be paid for this answer.
+	Last          bool `protobuf:"varint,3,opt,name=last,proto3" json:"last,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PayRequest) Reset() {
+	*x = PayRequest{}
+	mi := &file_aval_v1_inference_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PayRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PayRequest) ProtoMessage() {}
+
+func (x *PayRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_aval_v1_inference_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PayRequest.ProtoReflect.Descriptor instead.
+func (*PayRequest) Descriptor() ([]byte, []int) {
+	return file_aval_v1_inference_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *PayRequest) GetSession() []byte {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *PayRequest) GetVoucher() []byte {
+	if x != nil {
+		return x.Voucher
+	}
+	return nil
+}
+
+func (x *PayRequest) GetLast() bool {
+	if x != nil {
+		return x.Last
+	}
+	return false
+}
+
+type PayResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PayResponse) Reset() {
+	*x = PayResponse{}
+	mi := &file_aval_v1_inference_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PayResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PayResponse) ProtoMessage() {}
+
+func (x *PayResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_aval_v1_inference_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PayResponse.ProtoReflect.Descriptor instead.
+func (*PayResponse) Descriptor() ([]byte, []int) {
+	return file_aval_v1_inference_proto_rawDescGZIP(), []int{14}
+}
+
 type OpenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// receipt is the identity of the receipt, 32 bytes.
@@ -1016,7 +1197,7 @@ type OpenRequest struct {
 
 func (x *OpenRequest) Reset() {
 	*x = OpenRequest{}
-	mi := &file_aval_v1_inference_proto_msgTypes[12]
+	mi := &file_aval_v1_inference_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1209,7 @@ func (x *OpenRequest) String() string {
 func (*OpenRequest) ProtoMessage() {}
 
 func (x *OpenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aval_v1_inference_proto_msgTypes[12]
+	mi := &file_aval_v1_inference_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1222,7 @@ func (x *OpenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRequest.ProtoReflect.Descriptor instead.
 func (*OpenRequest) Descriptor() ([]byte, []int) {
-	return file_aval_v1_inference_proto_rawDescGZIP(), []int{12}
+	return file_aval_v1_inference_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *OpenRequest) GetReceipt() []byte {
@@ -1077,7 +1258,7 @@ type OpenResponse struct {
 
 func (x *OpenResponse) Reset() {
 	*x = OpenResponse{}
-	mi := &file_aval_v1_inference_proto_msgTypes[13]
+	mi := &file_aval_v1_inference_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1089,7 +1270,7 @@ func (x *OpenResponse) String() string {
 func (*OpenResponse) ProtoMessage() {}
 
 func (x *OpenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aval_v1_inference_proto_msgTypes[13]
+	mi := &file_aval_v1_inference_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1102,7 +1283,7 @@ func (x *OpenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenResponse.ProtoReflect.Descriptor instead.
 func (*OpenResponse) Descriptor() ([]byte, []int) {
-	return file_aval_v1_inference_proto_rawDescGZIP(), []int{13}
+	return file_aval_v1_inference_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *OpenResponse) GetTotal() uint64 {
@@ -1133,7 +1314,7 @@ type DisputeRequest struct {
 
 func (x *DisputeRequest) Reset() {
 	*x = DisputeRequest{}
-	mi := &file_aval_v1_inference_proto_msgTypes[14]
+	mi := &file_aval_v1_inference_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1145,7 +1326,7 @@ func (x *DisputeRequest) String() string {
 func (*DisputeRequest) ProtoMessage() {}
 
 func (x *DisputeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_aval_v1_inference_proto_msgTypes[14]
+	mi := &file_aval_v1_inference_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1158,7 +1339,7 @@ func (x *DisputeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisputeRequest.ProtoReflect.Descriptor instead.
 func (*DisputeRequest) Descriptor() ([]byte, []int) {
-	return file_aval_v1_inference_proto_rawDescGZIP(), []int{14}
+	return file_aval_v1_inference_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DisputeRequest) GetPart() isDisputeRequest_Part {
@@ -1214,7 +1395,7 @@ type DisputeStart struct {
 
 func (x *DisputeStart) Reset() {
 	*x = DisputeStart{}
-	mi := &file_aval_v1_inference_proto_msgTypes[15]
+	mi := &file_aval_v1_inference_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1407,7 @@ func (x *DisputeStart) String() string {
 func (*DisputeStart) ProtoMessage() {}
 
 func (x *DisputeStart) ProtoReflect() protoreflect.Message {
-	mi := &file_aval_v1_inference_proto_msgTypes[15]
+	mi := &file_aval_v1_inference_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1420,7 @@ func (x *DisputeStart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisputeStart.ProtoReflect.Descriptor instead.
 func (*DisputeStart) Descriptor() ([]byte, []int) {
-	return file_aval_v1_inference_proto_rawDescGZIP(), []int{15}
+	return file_aval_v1_inference_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DisputeStart) GetReceipt() []byte {
@@ -1277,7 +1458,7 @@ type DisputeResponse struct {
 
 func (x *DisputeResponse) Reset() {
 	*x = DisputeResponse{}
-	mi := &file_aval_v1_inference_proto_msgTypes[16]
+	mi := &file_aval_v1_inference_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1470,7 @@ func (x *DisputeResponse) String() string {
 func (*DisputeResponse) ProtoMessage() {}
 
 func (x *DisputeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_aval_v1_inference_proto_msgTypes[16]
+	mi := &file_aval_v1_inference_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1483,7 @@ func (x *DisputeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisputeResponse.ProtoReflect.Descriptor instead.
 func (*DisputeResponse) Descriptor() ([]byte, []int) {
-	return file_aval_v1_inference_proto_rawDescGZIP(), []int{16}
+	return file_aval_v1_inference_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DisputeResponse) GetPart() isDisputeResponse_Part {
@@ -1354,7 +1535,7 @@ const file_aval_v1_inference_proto_rawDesc = "" +
 	"\x17aval/v1/inference.proto\x12\aaval.v1\"\x0f\n" +
 	"\rModelsRequest\"?\n" +
 	"\x0eModelsResponse\x12-\n" +
-	"\x06models\x18\x01 \x03(\v2\x15.aval.v1.OfferedModelR\x06models\"\xa3\x02\n" +
+	"\x06models\x18\x01 \x03(\v2\x15.aval.v1.OfferedModelR\x06models\"\xb7\x02\n" +
 	"\fOfferedModel\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04root\x18\x02 \x01(\fR\x04root\x12\"\n" +
@@ -1369,7 +1550,8 @@ const file_aval_v1_inference_proto_rawDesc = "" +
 	"\breceipts\x18\t \x01(\bR\breceipts\x12\x1d\n" +
 	"\n" +
 	"max_tokens\x18\n" +
-	" \x01(\rR\tmaxTokens\"\xd2\x02\n" +
+	" \x01(\rR\tmaxTokens\x12\x12\n" +
+	"\x04paid\x18\v \x01(\bR\x04paid\"\xec\x02\n" +
 	"\rAnswerRequest\x12\x14\n" +
 	"\x05model\x18\x01 \x01(\tR\x05model\x12\x12\n" +
 	"\x04root\x18\x02 \x01(\fR\x04root\x12\x12\n" +
@@ -1383,7 +1565,8 @@ const file_aval_v1_inference_proto_rawDesc = "" +
 	"\x05nonce\x18\t \x01(\fR\x05nonce\x12\x18\n" +
 	"\areceipt\x18\n" +
 	" \x01(\bR\areceipt\x12\x14\n" +
-	"\x05trace\x18\v \x01(\bR\x05trace\"w\n" +
+	"\x05trace\x18\v \x01(\bR\x05trace\x12\x18\n" +
+	"\asession\x18\f \x01(\fR\asession\"w\n" +
 	"\fConversation\x128\n" +
 	"\bmessages\x18\x01 \x03(\v2\x1c.aval.v1.ConversationMessageR\bmessages\x12\x12\n" +
 	"\x04date\x18\x02 \x01(\tR\x04date\x12\x19\n" +
@@ -1410,14 +1593,19 @@ const file_aval_v1_inference_proto_rawDesc = "" +
 	"\x05delta\x18\x02 \x01(\v2\x14.aval.v1.AnswerDeltaH\x00R\x05delta\x12&\n" +
 	"\x03end\x18\x03 \x01(\v2\x12.aval.v1.AnswerEndH\x00R\x03end\x12\x1a\n" +
 	"\areceipt\x18\x04 \x01(\fH\x00R\areceiptB\x06\n" +
-	"\x04part\"\x92\x01\n" +
+	"\x04part\"\xc1\x01\n" +
 	"\vAnswerStart\x12+\n" +
 	"\x05model\x18\x01 \x01(\v2\x15.aval.v1.OfferedModelR\x05model\x12\x1d\n" +
 	"\n" +
 	"prompt_ids\x18\x02 \x03(\x05R\tpromptIds\x12\x1d\n" +
 	"\n" +
 	"max_tokens\x18\x03 \x01(\rR\tmaxTokens\x12\x18\n" +
-	"\areceipt\x18\x04 \x01(\bR\areceipt\"3\n" +
+	"\areceipt\x18\x04 \x01(\bR\areceipt\x12-\n" +
+	"\apayment\x18\x05 \x01(\v2\x13.aval.v1.PaymentDueR\apayment\"4\n" +
+	"\n" +
+	"PaymentDue\x12\x12\n" +
+	"\x04used\x18\x01 \x01(\x04R\x04used\x12\x12\n" +
+	"\x04step\x18\x02 \x01(\rR\x04step\"3\n" +
 	"\vAnswerDelta\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\x05R\x03ids\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\"\xe3\x01\n" +
@@ -1429,7 +1617,13 @@ const file_aval_v1_inference_proto_rawDesc = "" +
 	"\rreceipt_bytes\x18\x05 \x01(\rR\freceiptBytes\x12\x16\n" +
 	"\x06ticket\x18\x06 \x01(\fR\x06ticket\x12!\n" +
 	"\fkept_seconds\x18\a \x01(\rR\vkeptSeconds\x12\x16\n" +
-	"\x06logged\x18\b \x01(\x04R\x06logged\"]\n" +
+	"\x06logged\x18\b \x01(\x04R\x06logged\"T\n" +
+	"\n" +
+	"PayRequest\x12\x18\n" +
+	"\asession\x18\x01 \x01(\fR\asession\x12\x18\n" +
+	"\avoucher\x18\x02 \x01(\fR\avoucher\x12\x12\n" +
+	"\x04last\x18\x03 \x01(\bR\x04last\"\r\n" +
+	"\vPayResponse\"]\n" +
 	"\vOpenRequest\x12\x18\n" +
 	"\areceipt\x18\x01 \x01(\fR\areceipt\x12\x16\n" +
 	"\x06ticket\x18\x02 \x01(\fR\x06ticket\x12\x1c\n" +
@@ -1450,10 +1644,11 @@ const file_aval_v1_inference_proto_rawDesc = "" +
 	"\x0fDisputeResponse\x12\x16\n" +
 	"\x05terms\x18\x01 \x01(\fH\x00R\x05terms\x12\x14\n" +
 	"\x04move\x18\x02 \x01(\fH\x00R\x04moveB\x06\n" +
-	"\x04part2\x83\x02\n" +
+	"\x04part2\xb5\x02\n" +
 	"\x10InferenceService\x129\n" +
 	"\x06Models\x12\x16.aval.v1.ModelsRequest\x1a\x17.aval.v1.ModelsResponse\x12;\n" +
-	"\x06Answer\x12\x16.aval.v1.AnswerRequest\x1a\x17.aval.v1.AnswerResponse0\x01\x125\n" +
+	"\x06Answer\x12\x16.aval.v1.AnswerRequest\x1a\x17.aval.v1.AnswerResponse0\x01\x120\n" +
+	"\x03Pay\x12\x13.aval.v1.PayRequest\x1a\x14.aval.v1.PayResponse\x125\n" +
 	"\x04Open\x12\x14.aval.v1.OpenRequest\x1a\x15.aval.v1.OpenResponse0\x01\x12@\n" +
 	"\aDispute\x12\x17.aval.v1.DisputeRequest\x1a\x18.aval.v1.DisputeResponse(\x010\x01B/Z-github.com/avalnetwork/aval/internal/rpc/wireb\x06proto3"
 
@@ -1469,7 +1664,7 @@ func file_aval_v1_inference_proto_rawDescGZIP() []byte {
 	return file_aval_v1_inference_proto_rawDescData
 }
 
-var file_aval_v1_inference_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_aval_v1_inference_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_aval_v1_inference_proto_goTypes = []any{
 	(*ModelsRequest)(nil),       // 0: aval.v1.ModelsRequest
 	(*ModelsResponse)(nil),      // 1: aval.v1.ModelsResponse
@@ -1481,13 +1676,16 @@ var file_aval_v1_inference_proto_goTypes = []any{
 	(*OutputGrammar)(nil),       // 7: aval.v1.OutputGrammar
 	(*AnswerResponse)(nil),      // 8: aval.v1.AnswerResponse
 	(*AnswerStart)(nil),         // 9: aval.v1.AnswerStart
-	(*AnswerDelta)(nil),         // 10: aval.v1.AnswerDelta
-	(*AnswerEnd)(nil),           // 11: aval.v1.AnswerEnd
-	(*OpenRequest)(nil),         // 12: aval.v1.OpenRequest
-	(*OpenResponse)(nil),        // 13: aval.v1.OpenResponse
-	(*DisputeRequest)(nil),      // 14: aval.v1.DisputeRequest
-	(*DisputeStart)(nil),        // 15: aval.v1.DisputeStart
-	(*DisputeResponse)(nil),     // 16: aval.v1.DisputeResponse
+	(*PaymentDue)(nil),          // 10: aval.v1.PaymentDue
+	(*AnswerDelta)(nil),         // 11: aval.v1.AnswerDelta
+	(*AnswerEnd)(nil),           // 12: aval.v1.AnswerEnd
+	(*PayRequest)(nil),          // 13: aval.v1.PayRequest
+	(*PayResponse)(nil),         // 14: aval.v1.PayResponse
+	(*OpenRequest)(nil),         // 15: aval.v1.OpenRequest
+	(*OpenResponse)(nil),        // 16: aval.v1.OpenResponse
+	(*DisputeRequest)(nil),      // 17: aval.v1.DisputeRequest
+	(*DisputeStart)(nil),        // 18: aval.v1.DisputeStart
+	(*DisputeResponse)(nil),     // 19: aval.v1.DisputeResponse
 }
 var file_aval_v1_inference_proto_depIdxs = []int32{
 	2,  // 0: aval.v1.ModelsResponse.models:type_name -> aval.v1.OfferedModel
@@ -1496,23 +1694,26 @@ var file_aval_v1_inference_proto_depIdxs = []int32{
 	7,  // 3: aval.v1.AnswerRequest.grammar:type_name -> aval.v1.OutputGrammar
 	5,  // 4: aval.v1.Conversation.messages:type_name -> aval.v1.ConversationMessage
 	9,  // 5: aval.v1.AnswerResponse.start:type_name -> aval.v1.AnswerStart
-	10, // 6: aval.v1.AnswerResponse.delta:type_name -> aval.v1.AnswerDelta
-	11, // 7: aval.v1.AnswerResponse.end:type_name -> aval.v1.AnswerEnd
+	11, // 6: aval.v1.AnswerResponse.delta:type_name -> aval.v1.AnswerDelta
+	12, // 7: aval.v1.AnswerResponse.end:type_name -> aval.v1.AnswerEnd
 	2,  // 8: aval.v1.AnswerStart.model:type_name -> aval.v1.OfferedModel
-	15, // 9: aval.v1.DisputeRequest.start:type_name -> aval.v1.DisputeStart
-	0,  // 10: aval.v1.InferenceService.Models:input_type -> aval.v1.ModelsRequest
-	3,  // 11: aval.v1.InferenceService.Answer:input_type -> aval.v1.AnswerRequest
-	12, // 12: aval.v1.InferenceService.Open:input_type -> aval.v1.OpenRequest
-	14, // 13: aval.v1.InferenceService.Dispute:input_type -> aval.v1.DisputeRequest
-	1,  // 14: aval.v1.InferenceService.Models:output_type -> aval.v1.ModelsResponse
-	8,  // 15: aval.v1.InferenceService.Answer:output_type -> aval.v1.AnswerResponse
-	13, // 16: aval.v1.InferenceService.Open:output_type -> aval.v1.OpenResponse
-	16, // 17: aval.v1.InferenceService.Dispute:output_type -> aval.v1.DisputeResponse
-	14, // [14:18] is the sub-list for method output_type
-	10, // [10:14] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	10, // 9: aval.v1.AnswerStart.payment:type_name -> aval.v1.PaymentDue
+	18, // 10: aval.v1.DisputeRequest.start:type_name -> aval.v1.DisputeStart
+	0,  // 11: aval.v1.InferenceService.Models:input_type -> aval.v1.ModelsRequest
+	3,  // 12: aval.v1.InferenceService.Answer:input_type -> aval.v1.AnswerRequest
+	13, // 13: aval.v1.InferenceService.Pay:input_type -> aval.v1.PayRequest
+	15, // 14: aval.v1.InferenceService.Open:input_type -> aval.v1.OpenRequest
+	17, // 15: aval.v1.InferenceService.Dispute:input_type -> aval.v1.DisputeRequest
+	1,  // 16: aval.v1.InferenceService.Models:output_type -> aval.v1.ModelsResponse
+	8,  // 17: aval.v1.InferenceService.Answer:output_type -> aval.v1.AnswerResponse
+	14, // 18: aval.v1.InferenceService.Pay:output_type -> aval.v1.PayResponse
+	16, // 19: aval.v1.InferenceService.Open:output_type -> aval.v1.OpenResponse
+	19, // 20: aval.v1.InferenceService.Dispute:output_type -> aval.v1.DisputeResponse
+	16, // [16:21] is the sub-list for method output_type
+	11, // [11:16] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_aval_v1_inference_proto_init() }
@@ -1526,11 +1727,11 @@ func file_aval_v1_inference_proto_init() {
 		(*AnswerResponse_End)(nil),
 		(*AnswerResponse_Receipt)(nil),
 	}
-	file_aval_v1_inference_proto_msgTypes[14].OneofWrappers = []any{
+	file_aval_v1_inference_proto_msgTypes[17].OneofWrappers = []any{
 		(*DisputeRequest_Start)(nil),
 		(*DisputeRequest_Move)(nil),
 	}
-	file_aval_v1_inference_proto_msgTypes[16].OneofWrappers = []any{
+	file_aval_v1_inference_proto_msgTypes[19].OneofWrappers = []any{
 		(*DisputeResponse_Terms)(nil),
 		(*DisputeResponse_Move)(nil),
 	}
@@ -1540,7 +1741,7 @@ func file_aval_v1_inference_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_aval_v1_inference_proto_rawDesc), len(file_aval_v1_inference_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

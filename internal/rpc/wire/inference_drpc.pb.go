@@ -40,6 +40,7 @@ type DRPCInferenceServiceClient interface {
 
 	Models(ctx context.Context, in *ModelsRequest) (*ModelsResponse, error)
 	Answer(ctx context.Context, in *AnswerRequest) (DRPCInferenceService_AnswerClient, error)
+	Pay(ctx context.Context, in *PayRequest) (*PayResponse, error)
 	Open(ctx context.Context, in *OpenRequest) (DRPCInferenceService_OpenClient, error)
 	Dispute(ctx context.Context) (DRPCInferenceService_DisputeClient, error)
 }
@@ -101,6 +102,15 @@ func (x *drpcInferenceService_AnswerClient) Recv() (*AnswerResponse, error) {
 
 func (x *drpcInferenceService_AnswerClient) RecvMsg(m *AnswerResponse) error {
 	return x.MsgRecv(m, drpcEncoding_File_aval_v1_inference_proto{})
+}
+
+func (c *drpcInferenceServiceClient) Pay(ctx context.Context, in *PayRequest) (*PayResponse, error) {
+	out := new(PayResponse)
+	err := c.cc.Invoke(ctx, "/aval.v1.InferenceService/Pay", drpcEncoding_File_aval_v1_inference_proto{}, in, out)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }
 
 func (c *drpcInferenceServiceClient) Open(ctx context.Context, in *OpenRequest) (DRPCInferenceService_OpenClient, error) {
@@ -185,6 +195,7 @@ func (x *drpcInferenceService_DisputeClient) RecvMsg(m *DisputeResponse) error {
 type DRPCInferenceServiceServer interface {
 	Models(context.Context, *ModelsRequest) (*ModelsResponse, error)
 	Answer(*AnswerRequest, DRPCInferenceService_AnswerStream) error
+	Pay(context.Context, *PayRequest) (*PayResponse, error)
 	Open(*OpenRequest, DRPCInferenceService_OpenStream) error
 	Dispute(DRPCInferenceService_DisputeStream) error
 }
@@ -199,6 +210,10 @@ func (s *DRPCInferenceServiceUnimplementedServer) Answer(*AnswerRequest, DRPCInf
 	return drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
 }
 
+func (s *DRPCInferenceServiceUnimplementedServer) Pay(context.Context, *PayRequest) (*PayResponse, error) {
+	return nil, drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
+}
+
 func (s *DRPCInferenceServiceUnimplementedServer) Open(*OpenRequest, DRPCInferenceService_OpenStream) error {
 	return drpcerr.WithCode(errors.New("Unimplemented"), drpcerr.Unimplemented)
 }
@@ -209,7 +224,7 @@ func (s *DRPCInferenceServiceUnimplementedServer) Dispute(DRPCInferenceService_D
 
 type DRPCInferenceServiceDescription struct{}
 
-func (DRPCInferenceServiceDescription) NumMethods() int { return 4 }
+func (DRPCInferenceServiceDescription) NumMethods() int { return 5 }
 
 func (DRPCInferenceServiceDescription) Method(n int) (string, drpc.Encoding, drpc.Receiver, interface{}, bool) {
 	switch n {
@@ -232,6 +247,15 @@ func (DRPCInferenceServiceDescription) Method(n int) (string, drpc.Encoding, drp
 					)
 			}, DRPCInferenceServiceServer.Answer, true
 	case 2:
+		return "/aval.v1.InferenceService/Pay", drpcEncoding_File_aval_v1_inference_proto{},
+			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
+				return srv.(DRPCInferenceServiceServer).
+					Pay(
+						ctx,
+						in1.(*PayRequest),
+					)
+			}, DRPCInferenceServiceServer.Pay, true
+	case 3:
 		return "/aval.v1.InferenceService/Open", drpcEncoding_File_aval_v1_inference_proto{},
 			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
 				return nil, srv.(DRPCInferenceServiceServer).
@@ -240,7 +264,7 @@ func (DRPCInferenceServiceDescription) Method(n int) (string, drpc.Encoding, drp
 						&drpcInferenceService_OpenStream{in2.(drpc.Stream)},
 					)
 			}, DRPCInferenceServiceServer.Open, true
-	case 3:
+	case 4:
 		return "/aval.v1.InferenceService/Dispute", drpcEncoding_File_aval_v1_inference_proto{},
 			func(srv interface{}, ctx context.Context, in1, in2 interface{}) (drpc.Message, error) {
 				return nil, srv.(DRPCInferenceServiceServer).
@@ -292,6 +316,26 @@ func (x *drpcInferenceService_AnswerStream) GetStream() drpc.Stream {
 
 func (x *drpcInferenceService_AnswerStream) Send(m *AnswerResponse) error {
 	return x.MsgSend(m, drpcEncoding_File_aval_v1_inference_proto{})
+}
+
+type DRPCInferenceService_PayStream interface {
+	drpc.Stream
+	SendAndClose(*PayResponse) error
+}
+
+type drpcInferenceService_PayStream struct {
+	drpc.Stream
+}
+
+func (x *drpcInferenceService_PayStream) GetStream() drpc.Stream {
+	return x.Stream
+}
+
+func (x *drpcInferenceService_PayStream) SendAndClose(m *PayResponse) error {
+	if err := x.MsgSend(m, drpcEncoding_File_aval_v1_inference_proto{}); err != nil {
+		return err
+	}
+	return x.CloseSend()
 }
 
 type DRPCInferenceService_OpenStream interface {
