@@ -37,7 +37,7 @@ type upOptions struct {
 	profile        bool
 	batch          time.Duration
 	whileInput     bool
-	json           bool
+	json, ui       bool
 	rolesWereGiven bool
 }
 
@@ -82,6 +82,7 @@ where a node of it listens (--ledger-peer), once; later starts remember both.
 	f.StringArrayVar(&o.ledgerPeers, "ledger-peer", nil, "KEY@host:port of another node of the ledger; again for more")
 	f.DurationVar(&o.batch, "batch", time.Minute, "how long receipts wait at most before the ledger gets their root (with --role provider)")
 	f.StringVar(&o.admin, "admin", "", "host:port for health and metrics over HTTP, such as 127.0.0.1:9600 (default: none)")
+	f.BoolVar(&o.ui, "ui", false, "serve the console to browsers of this machine, too (\"aval ui\" prints its link)")
 	f.BoolVar(&o.profile, "pprof", false, "serve profiles there, too")
 	f.BoolVar(&o.whileInput, "while-input", false, "end when standard input ends, too: for programs that start nodes")
 	f.BoolVar(&o.quiet, "no-discovery", false, "look for no nodes on the local network by multicast")
@@ -233,6 +234,13 @@ func (a *app) up(ctx context.Context, o *upOptions) error {
 		return err
 	}
 	a.note("the ledger is %s, at block %d; this device's account is %s with %s units", l.Chain, l.Height, l.Account, units(l.Balance))
+	if o.ui {
+		path, err := a.nodeFolder()
+		if err != nil {
+			return err
+		}
+		defer a.consoleBeside(ctx, n, path, o.debug)()
+	}
 	return a.watch(ctx, n, s)
 }
 
@@ -332,6 +340,17 @@ func (a *app) status(ctx context.Context, asJSON bool) error {
 		row("", "this node makes blocks, one of %d validators", len(l.Validators))
 	default:
 		row("", "this node follows %d validators", len(l.Validators))
+	}
+	switch b := l.Beacon; {
+	case b.Serves:
+		row("beacon", "serves since block %d: a key of %d validators, %d of whom have their share (epoch %d)", b.From, b.Members, b.Confirmed, b.Epoch)
+	case b.Making == "":
+		row("beacon", "none: %s", b.Why)
+	}
+	if b := l.Beacon; b.Making != "" {
+		row("beacon", "a key is being made: %s", b.Making)
+	} else if b.Serves && b.Why != "" {
+		row("", "no new key: %s", b.Why)
 	}
 	row("account", "%s", l.Account)
 	row("balance", "%s units", units(l.Balance))

@@ -126,7 +126,7 @@ func (l *Leaf) Tiles() string {
 			zeros++
 		}
 	}
-	w.put(`<text class="soft" x="4" y="%.0f">%d rows × %d columns; red above zero, blue below. %d of %d numbers differ.</text>`, y+6, l.Rows, l.Cols, zeros, len(l.Used))
+	w.put(`<text class="soft" x="4" y="%.0f">%d × %d numbers, of which %d differ (red above zero, blue below)</text>`, y+6, l.Rows, l.Cols, zeros)
 	w.put("</svg>\n")
 	return w.String()
 }

@@ -28,15 +28,18 @@ type Machine struct {
 
 	powers map[canon.Hash]struct{} // validators that changed, by their key
 
+	enrolled bool // a validator's beacon key changed in the block, or it asks again
+	beacons  *beaconMemory
+
 	games map[canon.Hash]*dispute.Referee // of open disputes, by their Head; a memory, see referee
 }
 
 // Block is what consensus says about a block.
 type Block struct {
-	Height      uint64 // one more than that of the last
-	Time        uint64 // milliseconds since 1970, UTC; never before that of the last
-	Proposer    []byte // the key of the validator that gets the fees
-	Beacon      canon.Hash
+	Height      uint64     // one more than that of the last
+	Time        uint64     // milliseconds since 1970, UTC; never before that of the last
+	Proposer    []byte     // the key of the validator that gets the fees
+	Beacon      canon.Hash // randomness of the height before, which a key of the validators gave; zero while there is none
 	Misbehaving []Misbehaviour
 }
 
@@ -85,7 +88,7 @@ func (m *Machine) Begin(b Block) error {
 		return fmt.Errorf("ledger: block %d is of %d ms, before the last one, %d", b.Height, b.Time, m.time)
 	}
 	m.work, m.pot, m.out = m.state.Clone(), 0, Outcome{}
-	m.powers = map[canon.Hash]struct{}{}
+	m.powers, m.enrolled = map[canon.Hash]struct{}{}, false
 	if err := migrate(&m.work, b.Height, upgrades); err != nil {
 		return err
 	}
@@ -125,6 +128,7 @@ func (m *Machine) End() Outcome {
 		panic("ledger: internal error: the end of no block")
 	}
 	m.due()
+	m.regroup()
 	m.payProposer()
 	m.validatorUpdates()
 	m.out.Root = m.work.Root()
@@ -161,6 +165,8 @@ type call struct {
 	limit  uint64 // of work that the fee pays
 	res    *Result
 	powers [][]byte // validators that it changes
+
+	enrolled bool // it changes a validator's beacon key, or asks for another try
 }
 
 func (c *call) event(kind string, pairs ...string) {
@@ -250,6 +256,7 @@ func (m *Machine) run(t *tree.Tree, b *Block, data []byte, check bool) (res Resu
 		for _, k := range c.powers {
 			m.powers[canon.Hash(k)] = struct{}{}
 		}
+		m.enrolled = m.enrolled || c.enrolled
 	}
 	res.Work = c.work
 	res.Fee = params.fee(uint64(len(data)), c.work)

@@ -115,6 +115,7 @@ var floors = [][]string{
 		"internal/httpapi/fake",
 		"internal/keeper",
 		"internal/wallet",
+		"internal/web",
 	},
 	{
 		"anchor/cmd/aval-anchor",

@@ -68,9 +68,13 @@ func (n *Node) startLedger(ctx context.Context, cfg *LedgerConfig) error {
 	if n.folder == nil {
 		return errors.New("node: a ledger needs the node's folder")
 	}
+	beacon, err := consensus.LedgerBeacon(n.key)
+	if err != nil {
+		return err
+	}
 	c, err := consensus.Start(ctx, consensus.Config{
 		Dir: filepath.Join(n.folder.Path, chainFolder), Genesis: cfg.Genesis, Key: n.key, Follow: cfg.Follow,
-		Listen: cfg.Listen, Peers: cfg.Peers, Logger: n.logger,
+		Listen: cfg.Listen, Peers: cfg.Peers, Beacon: beacon, Logger: n.logger,
 	})
 	if err != nil {
 		return err
@@ -88,19 +92,20 @@ func (n *Node) closeLedger() error {
 
 // LedgerStatus is how the ledger is, as this node sees it.
 type LedgerStatus struct {
-	Chain      string            `json:"chain"`
-	Height     uint64            `json:"height"`
-	Time       time.Time         `json:"time"` // of the last block
-	Root       canon.Hash        `json:"root"`
-	CatchingUp bool              `json:"catching_up"`
-	Halted     string            `json:"halted,omitempty"` // why no block can be made, in words
-	Peers      int               `json:"peers"`
-	Waiting    int               `json:"waiting"` // transactions that are in no block yet
-	Validates  bool              `json:"validates"`
-	Validators []ValidatorStatus `json:"validators"`
-	Account    ledger.Address    `json:"account"`
-	Balance    ledger.Amount     `json:"balance"`
-	Node       *ledger.Node      `json:"node,omitempty"` // this device's bond and record
+	Chain      string              `json:"chain"`
+	Height     uint64              `json:"height"`
+	Time       time.Time           `json:"time"` // of the last block
+	Root       canon.Hash          `json:"root"`
+	CatchingUp bool                `json:"catching_up"`
+	Halted     string              `json:"halted,omitempty"` // why no block can be made, in words
+	Peers      int                 `json:"peers"`
+	Waiting    int                 `json:"waiting"` // transactions that are in no block yet
+	Validates  bool                `json:"validates"`
+	Validators []ValidatorStatus   `json:"validators"`
+	Beacon     ledger.BeaconStatus `json:"beacon"` // the randomness of blocks
+	Account    ledger.Address      `json:"account"`
+	Balance    ledger.Amount       `json:"balance"`
+	Node       *ledger.Node        `json:"node,omitempty"` // this device's bond and record
 }
 
 // ValidatorStatus is one that makes blocks.
@@ -123,6 +128,7 @@ func (n *Node) LedgerStatus(context.Context) (LedgerStatus, error) {
 		out.Validators = append(out.Validators, ValidatorStatus{hex.EncodeToString(v.Key), v.Power})
 	}
 	n.chain.node.View(func(m *ledger.Machine) {
+		out.Beacon = m.Beacon()
 		out.Balance = m.Account(out.Account).Balance
 		out.Node = m.Node(n.key.Public().(ed25519.PublicKey))
 	})

@@ -179,6 +179,9 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 		n.beside.Go(func() { n.offer(running, *cfg.Offer) })
 	}
 	n.startKeeper(running, cfg.Ledger)
+	if cfg.Ledger != nil && !cfg.Ledger.Follow {
+		n.beside.Go(func() { n.makeBeacon(running) })
+	}
 	if cfg.Ledger != nil && cfg.Ledger.Provide != nil && cfg.Models != nil {
 		n.beside.Go(func() { n.provide(running, *cfg.Ledger.Provide) })
 	}
