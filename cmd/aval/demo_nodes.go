@@ -134,7 +134,7 @@ func demoGenesis(now time.Time, nodes []*demoNode, user ledger.Address) *ledger.
 	p := ledger.DefaultParams()
 	p.NodeBond, p.ValidatorBond = 100*ledger.Unit, 1_000*ledger.Unit
 	p.Audit.Rate, p.Audit.Auditors = 10_000, 2
-	p.Audit.Delay, p.Audit.Commit, p.Audit.Each, p.Audit.Reveal, p.Audit.Settle = 1, 12, 4, 10, 30
+	p.Audit.Delay, p.Audit.Commit, p.Audit.Each, p.Audit.Reveal, p.Audit.Settle = 2, 12, 4, 10, 30
 	p.Dispute.Bond, p.Dispute.Move, p.Dispute.Total, p.Dispute.Slash = 10*ledger.Unit, 20, 200, 10_000
 	g := &ledger.Genesis{Chain: "demo", Time: uint64(now.UnixMilli()), Params: &p}
 	for _, n := range nodes {
