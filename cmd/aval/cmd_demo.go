@@ -51,14 +51,19 @@ The story is written as a page of HTML, with the evidence in a folder beside it.
 	return c
 }
 
-func (a *app) demo(ctx context.Context, o *demoOptions) (err error) {
+func (a *app) demo(ctx context.Context, o *demoOptions) error {
 	if info, err := os.Stat(filepath.Dir(o.out)); err != nil || !info.IsDir() {
 		return fmt.Errorf("--out %s: there is no folder %s", o.out, filepath.Dir(o.out))
 	}
 	if o.limit < time.Second {
 		return usageErrorf("--limit %v: want a second at least; the demo takes most of a minute", o.limit)
 	}
-	d := &demoRun{app: a, o: o, began: time.Now()}
+	return a.demoIn(ctx, &demoRun{app: a, o: o, began: time.Now()})
+}
+
+// demoIn plays a demo, and tells it.
+func (a *app) demoIn(ctx context.Context, d *demoRun) (err error) {
+	o := d.o
 	if o.program == "" {
 		if o.program, err = ownProgram(); err != nil {
 			return err

@@ -40,23 +40,8 @@ func (d *demoRun) collect(ctx context.Context) error {
 		a.After = accounts[n.account.String()].Balance
 		a.Bond = nodes[key].Bond + n.bond
 		a.Slashed = nodes[key].Record.Slashed
-		for j := range d.story.Audits {
-			if s := &d.story.Audits[j]; s.Of == n.name {
-				s.Result = auditWords(nodes[key].Record)
-			}
-		}
 	}
 	return nil
-}
-
-func auditWords(r ledger.Record) string {
-	switch {
-	case r.Failed > 0:
-		return "false"
-	case r.Passed > 0:
-		return "passed"
-	}
-	return "not over yet"
 }
 
 // write writes the page, and the evidence beside it.
@@ -85,6 +70,7 @@ func (d *demoRun) write() error {
 		keep("honest.aval", "the receipt of the right answer, with prompt and answer", honest),
 		keep("lie.aval", "the receipt that the liar signed", d.lie),
 		keep("fraud.proof", "the proof of fraud, as it ended the dispute", d.proof),
+		keep("dispute.json", "the dispute on the ledger with the proof that it was in its state, as “aval ledger proof” printed it", d.entry),
 	)
 	if err != nil {
 		return err

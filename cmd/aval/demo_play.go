@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -53,6 +54,7 @@ type demoRun struct {
 	lieID     canon.Hash
 	lieAt     time.Time
 	proof     []byte
+	entry     []byte // of the dispute, with its proof, as "aval ledger proof" prints it
 	stopped   bool
 	told      map[string]bool // what was told of the ledger
 	challenge time.Time       // when the user last tried to dispute
@@ -470,7 +472,9 @@ func (d *demoRun) judgement(ctx context.Context) error {
 func (d *demoRun) look(ctx context.Context) bool {
 	d.lookAudits(ctx)
 	open := false
-	for id, x := range demoEntries[ledger.Dispute](ctx, d, "dispute") {
+	disputes := demoEntries[ledger.Dispute](ctx, d, "dispute")
+	for _, id := range slices.Sorted(maps.Keys(disputes)) {
+		x := disputes[id]
 		r, err := receipt.Parse(x.Receipt)
 		if err != nil || r.Hash() != d.lieID {
 			continue
@@ -478,7 +482,7 @@ func (d *demoRun) look(ctx context.Context) bool {
 		open = open || x.Judgment == nil
 		if d.once("dispute "+id) {
 			d.view.stage(7, "the game of the dispute")
-			d.step(demo.Plain, "%s disputes the liar's receipt on the ledger, and puts %s units behind that", d.who(x.Challenger), units(x.Bond))
+			d.step(demo.Plain, "a dispute about the liar's receipt is on the ledger: %s bonded %s units for it", d.who(x.Challenger), units(x.Bond))
 		}
 		if x.Judgment == nil {
 			if d.once(fmt.Sprintf("move %s %d", id, x.Moves)) && x.Moves > 0 {
@@ -486,12 +490,13 @@ func (d *demoRun) look(ctx context.Context) bool {
 			}
 			continue
 		}
-		if x.Judgment.Winner == dispute.ChallengerParty {
+		switch {
+		case x.Judgment.Winner == dispute.ChallengerParty:
 			d.ended(ctx, id, &x)
 			return true
-		}
-		if d.once("lost " + id) {
-			d.step(demo.Mind, "the dispute of %s ended without the liar losing it: %s", d.who(x.Challenger), x.Judgment.Reason)
+		case x.Judgment.Winner == 0: // another one was faster: a receipt convicts once
+		case d.once("lost " + id):
+			d.step(demo.Mind, "the dispute of %s was lost: %s", d.who(x.Challenger), x.Judgment.Reason)
 		}
 	}
 	if n, ok := demoEntries[ledger.Node](ctx, d, "node")[hex.EncodeToString(d.liar.key)]; ok && n.Record.Slashed > 0 {
@@ -542,6 +547,7 @@ func (d *demoRun) lookAudits(ctx context.Context) {
 				if !d.once(fmt.Sprintf("finding %s %x", key, p.Key)) {
 					continue
 				}
+				d.story.Audits[i].Found = append(d.story.Audits[i].Found, f.Verdict == ledger.Right)
 				if f.Verdict == ledger.False {
 					d.step(demo.Bad, "%s says: the answer of %s is not what the model gives", d.who(p.Key), of)
 				} else if f.Verdict == ledger.Right {
@@ -566,9 +572,9 @@ func sentence(names []string) string {
 
 // How long the user waits for the auditors.
 const (
-	demoTrust  = 45 * time.Second
-	demoHaste  = 6 * time.Second // if one of them has ended
-	demoRetry  = 3 * time.Second
+	demoTrust = 45 * time.Second
+	demoHaste = 6 * time.Second // if one of them has ended
+	demoRetry = 3 * time.Second
 )
 
 // fallBack lets the user dispute, who has the model, too, if nobody else does.
@@ -624,6 +630,15 @@ func (d *demoRun) ended(ctx context.Context, id string, x *ledger.Dispute) {
 		}
 	}
 	d.story.Dispute = s
+	if b, ok := ledger.Table("dispute"); ok {
+		p, err := d.user.LedgerProof(ctx, hex.EncodeToString([]byte{b})+id)
+		var out bytes.Buffer
+		a := *d.me.app
+		a.out = &out
+		if err == nil && a.tellProof(hex.EncodeToString([]byte{b})+id, p) == nil {
+			d.entry = out.Bytes()
+		}
+	}
 	if x.Judgment.Reason == dispute.Fraud {
 		d.story.Ending = demo.Proved
 		f, err := dispute.JudgeFile(x.Receipt, d.proof)

@@ -103,7 +103,9 @@ type Audit struct {
 	Of       string   `json:"of"` // the node
 	Auditors []string `json:"auditors"`
 	Receipts uint64   `json:"receipts"`
-	Result   string   `json:"result"`
+	// Found says for each auditor whose findings are known whether the answer is
+	// right.
+	Found []bool `json:"found"`
 }
 
 // Dispute is a game on the ledger.
