@@ -480,7 +480,7 @@ func (d *demoRun) look(ctx context.Context) bool {
 			continue
 		}
 		open = open || x.Judgment == nil
-		if d.once("dispute "+id) {
+		if d.once("dispute " + id) {
 			d.view.stage(7, "the game of the dispute")
 			d.step(demo.Plain, "a dispute about the liar's receipt is on the ledger: %s bonded %s units for it", d.who(x.Challenger), units(x.Bond))
 		}

@@ -15,7 +15,11 @@ import (
 	"github.com/avalnetwork/aval/internal/demo"
 )
 
-var kills = flag.Int("kills", 1, "in how many demos one of the seven nodes is killed, each another one")
+var (
+	kills  = flag.Int("kills", 1, "in how many demos one of the seven nodes is killed, each another one")
+	victim = flag.String("victim", "", "the node to kill (default: by chance)")
+	after  = flag.Duration("after", -1, "when it is killed (default: by chance)")
+)
 
 // TestDemoKills kills one of the nodes at some moment of a demo, which still ends,
 // and truthfully.
@@ -30,10 +34,15 @@ func TestDemoKills(t *testing.T) {
 	names := []string{"validator 1", "validator 2", "validator 3", "validator 4", "provider", "auditor", "liar"}
 	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	for i := range *kills {
-		victim := names[i%len(names)]
-		after := time.Duration(rand.IntN(15_000)) * time.Millisecond
+		victim, after := *victim, *after
+		if victim == "" {
+			victim = names[i%len(names)]
+		}
+		if after < 0 {
+			after = time.Duration(rand.IntN(15_000)) * time.Millisecond
+		}
 		t.Run(victim, func(t *testing.T) {
-			t.Logf("killed %v after its start", after)
+			t.Logf("-victim %q -after %v", victim, after)
 			for _, name := range []string{"HOME", "USERPROFILE", "LocalAppData", "XDG_CACHE_HOME"} {
 				t.Setenv(name, t.TempDir()) // the demo sets them
 			}
