@@ -112,6 +112,7 @@ var floors = [][]string{
 		"anchor/referee",
 		"internal/bench",
 		"internal/consensus",
+		"internal/demo",
 		"internal/httpapi/fake",
 		"internal/keeper",
 		"internal/wallet",
