@@ -513,7 +513,7 @@ func TestBeaconExport(t *testing.T) {
 // power. The key of a round must be the same from either side of its block, and
 // whoever can vote for a block must be able to sign.
 func TestBeaconDraws(t *testing.T) {
-	span := 5 * time.Second // as many draws as fit into it
+	span := 3 * time.Second // as many draws as fit into it
 	if testing.Short() {
 		span = time.Second
 	}
