@@ -513,7 +513,7 @@ func TestBeaconExport(t *testing.T) {
 // power. The key of a round must be the same from either side of its block, and
 // whoever can vote for a block must be able to sign.
 func TestBeaconDraws(t *testing.T) {
-	span := 5 * time.Second // as many draws as fit into it
+	span := 3 * time.Second // as many draws as fit into it
 	if testing.Short() {
 		span = time.Second
 	}
@@ -639,5 +639,56 @@ func checkVotes(t *rapid.T, r *ledger.BeaconRound, voters []ledger.ValidatorUpda
 	}
 	if n := g.Size() - len(all) + few(all); n >= g.Threshold() {
 		t.Fatalf("round %d: %d faulty members may sign alone", r.Round, n)
+	}
+}
+
+// FuzzBeacon gives the beacon's kinds any content, in each phase.
+func FuzzBeacon(f *testing.F) {
+	w := newBeaconWorld(f, 2, 2)
+	for phase := range 5 {
+		for i, m := range w.makers {
+			kind, payload, err := m.Next(w.m)
+			if err != nil {
+				f.Fatal(err)
+			}
+			if payload == nil {
+				continue
+			}
+			content, err := canon.Marshal(payload)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(uint8(phase), uint8(i), uint8(kind-ledger.KindEnrol), content)
+		}
+		w.turnUntil(func(ledger.BeaconStatus) bool { return w.phase() > phase || phase == 4 }, 0, 1)
+	}
+	f.Fuzz(func(t *testing.T, phase, sender, kind uint8, content []byte) {
+		if phase > 4 || sender > 1 || kind > 3 || len(content) > ledger.MaxTx/2 {
+			return
+		}
+		w := newBeaconWorld(t, 2, 2)
+		w.turnUntil(func(ledger.BeaconStatus) bool { return w.phase() >= int(phase) }, 0, 1)
+		p := w.people[sender]
+		b := &ledger.Body{Chain: w.m.Chain(), Account: p.addr, Nonce: w.account(p).Nonce, MaxFee: 1_000_000, Kind: ledger.KindEnrol + ledger.Kind(kind), Content: content}
+		tx, err := b.Sign(p.policy, p.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.block(tx)
+		w.turnUntil(serves(2), 0, 1)
+	})
+}
+
+// phase is 0 before there is a group, 1 to 3 as its own, and 4 when its key
+// serves.
+func (w *beaconWorld) phase() int {
+	b := state[ledger.Beacon](w.world, []byte("r"))
+	switch {
+	case b == nil:
+		return 0
+	case b.Making != nil:
+		return int(b.Making.Phase)
+	default:
+		return 4
 	}
 }
