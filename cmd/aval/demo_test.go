@@ -16,9 +16,9 @@ import (
 )
 
 var (
-	kills  = flag.Int("kills", 1, "in how many demos one of the seven nodes is killed, each another one")
-	victim = flag.String("victim", "", "the node to kill (default: by chance)")
-	after  = flag.Duration("after", -1, "when it is killed (default: by chance)")
+	kills     = flag.Int("kills", 1, "in how many demos one of the seven nodes is killed, each another one")
+	theVictim = flag.String("victim", "", "the node to kill (default: by chance)")
+	theAfter  = flag.Duration("after", -1, "when it is killed (default: by chance)")
 )
 
 // TestDemoKills kills one of the nodes at some moment of a demo, which still ends,
@@ -34,7 +34,7 @@ func TestDemoKills(t *testing.T) {
 	names := []string{"validator 1", "validator 2", "validator 3", "validator 4", "provider", "auditor", "liar"}
 	rand.Shuffle(len(names), func(i, j int) { names[i], names[j] = names[j], names[i] })
 	for i := range *kills {
-		victim, after := *victim, *after
+		victim, after := *theVictim, *theAfter
 		if victim == "" {
 			victim = names[i%len(names)]
 		}
@@ -50,7 +50,7 @@ func TestDemoKills(t *testing.T) {
 			var told bytes.Buffer
 			a := &app{in: strings.NewReader(""), out: &told, err: &told, getenv: os.Getenv}
 			d := &demoRun{app: a, began: time.Now()}
-			d.o = &demoOptions{out: out, limit: 2 * time.Minute, program: program, started: func(name string, p *os.Process) {
+			d.o = &demoOptions{out: out, limit: 90 * time.Second, keep: *theVictim != "", program: program, started: func(name string, p *os.Process) {
 				if name == victim {
 					time.AfterFunc(after, func() { _ = p.Kill() })
 				}
@@ -77,7 +77,7 @@ func TestDemoKills(t *testing.T) {
 					t.Errorf("%s still runs", n.name)
 				}
 			}
-			if _, err := os.Stat(d.dir); !os.IsNotExist(err) {
+			if _, err := os.Stat(d.dir); !os.IsNotExist(err) && !d.o.keep {
 				t.Errorf("the nodes' folders are still there: %v", err)
 			}
 		})
