@@ -23,11 +23,8 @@ import (
 // keeperFolder is what the keeper needs after a crash, in the node's folder.
 const keeperFolder = "keeper"
 
-// startKeeper lets the node do what the ledger expects of it.
-func (n *Node) startKeeper(ctx context.Context, cfg *LedgerConfig) {
-	if n.chain == nil {
-		return
-	}
+// newKeeper makes what does in time what the ledger expects of the node.
+func (n *Node) newKeeper(cfg *LedgerConfig) {
 	k := keeper.Config{
 		Key: n.key, Chain: n.chain, Folder: filepath.Join(n.folder.Path, keeperFolder), Models: cfg.Models, Peers: n,
 		Audit: cfg.Audit, Bond: cfg.Bond, Every: cfg.Batch, Logger: n.logger,
@@ -36,8 +33,16 @@ func (n *Node) startKeeper(ctx context.Context, cfg *LedgerConfig) {
 		k.Log = n.receipts
 	}
 	n.keeper = keeper.New(k)
+}
+
+// startKeeper lets the node do it.
+func (n *Node) startKeeper(ctx context.Context) {
+	if n.chain == nil {
+		return
+	}
 	n.beside.Go(func() { n.keeper.Run(ctx) })
 	n.beside.Go(func() { n.chain.follow(ctx) })
+	n.beside.Go(func() { n.settle(ctx) })
 }
 
 // Receipt gets a receipt from another node's log.
@@ -147,17 +152,53 @@ func (c *chain) Send(ctx context.Context, kind ledger.Kind, payload any) error {
 	return s.Err()
 }
 
-// Challenge disputes a receipt on the ledger. Its file shows what was asked and
-// answered, and the node's account pays the bond; the keeper plays the game.
-func (n *Node) Challenge(ctx context.Context, file []byte) (struct{}, error) {
+// Challenge disputes a receipt on the ledger, and gives the identity of the
+// dispute. The receipt's file shows what was asked and answered, and the node's
+// account pays the bond; the keeper plays the game.
+func (n *Node) Challenge(ctx context.Context, file []byte) (id canon.Hash, err error) {
 	if n.chain == nil {
-		return struct{}{}, errNoLedger
+		return id, errNoLedger
 	}
 	f, err := receipt.ParseFile(file)
 	if err != nil {
-		return struct{}{}, rpc.Errorf(rpc.InvalidArgument, "%w", err)
+		return id, rpc.Errorf(rpc.InvalidArgument, "%w", err)
 	}
-	return struct{}{}, n.keeper.Challenge(ctx, f)
+	if err := n.keeper.Challenge(ctx, f); err != nil {
+		return id, err
+	}
+	t, _ := n.chain.State()
+	for _, open := range ledger.ReceiptDisputes(&t, f.Receipt.Hash(), f.Receipt.Claims().Key).Open {
+		if d, ok := ledger.DisputeAt(&t, open); ok && d.Account == n.chain.Account() {
+			id = open
+		}
+	}
+	return id, nil
+}
+
+// Duty is something that this node is to do for an audit.
+type Duty struct {
+	Task     ledger.Task `json:"task"`
+	Node     peer.ID     `json:"node"` // that is audited
+	Size     uint64      `json:"size"` // of its log
+	Receipts []uint64    `json:"receipts"`
+	Until    uint64      `json:"until"` // the last block
+}
+
+// Duties are what this node is to do for audits now.
+func (n *Node) Duties(context.Context) ([]Duty, error) {
+	if n.chain == nil {
+		return nil, errNoLedger
+	}
+	t, _ := n.chain.State()
+	list := []Duty{}
+	for _, d := range ledger.Duties(&t, n.key.Public().(ed25519.PublicKey)) {
+		id, err := peer.FromPublic(d.Audit.Node)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Duty{d.Task, id, d.Audit.Size, d.Indices, d.Until})
+	}
+	return list, nil
 }
 
 // FraudProof is the proof of fraud that this node made in a dispute; empty if it
@@ -171,11 +212,14 @@ func (n *Node) FraudProof(_ context.Context, dispute canon.Hash) ([]byte, error)
 
 // keeperMethods are what commands may ask of the keeper.
 func (n *Node) keeperMethods() map[string]control.Method {
-	return map[string]control.Method{"ledger-challenge": method(n.Challenge), "ledger-fraud": method(n.FraudProof)}
+	return map[string]control.Method{
+		"ledger-challenge": method(n.Challenge), "ledger-fraud": method(n.FraudProof),
+		"ledger-duties": method(func(ctx context.Context, _ struct{}) ([]Duty, error) { return n.Duties(ctx) }),
+	}
 }
 
 // Challenge is Node.Challenge.
-func (r *Remote) Challenge(ctx context.Context, file []byte) (out struct{}, err error) {
+func (r *Remote) Challenge(ctx context.Context, file []byte) (out canon.Hash, err error) {
 	err = r.client.Call(ctx, "ledger-challenge", file, &out)
 	return out, err
 }
@@ -183,5 +227,11 @@ func (r *Remote) Challenge(ctx context.Context, file []byte) (out struct{}, err 
 // FraudProof is Node.FraudProof.
 func (r *Remote) FraudProof(ctx context.Context, dispute canon.Hash) (out []byte, err error) {
 	err = r.client.Call(ctx, "ledger-fraud", dispute, &out)
+	return out, err
+}
+
+// Duties is Node.Duties.
+func (r *Remote) Duties(ctx context.Context) (out []Duty, err error) {
+	err = r.client.Call(ctx, "ledger-duties", struct{}{}, &out)
 	return out, err
 }

@@ -193,6 +193,7 @@ func (n *Node) methods() map[string]control.Method {
 	maps.Copy(m, n.ledgerMethods())
 	maps.Copy(m, n.marketMethods())
 	maps.Copy(m, n.keeperMethods())
+	maps.Copy(m, n.payMethods())
 	return m
 }
 

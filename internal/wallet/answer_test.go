@@ -115,7 +115,7 @@ func newMarket(t *testing.T) *market {
 	}
 	server, err := remote.New(remote.Config{
 		Host: k.host, Key: k.node, Step: 4, PayWithin: 300 * time.Millisecond, Sessions: k.earns,
-		Paid: func(peer.ID, remote.Model) bool { return true },
+		Paid: func(context.Context, peer.ID, remote.Model) bool { return true },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -198,11 +198,11 @@ func TestAnswersArePaid(t *testing.T) {
 	}
 	payee -= failed.Result.Fee
 	// It is not time yet.
-	if done, err := k.earns.Settle(t.Context(), k.payee, k.now); err != nil || len(done) != 0 {
+	if done, err := k.earns.Settle(t.Context(), k.payee, k.now, k.now); err != nil || len(done) != 0 {
 		t.Errorf("settled before its time: %v, %v", done, err)
 	}
 	before := balance(t, k.payee)
-	done, err := k.earns.Settle(t.Context(), k.payee, k.now+2*ledger.Day)
+	done, err := k.earns.Settle(t.Context(), k.payee, k.now, k.now+2*ledger.Day)
 	if err != nil || len(done) != 1 || done[0] != id {
 		t.Fatalf("settled %v, %v", done, err)
 	}
@@ -237,7 +237,7 @@ func TestPayerStops(t *testing.T) {
 		t.Fatalf("%d tokens, %v", len(a.IDs), err)
 	}
 	payer := balance(t, k.payer)
-	if _, err := k.earns.Settle(t.Context(), k.payee, k.now+2*ledger.Day); err != nil {
+	if _, err := k.earns.Settle(t.Context(), k.payee, k.now, k.now+2*ledger.Day); err != nil {
 		t.Fatal(err)
 	}
 	paid := payer + ledger.Unit - balance(t, k.payer)
@@ -289,7 +289,7 @@ func TestBook(t *testing.T) {
 	}
 	// What is not on the ledger any more is forgotten.
 	w := c.wallet(t, wallet.Single(key("a")))
-	if _, err := b.Settle(t.Context(), w, 0); err != nil {
+	if _, err := b.Settle(t.Context(), w, 0, 0); err != nil {
 		t.Fatal(err)
 	}
 	if left, err := b.Sessions(); err != nil || len(left) != 0 {
