@@ -175,32 +175,6 @@ func (n *Node) Challenge(ctx context.Context, file []byte) (id canon.Hash, err e
 	return id, nil
 }
 
-// Duty is something that this node is to do for an audit.
-type Duty struct {
-	Task     ledger.Task `json:"task"`
-	Node     peer.ID     `json:"node"` // that is audited
-	Size     uint64      `json:"size"` // of its log
-	Receipts []uint64    `json:"receipts"`
-	Until    uint64      `json:"until"` // the last block
-}
-
-// Duties are what this node is to do for audits now.
-func (n *Node) Duties(context.Context) ([]Duty, error) {
-	if n.chain == nil {
-		return nil, errNoLedger
-	}
-	t, _ := n.chain.State()
-	list := []Duty{}
-	for _, d := range ledger.Duties(&t, n.key.Public().(ed25519.PublicKey)) {
-		id, err := peer.FromPublic(d.Audit.Node)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, Duty{d.Task, id, d.Audit.Size, d.Indices, d.Until})
-	}
-	return list, nil
-}
-
 // FraudProof is the proof of fraud that this node made in a dispute; empty if it
 // made none.
 func (n *Node) FraudProof(_ context.Context, dispute canon.Hash) ([]byte, error) {
@@ -212,10 +186,7 @@ func (n *Node) FraudProof(_ context.Context, dispute canon.Hash) ([]byte, error)
 
 // keeperMethods are what commands may ask of the keeper.
 func (n *Node) keeperMethods() map[string]control.Method {
-	return map[string]control.Method{
-		"ledger-challenge": method(n.Challenge), "ledger-fraud": method(n.FraudProof),
-		"ledger-duties": method(func(ctx context.Context, _ struct{}) ([]Duty, error) { return n.Duties(ctx) }),
-	}
+	return map[string]control.Method{"ledger-challenge": method(n.Challenge), "ledger-fraud": method(n.FraudProof)}
 }
 
 // Challenge is Node.Challenge.
@@ -227,11 +198,5 @@ func (r *Remote) Challenge(ctx context.Context, file []byte) (out canon.Hash, er
 // FraudProof is Node.FraudProof.
 func (r *Remote) FraudProof(ctx context.Context, dispute canon.Hash) (out []byte, err error) {
 	err = r.client.Call(ctx, "ledger-fraud", dispute, &out)
-	return out, err
-}
-
-// Duties is Node.Duties.
-func (r *Remote) Duties(ctx context.Context) (out []Duty, err error) {
-	err = r.client.Call(ctx, "ledger-duties", struct{}{}, &out)
 	return out, err
 }
