@@ -208,8 +208,11 @@ func (p *peerRun) askAny(ctx context.Context, o *askOptions, n *node.Remote, lis
 	return nil
 }
 
-// reachTime is how long a node may take to say what it has.
-const reachTime = 20 * time.Second
+// How long a node may take to say what it has, and the ledger for a transaction.
+const (
+	reachTime  = 20 * time.Second
+	ledgerTime = time.Minute
+)
 
 // meet asks a node what it has.
 func (p *peerRun) meet(ctx context.Context) error {
@@ -244,6 +247,8 @@ func (b *purchase) session(ctx context.Context, p *peerRun) (receipt.Hash, error
 	}
 	terms := payment.Terms{PriceIn: uint64(b.offer.PriceIn), PriceOut: uint64(b.offer.PriceOut)}
 	least := terms.Cost(uint64(min(bytes+64, p.offered.Context)), uint64(out)) // bytes are at least as many as tokens
+	ctx, cancel := context.WithTimeout(ctx, ledgerTime)
+	defer cancel()
 	s, err := b.n.Session(ctx, node.SessionRequest{
 		Peer: p.at.link.Peer, Model: b.offer.Model, Escrow: b.o.most, Least: ledger.Amount(min(least, uint64(b.o.most))), Long: b.o.session,
 		PriceIn: b.offer.PriceIn, PriceOut: b.offer.PriceOut,
@@ -276,6 +281,8 @@ func (b *purchase) end(ctx context.Context, p *peerRun, out *node.Asked, j *peer
 	case out.Lie != "" || !p.computed || len(out.Receipt) == 0:
 		p.note("aval: not disputed: the receipt alone does not show that a computation is false")
 	default:
+		ctx, cancel := context.WithTimeout(ctx, ledgerTime)
+		defer cancel()
 		id, err := b.n.Challenge(ctx, out.Receipt)
 		if err != nil {
 			p.note("aval: not disputed: %v", err)

@@ -82,7 +82,7 @@ func (a *app) disputeShow(ctx context.Context, id string, asJSON bool) error {
 			a.note("there are no disputes on this ledger")
 		}
 		for _, j := range out {
-			fmt.Fprintf(a.out, "%s\n%s\n", j.ID, j.Words)
+			fmt.Fprintf(a.out, "%s\n  %s\n", j.ID, strings.ReplaceAll(j.Words, "\n", "\n  "))
 		}
 		return nil
 	})
@@ -101,21 +101,21 @@ func disputeRow(d *node.LedgerDispute, l *node.LedgerStatus, self peer.ID) ledge
 		j.ThisDevice, accuser = dispute.ChallengerParty.String(), "this device's account"
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "  about a receipt of %s, which %s says is false\n", signer, accuser)
-	fmt.Fprintf(&b, "  receipt %s; opened in block %d, %d messages so far\n", d.Receipt, d.Opened, d.Moves)
+	fmt.Fprintf(&b, "about a receipt of %s, which %s says is false\n", signer, accuser)
+	fmt.Fprintf(&b, "receipt %s; opened in block %d, %d messages so far\n", d.Receipt, d.Opened, d.Moves)
 	v := d.Judgment
 	if v == nil {
 		whose := "the accuser"
 		if d.Mover == dispute.ProverParty.String() {
 			whose = "the accused node"
 		}
-		fmt.Fprintf(&b, "  %s is to move until block %d (this is %d), or loses; the accuser's bond is %s units", whose, d.Deadline, l.Height, units(d.Bond))
+		fmt.Fprintf(&b, "%s is to move until block %d (this is %d), or loses; the accuser's bond is %s units", whose, d.Deadline, l.Height, units(d.Bond))
 		j.Words = b.String()
 		return j
 	}
 	j.Ended, j.Taken, j.Award, j.Burnt = v.Height, v.Taken, v.Award, v.Burnt
 	if v.Winner == 0 {
-		fmt.Fprintf(&b, "  ended in block %d: void, nobody won; the accuser has its bond back and got %s units", v.Height, units(v.Award))
+		fmt.Fprintf(&b, "ended in block %d: void, nobody won; the accuser has its bond back and got %s units", v.Height, units(v.Award))
 		j.Words = b.String()
 		return j
 	}
@@ -124,12 +124,12 @@ func disputeRow(d *node.LedgerDispute, l *node.LedgerStatus, self peer.ID) ledge
 	if v.Winner == dispute.ChallengerParty {
 		winner, loser = "the accuser", "the node"
 	}
-	fmt.Fprintf(&b, "  ended in block %d: %s won, by %s", v.Height, winner, v.Reason)
+	fmt.Fprintf(&b, "ended in block %d: %s won, by %s", v.Height, winner, v.Reason)
 	if f := d.Finding; f != nil {
 		j.Finding = findingOf(*f)
 		fmt.Fprintf(&b, ": %s", findingWords(*f))
 	}
-	fmt.Fprintf(&b, "\n  %s lost %s units of its bond: %s went to %s, %s burnt, and fees were given back", loser, units(v.Taken), units(v.Award), winner, units(v.Burnt))
+	fmt.Fprintf(&b, "\n%s lost %s units of its bond: %s went to %s, %s burnt, and fees were given back", loser, units(v.Taken), units(v.Award), winner, units(v.Burnt))
 	j.Words = b.String()
 	return j
 }

@@ -201,7 +201,18 @@ func TestAnswersArePaid(t *testing.T) {
 	if done, err := k.earns.Settle(t.Context(), k.payee, k.now, k.now); err != nil || len(done) != 0 {
 		t.Errorf("settled before its time: %v, %v", done, err)
 	}
+	// It is too late: that would cost a fee for nothing.
 	before := balance(t, k.payee)
+	if done, err := k.earns.Settle(t.Context(), k.payee, k.now+4*ledger.Day, k.now+5*ledger.Day); err != nil || len(done) != 0 {
+		t.Errorf("settled after its time: %v, %v", done, err)
+	}
+	// Nothing was promised in another one.
+	rich := balance(t, k.payer)
+	empty := k.open(t).Terms().Session
+	payer -= rich - balance(t, k.payer)
+	if err := k.earns.Keep(t.Context(), empty, payment.State{}); err != nil {
+		t.Fatal(err)
+	}
 	done, err := k.earns.Settle(t.Context(), k.payee, k.now, k.now+2*ledger.Day)
 	if err != nil || len(done) != 1 || done[0] != id {
 		t.Fatalf("settled %v, %v", done, err)
@@ -214,7 +225,7 @@ func TestAnswersArePaid(t *testing.T) {
 	if fee == 0 || fee > 1000 || before != payee {
 		t.Errorf("who is paid had %d, has %d after %d", before, balance(t, k.payee), paid)
 	}
-	if left, err := k.earns.Sessions(); err != nil || len(left) != 0 {
+	if left, err := k.earns.Sessions(); err != nil || len(left) != 1 || left[0] != empty {
 		t.Errorf("kept is still %v, %v", left, err)
 	}
 	// The session is over.
