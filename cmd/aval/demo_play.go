@@ -239,7 +239,6 @@ func (d *demoRun) meet(ctx context.Context) error {
 			}
 		}
 		if n.has("provider") {
-			_ = n.grant(ctx, d.me.id)
 			_ = d.user.Add(ctx, n.link)
 		}
 	}
