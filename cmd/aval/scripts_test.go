@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,35 @@ func setEnv(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: setenv NAME")
 	}
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
+}
+
+// freeport NAME sets a variable to a TCP port of this machine that is free.
+func freePort(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: freeport NAME")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	defer l.Close()
+	ts.Setenv(args[0], fmt.Sprint(l.Addr().(*net.TCPAddr).Port))
+}
+
+// fieldof NAME FIELD... sets a variable to what is under the fields in the JSON that
+// the last command printed.
+func fieldOf(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: fieldof NAME FIELD...")
+	}
+	var v any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &v))
+	for _, name := range args[1:] {
+		m, _ := v.(map[string]any)
+		v = m[name]
+	}
+	if v == nil {
+		ts.Fatalf("fieldof: %v is not there", args[1:])
+	}
+	ts.Setenv(args[0], fmt.Sprint(v))
 }
 
 // mini FILE writes the built-in model, as of an hour ago.

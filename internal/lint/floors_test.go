@@ -114,6 +114,7 @@ var floors = [][]string{
 		"internal/consensus",
 		"internal/httpapi/fake",
 		"internal/keeper",
+		"internal/ledger/service",
 		"internal/wallet",
 	},
 	{

@@ -151,7 +151,7 @@ func (c *chain) Send(ctx context.Context, kind ledger.Kind, payload any) error {
 // answered, and the node's account pays the bond; the keeper plays the game.
 func (n *Node) Challenge(ctx context.Context, file []byte) (struct{}, error) {
 	if n.chain == nil {
-		return struct{}{}, errNoLedger
+		return struct{}{}, n.noLedger()
 	}
 	f, err := receipt.ParseFile(file)
 	if err != nil {
@@ -164,7 +164,7 @@ func (n *Node) Challenge(ctx context.Context, file []byte) (struct{}, error) {
 // made none.
 func (n *Node) FraudProof(_ context.Context, dispute canon.Hash) ([]byte, error) {
 	if n.chain == nil {
-		return nil, errNoLedger
+		return nil, n.noLedger()
 	}
 	return n.keeper.Proof(dispute)
 }
