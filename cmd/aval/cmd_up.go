@@ -255,7 +255,7 @@ func (a *app) chainOf(ctx context.Context, o *upOptions, folder *control.Folder,
 		return nil, err
 	}
 	cfg := &node.LedgerConfig{
-		Genesis: g, Light: join.Light, Ask: join.Links, Follow: o.rolesWereGiven && !o.has("validator"), Sync: o.join != "" && !was,
+		Genesis: g, Light: join.Light, Ask: join.Links, Follow: o.rolesWereGiven && !o.has("validator"), Sync: len(join.Links) > 0,
 		Listen: o.ledgerListen, Peers: peers,
 	}
 	cfg.Audit, cfg.Batch = o.has("auditor"), o.batch

@@ -29,6 +29,7 @@ const (
 	lightEvery = 15 * time.Second // for new headers
 	lightFirst = time.Second      // after the start, until one answered
 	probeTime  = 3 * time.Second
+	reachTime  = 10 * time.Second
 	maxProbes  = 16 // of peers at a time
 	probeAgain = 10 * time.Minute
 )
@@ -53,7 +54,12 @@ type lightChain struct {
 
 var _ wallet.Ledger = (*service.Light)(nil)
 
-const trustFile = "trust"
+// Files of what is believed, and of the evidence against the chain's validators,
+// in the chain's folder.
+const (
+	trustFile = "trust"
+	forkFile  = "fork"
+)
 
 // startLight follows the ledger without its chain.
 func (n *Node) startLight(ctx context.Context, cfg *LedgerConfig) error {
@@ -70,7 +76,11 @@ func (n *Node) startLight(ctx context.Context, cfg *LedgerConfig) error {
 	if err != nil {
 		return err
 	}
-	c.Light, err = service.NewLight(service.LightConfig{Genesis: cfg.Genesis, Trust: trust, Peers: c.peers, Keep: c.keep})
+	fork, err := readFork(filepath.Join(n.folder.Path, chainFolder, forkFile))
+	if err != nil {
+		return err
+	}
+	c.Light, err = service.NewLight(service.LightConfig{Genesis: cfg.Genesis, Trust: trust, Fork: fork, Peers: c.peers, Keep: c.keep, Forked: c.forked})
 	if err != nil {
 		return err
 	}
@@ -95,6 +105,34 @@ func readTrust(path string) (*light.Trust, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return t, nil
+}
+
+func readFork(path string) (*service.Fork, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f, err := service.DecodeFork(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return f, nil
+}
+
+// forked keeps the evidence of a fork: nothing of the chain is believed from then
+// on, after a restart neither.
+func (c *lightChain) forked(f *service.Fork) {
+	c.node.logger.Error("ledger: " + f.Error())
+	data, err := f.Encode()
+	if err == nil {
+		err = c.node.folder.WriteFile(filepath.Join(chainFolder, forkFile), data)
+	}
+	if err != nil {
+		c.node.logger.Error("ledger: the evidence of a fork is not kept", "error", err)
+	}
 }
 
 func (c *lightChain) keep(t *light.Trust) error {
@@ -134,9 +172,15 @@ func (c *lightChain) peers() []*service.Client {
 
 // reach connects with the nodes that the owner named, if nobody can be asked.
 func (c *lightChain) reach(ctx context.Context) {
-	if len(c.peers()) > 0 {
-		return
+	if len(c.peers()) == 0 {
+		c.connect(ctx)
 	}
+}
+
+// connect connects with the nodes that the owner named.
+func (c *lightChain) connect(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, reachTime)
+	defer cancel()
 	var wg sync.WaitGroup
 	for _, l := range c.links {
 		wg.Go(func() { _ = c.node.reachFor(ctx, l) }) // asking says who is missing
@@ -178,7 +222,7 @@ func (c *lightChain) probe(ctx context.Context) {
 // run asks for new headers now and then.
 func (c *lightChain) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		c.reach(ctx)
+		c.connect(ctx)
 		c.probe(ctx)
 		wait := lightEvery
 		if err := c.update(ctx); err != nil {
@@ -370,8 +414,10 @@ func WriteJoin(f *control.Folder, j Join, anew bool) error {
 		return fmt.Errorf("node: %w", err)
 	}
 	if anew {
-		if err := os.Remove(filepath.Join(f.Path, chainFolder, trustFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+		for _, name := range []string{trustFile, forkFile} {
+			if err := os.Remove(filepath.Join(f.Path, chainFolder, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
 		}
 	}
 	return f.WriteFile(filepath.Join(chainFolder, joinFile), append(data, '\n'))

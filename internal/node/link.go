@@ -59,18 +59,23 @@ func ParseLink(s string) (Link, error) {
 	if !has {
 		return l, nil
 	}
-	list, hash, hasChain := strings.Cut(query, "chain=")
-	list, hasMore := strings.CutSuffix(list, "&")
+	list, hash, hasChain := query, "", false
+	if at := strings.LastIndex("&"+query, "&chain="); at >= 0 {
+		list, hash, hasChain = query[:max(at-1, 0)], query[at+len("chain="):], true
+	}
+	if !strings.HasPrefix(s, linkScheme) {
+		return Link{}, fmt.Errorf("%w: %.200q: what comes after a question mark needs %s before it all", ErrLink, s, linkScheme)
+	}
 	if hasChain {
-		if err := l.Chain.UnmarshalText([]byte(hash)); err != nil || hasMore != (list != "") || l.Chain.IsZero() {
-			return Link{}, fmt.Errorf("%w: %.200q: after chain= comes the hash of a genesis, 64 digits, and nothing else", ErrLink, s)
+		if err := l.Chain.UnmarshalText([]byte(hash)); err != nil || l.Chain.IsZero() {
+			return Link{}, fmt.Errorf("%w: %.200q: after chain= comes the hash of a genesis, %d hexadecimal digits", ErrLink, s, 2*canon.Size)
 		}
-		if list == "" && strings.HasPrefix(s, linkScheme) {
+		if strings.HasPrefix(query, "chain=") {
 			return l, nil
 		}
 	}
 	list, ok := strings.CutPrefix(list, "addr=")
-	if !ok || hasMore && !hasChain || !strings.HasPrefix(s, linkScheme) {
+	if !ok {
 		return Link{}, fmt.Errorf("%w: %.200q: after the question mark comes addr=ADDRESS,ADDRESS, chain=HASH, or both with & between them", ErrLink, s)
 	}
 	for a := range strings.SplitSeq(list, ",") {

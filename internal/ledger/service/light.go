@@ -34,7 +34,10 @@ type LightConfig struct {
 	// Peers are who may be asked, the best first.
 	Peers func() []*Client
 	// Keep keeps what is believed for the next run; nil: nothing is kept.
-	Keep   func(*light.Trust) error
+	Keep func(*light.Trust) error
+	// Fork was found in an earlier run; Forked keeps one that is found.
+	Fork   *Fork
+	Forked func(*Fork)
 	Period time.Duration    // how long a header is believed; 0: light.Period
 	Now    func() time.Time // nil: time.Now
 }
@@ -60,9 +63,28 @@ type Light struct {
 // Fork is two headers of one height that validators signed both: more than a
 // third of them lied, and nothing is believed any more.
 type Fork struct {
+	_      struct{} `cbor:",toarray"`
 	Height uint64
 	Blocks [2]*light.Block // the evidence
 	Peers  [2]peer.ID      // who showed them
+}
+
+// Encode is the canonical encoding, for keeping.
+func (e *Fork) Encode() ([]byte, error) { return canon.Marshal(e) }
+
+// DecodeFork reads what Encode writes. It believes all of it.
+func DecodeFork(data []byte) (*Fork, error) {
+	if len(data) > 3*light.MaxBlock {
+		return nil, fmt.Errorf("the evidence of a fork has %d bytes, want at most %d", len(data), 3*light.MaxBlock)
+	}
+	var e Fork
+	if err := canon.UnmarshalMax(data, &e, 16<<10); err != nil {
+		return nil, fmt.Errorf("the evidence of a fork: %w", err)
+	}
+	if e.Blocks[0] == nil || e.Blocks[1] == nil {
+		return nil, errors.New("the evidence of a fork lacks a header")
+	}
+	return &e, nil
 }
 
 func (e *Fork) Error() string {
@@ -98,7 +120,7 @@ func NewLight(cfg LightConfig) (*Light, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Light{cfg: cfg, genesis: t, trust: cmp.Or(cfg.Trust, t)}
+	l := &Light{cfg: cfg, genesis: t, trust: cmp.Or(cfg.Trust, t), fork: cfg.Fork}
 	if l.trust.Chain != cfg.Genesis.Chain {
 		return nil, fmt.Errorf("the header that is trusted is of the chain %q, the genesis of %q", l.trust.Chain, cfg.Genesis.Chain)
 	}
@@ -263,11 +285,16 @@ func (l *Light) Update(ctx context.Context) error {
 
 func (l *Light) forked(height uint64, a, b *light.Block, from, other peer.ID) error {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.fork == nil {
-		l.fork = &Fork{height, [2]*light.Block{a, b}, [2]peer.ID{from, other}}
+	fresh := l.fork == nil
+	if fresh {
+		l.fork = &Fork{Height: height, Blocks: [2]*light.Block{a, b}, Peers: [2]peer.ID{from, other}}
 	}
-	return l.fork
+	fork := l.fork
+	l.mu.Unlock()
+	if fresh && l.cfg.Forked != nil {
+		l.cfg.Forked(fork)
+	}
+	return fork
 }
 
 // compare tells whether the header of one peer is on the chain of another whose

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/consensus"
 	"github.com/avalnetwork/aval/internal/ledger"
@@ -428,7 +430,8 @@ func TestFork(t *testing.T) {
 	pay(t, second.light(t, service.LightConfig{}), "user", "sink", 2)
 	pay(t, second.light(t, service.LightConfig{}), "user", "sink", 2)
 
-	l := n.light(t, service.LightConfig{})
+	var kept *service.Fork
+	l := n.light(t, service.LightConfig{Forked: func(f *service.Fork) { kept = f }})
 	var fork *service.Fork
 	if err := l.Update(t.Context()); !errors.As(err, &fork) {
 		t.Fatalf("%v, want a fork", err)
@@ -438,6 +441,17 @@ func TestFork(t *testing.T) {
 	}
 	if _, err := l.Entry(t.Context(), ledger.MetaKey()); !errors.As(err, &fork) {
 		t.Errorf("after a fork it answers: %v", err)
+	}
+
+	data, err := kept.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kept, err = service.DecodeFork(data); err != nil || kept.Error() != fork.Error() {
+		t.Errorf("%v became %v, %v", fork, kept, err)
+	}
+	if _, err := n.light(t, service.LightConfig{Fork: kept}).Entry(t.Context(), ledger.MetaKey()); !errors.As(err, &fork) {
+		t.Errorf("after a fork and a restart it answers: %v", err)
 	}
 
 	// It knows one chain, and is shown the other, which is lower.
@@ -486,4 +500,69 @@ func TestLoad(t *testing.T) {
 	if got := balance(t, l, "sink"); got != 10 {
 		t.Errorf("the sink has %d", got)
 	}
+}
+
+// TestPlace and TestAltered are no fuzz targets: to instrument a chain's node takes
+// minutes.
+func TestPlace(t *testing.T) {
+	good := service.Place{Key: public(newKey("a")), Address: "192.0.2.1:26656"}.String()
+	rapid.Check(t, func(t *rapid.T) {
+		s := rapid.OneOf(rapid.String(), rapid.Just(good+"1"), rapid.Custom(func(t *rapid.T) string {
+			b := []byte(good)
+			b[rapid.IntRange(0, len(b)-1).Draw(t, "at")] = rapid.Byte().Draw(t, "byte")
+			return string(b)
+		})).Draw(t, "place")
+		p, err := service.ParsePlace(s)
+		if err != nil {
+			return
+		}
+		if again, err := service.ParsePlace(p.String()); err != nil || again.Address != p.Address || !again.Key.Equal(p.Key) {
+			t.Fatalf("%q became %v, %v", s, again, err)
+		}
+	})
+}
+
+// TestAltered: a proof's file with some bytes changed is refused, or shows the same.
+func TestAltered(t *testing.T) {
+	t.Parallel()
+	l := newNetwork(t, startChain(t)).light(t, service.LightConfig{})
+	var files [][]byte
+	var want []string
+	for _, name := range []string{"user", "nobody"} {
+		key := ledger.AccountKey(address(name))
+		p, err := l.Prove(t.Context(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proof, err1 := p.Proof.Encode()
+		block, err2 := p.Block.Encode()
+		data, err3 := json.Marshal(map[string]any{"key": hex.EncodeToString(key), "value": p.Value, "proof": proof, "block": block})
+		if err := errors.Join(err1, err2, err3); err != nil {
+			t.Fatal(err)
+		}
+		v, err := service.VerifyFile(genesis(), data, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, want = append(files, data), append(want, shown(t, v))
+	}
+	rapid.Check(t, func(rt *rapid.T) {
+		i := rapid.IntRange(0, 1).Draw(rt, "file")
+		data := append([]byte{}, files[i]...)
+		for range rapid.IntRange(1, 3).Draw(rt, "changes") {
+			data[rapid.IntRange(0, len(data)-1).Draw(rt, "at")] = rapid.Byte().Draw(rt, "byte")
+		}
+		v, err := service.VerifyFile(genesis(), data, time.Now())
+		if err == nil && shown(t, v) != want[i] {
+			rt.Fatalf("%q shows %s, want %s", data, shown(t, v), want[i])
+		}
+	})
+}
+
+func shown(t testing.TB, v *service.Verified) string {
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
 }
