@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -36,7 +37,8 @@ type upOptions struct {
 	admin          string
 	profile        bool
 	batch          time.Duration
-	json           bool
+	whileInput     bool
+	json, ui       bool
 	rolesWereGiven bool
 	lightWasGiven  bool
 }
@@ -91,7 +93,10 @@ Or give the genesis ("aval ledger genesis" there) and where nodes listen
 	f.StringArrayVar(&o.ledgerPeers, "ledger-peer", nil, "KEY@host:port of another node of the ledger; again for more")
 	f.DurationVar(&o.batch, "batch", time.Minute, "how long receipts wait at most before the ledger gets their root (with --role provider)")
 	f.StringVar(&o.admin, "admin", "", "host:port for health and metrics over HTTP, such as 127.0.0.1:9600 (default: none)")
+	f.BoolVar(&o.ui, "ui", false, "serve the console to browsers of this machine, too (\"aval ui\" prints its link)")
 	f.BoolVar(&o.profile, "pprof", false, "serve profiles there, too")
+	f.BoolVar(&o.whileInput, "while-input", false, "end when standard input ends, too: for programs that start nodes")
+	f.BoolVar(&o.quiet, "no-discovery", false, "look for no nodes on the local network by multicast")
 	f.BoolVar(&o.json, "json", false, "print what was started as JSON, once")
 	return c
 }
@@ -115,10 +120,10 @@ func (o *upOptions) check() (peers []consensus.Peer, err error) {
 	if o.join != "" && o.genesis != "" {
 		return nil, usageErrorf("--join gets the genesis from the node of the link: leave out --genesis")
 	}
-	return ledgerPeers(o.ledgerPeers)
+	return parsePlaces(o.ledgerPeers)
 }
 
-func ledgerPeers(list []string) (peers []consensus.Peer, err error) {
+func parsePlaces(list []string) (peers []consensus.Peer, err error) {
 	for _, s := range list {
 		p, err := service.ParsePlace(s)
 		if err != nil {
@@ -242,7 +247,7 @@ func (a *app) chainOf(ctx context.Context, o *upOptions, folder *control.Folder,
 				join.Places = append(join.Places, place)
 			}
 		}
-	} else if peers, err = ledgerPeers(join.Places); err != nil {
+	} else if peers, err = parsePlaces(join.Places); err != nil {
 		return nil, err
 	}
 	if o.join != "" && !join.Light && len(peers) == 0 {
@@ -271,30 +276,44 @@ func (a *app) chainOf(ctx context.Context, o *upOptions, folder *control.Folder,
 	return cfg, nil
 }
 
-func (a *app) up(ctx context.Context, o *upOptions) (err error) {
+// raise starts the node of the flags.
+func (a *app) raise(ctx context.Context, o *upOptions) (*node.Node, error) {
 	peers, err := o.check()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	path, err := a.nodeFolder()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	folder, err := control.Open(path)
 	if errors.As(err, new(*control.RunningError)) {
-		return fmt.Errorf("%w: \"aval status\" asks it; for another node on this machine set AVAL_KEY to another file", err)
+		return nil, fmt.Errorf("%w: \"aval status\" asks it; for another node on this machine set AVAL_KEY to another file", err)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if o.netOptions.ledger, err = a.chainOf(ctx, o, folder, peers); err != nil {
 		_ = folder.Close()
-		return err
+		return nil, err
 	}
 	o.serveRelay = o.has("relay")
 	o.library = libraryFolder(path)
 	o.receipts.Folder = logsFolder(path)
-	n, err := a.start(ctx, &o.netOptions, folder, nil, access.Book{})
+	return a.start(ctx, &o.netOptions, folder, nil, access.Book{})
+}
+
+func (a *app) up(ctx context.Context, o *upOptions) error {
+	if o.whileInput {
+		var end context.CancelFunc
+		ctx, end = context.WithCancel(ctx)
+		defer end()
+		go func() {
+			_, _ = io.Copy(io.Discard, a.in) // however it ends
+			end()
+		}()
+	}
+	n, err := a.raise(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -328,6 +347,13 @@ func (a *app) up(ctx context.Context, o *upOptions) (err error) {
 	a.note("the ledger is %s, at block %d; this device's account is %s with %s units", l.Chain, l.Height, l.Account, units(l.Balance))
 	if !l.Light {
 		a.note("others take part in it with: aval up --join '%s' (--light, if this node does not listen for them)", s.Link)
+	}
+	if o.ui {
+		path, err := a.nodeFolder()
+		if err != nil {
+			return err
+		}
+		defer a.consoleBeside(ctx, n, path, o.debug)()
 	}
 	return a.watch(ctx, n, s)
 }
@@ -430,6 +456,17 @@ func (a *app) status(ctx context.Context, asJSON bool) error {
 		row("", "this node makes blocks, one of %d validators", len(l.Validators))
 	default:
 		row("", "this node follows %d validators", len(l.Validators))
+	}
+	switch b := l.Beacon; {
+	case b.Serves:
+		row("beacon", "serves since block %d: a key of %d validators, %d of whom have their share (epoch %d)", b.From, b.Members, b.Confirmed, b.Epoch)
+	case b.Making == "":
+		row("beacon", "none: %s", b.Why)
+	}
+	if b := l.Beacon; b.Making != "" {
+		row("beacon", "a key is being made: %s", b.Making)
+	} else if b.Serves && b.Why != "" {
+		row("", "no new key: %s", b.Why)
 	}
 	row("account", "%s", l.Account)
 	row("balance", "%s units", units(l.Balance))

@@ -51,6 +51,10 @@ type Audit struct {
 	Contests []Contest `cbor:"15,keyasint" json:"contests"`
 	// Open is the last height at which claims and contests are taken.
 	Open uint64 `cbor:"16,keyasint" json:"open"`
+	// Roll are those who may be drawn, each a key and a bond of 8 bytes, as it
+	// was two blocks before the draw or earlier: who makes the block of the draw
+	// knows what will be drawn of it.
+	Roll []byte `cbor:"17,keyasint,omitempty" json:"roll,omitempty"`
 }
 
 func (a *Audit) held() Amount {
@@ -154,6 +158,30 @@ func (m *Machine) game() *game {
 	return &game{&m.work, m.block.Height, &meta(&m.work).Params, m.event}
 }
 
+// rollEntry is the length of one entry of a roll.
+const rollEntry = 32 + 8
+
+// roll lists the auditors with their bonds.
+func (g *game) roll() (list []byte) {
+	for k := range g.tree.Ascend(tableAuditor.key()) {
+		if n, ok := load[Node](g.tree, tableNode.key(k[1:])); ok && n.Bond > 0 && n.Bond >= g.params.NodeBond {
+			list = append(append(list, k[1:]...), u64(uint64(n.Bond))...)
+		}
+	}
+	return list
+}
+
+// toDraw lets an audit wait for a draw of auditors. The beacon of a block is of
+// the height before, and may decide about what is in blocks below that only: so
+// the draw is two blocks off at least, and who may be drawn is settled now.
+func (g *game) toDraw(key []byte, a *Audit) {
+	a.Roll = g.roll()
+	g.phase(key, a, PhaseDraw, g.height+max(g.params.Audit.Delay, minDelay))
+}
+
+// minDelay is the least number of blocks from what is drawn about to the draw.
+const minDelay = 2
+
 // phase lets an audit wait for something until a height, and saves it.
 func (g *game) phase(key []byte, a *Audit, p Phase, until uint64) {
 	notAt(g.tree, byHeight, a.Until, dueAudit, key)
@@ -185,13 +213,21 @@ func (m *Machine) auditDue(key []byte) {
 	}
 }
 
-// beaconWait is how many blocks an audit waits for a beacon.
-const beaconWait = 16
+// Blocks for which an audit waits for a beacon, if nobody makes a key for one,
+// and if a group does.
+const (
+	beaconWait       = 16
+	beaconMakingWait = 1_000
+)
 
 // draw draws the receipts, once, and auditors.
 func (g *game) draw(key []byte, a *Audit, beacon canon.Hash) {
 	if beacon.IsZero() {
-		if g.height < a.Until+beaconWait { // Until stays the height from which it waits
+		wait := uint64(beaconWait)
+		if loadBeacon(g.tree).Making != nil {
+			wait = beaconMakingWait
+		}
+		if g.height < a.Until+wait { // Until stays the height from which it waits
 			at(g.tree, byHeight, g.height+1, dueAudit, key)
 			return
 		}
@@ -204,6 +240,7 @@ func (g *game) draw(key []byte, a *Audit, beacon canon.Hash) {
 	}
 	a.Round++
 	drawn := g.auditors(a, seed)
+	a.Roll = nil
 	if len(drawn) == 0 {
 		g.unaudited(key, a, "nobody can audit it")
 		return
@@ -222,7 +259,7 @@ func (g *game) draw(key []byte, a *Audit, beacon canon.Hash) {
 // unaudited goes on without (more) auditors.
 func (g *game) unaudited(key []byte, a *Audit, why string) {
 	g.event("audit skipped", "node", hex.EncodeToString(nodeOf(key)), "size", Amount(sizeOf(key)).String(), "why", why)
-	a.Want = 0
+	a.Want, a.Roll = 0, nil
 	g.revealed(key, a)
 }
 
@@ -230,8 +267,9 @@ func (g *game) unaudited(key []byte, a *Audit, why string) {
 // and none is of the node's or took part before.
 func (g *game) auditors(a *Audit, seed canon.Hash) []Part {
 	type candidate struct {
-		key  []byte
-		node *Node
+		key      []byte
+		operator Address
+		bond     uint64
 	}
 	var all []candidate
 	total := uint64(0)
@@ -239,11 +277,12 @@ func (g *game) auditors(a *Audit, seed canon.Hash) []Part {
 	for _, p := range a.Parts {
 		taken[p.Operator] = true
 	}
-	for k := range g.tree.Ascend(tableAuditor.key()) {
-		n, ok := load[Node](g.tree, tableNode.key(k[1:]))
-		if ok && !taken[n.Operator] && n.Bond > 0 && n.Bond >= g.params.NodeBond {
-			all = append(all, candidate{k[1:], n})
-			total += uint64(n.Bond)
+	for roll := a.Roll; len(roll) >= rollEntry; roll = roll[rollEntry:] {
+		key, bond := roll[:32], binary.BigEndian.Uint64(roll[32:])
+		n, ok := load[Node](g.tree, tableNode.key(key))
+		if ok && !taken[n.Operator] { // a node keeps its operator
+			all = append(all, candidate{key, n.Operator, bond})
+			total += bond
 		}
 	}
 	var out []Part
@@ -251,21 +290,33 @@ func (g *game) auditors(a *Audit, seed canon.Hash) []Part {
 	for uint64(len(out)) < a.Want && len(a.Parts)+len(out) < maxPart && len(all) > 0 {
 		x := r.below(total)
 		i := 0
-		for x >= uint64(all[i].node.Bond) {
-			x -= uint64(all[i].node.Bond)
+		for x >= all[i].bond {
+			x -= all[i].bond
 			i++
 		}
 		one := all[i]
-		out = append(out, Part{Key: bytes.Clone(one.key), Operator: one.node.Operator, Round: a.Round})
+		if !g.audits(one.key) { // it stopped meanwhile: another one instead of it
+			total -= one.bond
+			all = slices.Delete(all, i, i+1)
+			continue
+		}
+		out = append(out, Part{Key: bytes.Clone(one.key), Operator: one.operator, Round: a.Round})
 		all = slices.DeleteFunc(all, func(c candidate) bool {
-			if c.node.Operator != one.node.Operator {
+			if c.operator != one.operator {
 				return false
 			}
-			total -= uint64(c.node.Bond)
+			total -= c.bond
 			return true
 		})
 	}
 	return out
+}
+
+// audits says whether a node audits others still.
+func (g *game) audits(node []byte) bool {
+	_, is := g.tree.Get(tableAuditor.key(node))
+	n, ok := load[Node](g.tree, tableNode.key(node))
+	return is && ok && n.Bond > 0 && n.Bond >= g.params.NodeBond
 }
 
 // ballot is what auditors who did not call a receipt false said of it.
@@ -318,7 +369,7 @@ func (g *game) revealed(key []byte, a *Audit) {
 	}
 	if again > 0 && a.Want > 0 && a.Round < maxAuditRound && len(a.Parts) < maxPart {
 		a.Want, a.Open = again, g.height
-		g.phase(key, a, PhaseDraw, g.height+g.params.Audit.Delay)
+		g.toDraw(key, a)
 		return
 	}
 	if spoke == 0 {

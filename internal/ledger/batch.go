@@ -82,6 +82,9 @@ func (p *AuditParams) validate() error {
 	if p.Show < 1 || p.Show > maxSpan {
 		return fmt.Errorf("ledger: audits: %d ms to show a receipt, want 1 to %d", p.Show, uint64(maxSpan))
 	}
+	if p.Delay < minDelay {
+		return fmt.Errorf("ledger: audits: a delay of %d blocks to the draw, want at least %d: the randomness of a block is known while the one before is decided", p.Delay, minDelay)
+	}
 	if p.Each > maxAuditSpan {
 		return fmt.Errorf("ledger: audits: a span of %d blocks a receipt, want at most %d", p.Each, maxAuditSpan)
 	}
@@ -181,7 +184,7 @@ func (m *Batch) apply(c *call) error {
 	n.Held++
 	save(c.tree, tableNode.key(m.Key), n)
 	g := c.game()
-	g.phase(auditKey(m.Key, m.Size), a, PhaseDraw, c.block.Height+p.Delay)
+	g.toDraw(auditKey(m.Key, m.Size), a)
 	c.event("batch", "node", hex.EncodeToString(m.Key), "size", Amount(m.Size).String(), "root", m.Root.String(), "drawn", Amount(drawn).String())
 	return nil
 }

@@ -26,6 +26,7 @@ const (
 	dueMissing   dueKind = 52 // key of a receipt that was not shown
 	dueSilence   dueKind = 60 // id of a dispute
 	dueForget    dueKind = 61 // id of a dispute
+	dueBeacon    dueKind = 70 // epoch: the phase of a beacon group ends
 )
 
 // dueRows is what happens. It is a function so that it may lead back here.
@@ -39,6 +40,7 @@ func dueRows() []dueRow {
 		{dueSession, (*Machine).expireSession},
 		{dueSilence, (*Machine).silence},
 		{dueForget, (*Machine).forgetDispute},
+		{dueBeacon, (*Machine).beaconDue},
 	}
 }
 

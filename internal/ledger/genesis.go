@@ -161,6 +161,9 @@ func (m *Machine) fromState(g *Genesis) error {
 
 // rebase moves what waits for a height to the same distance from height 0.
 func (m *Machine) rebase() error {
+	if err := restartBeacon(&m.state); err != nil {
+		return err
+	}
 	for range m.state.Ascend(tableDue.key([]byte{byte(byHeight)})) {
 		return errors.New("the state has open games, which wait for heights of the other chain: export it when they have ended")
 	}

@@ -46,6 +46,11 @@ const (
 	KindClose   Kind = 42
 	KindDispute Kind = 60
 	KindMove    Kind = 61
+
+	KindEnrol    Kind = 70
+	KindDeal     Kind = 71
+	KindComplain Kind = 72
+	KindConfirm  Kind = 73
 )
 
 // kinds is every transaction that there is.
@@ -81,6 +86,10 @@ var kinds = []kind{
 	{KindClose, "close", of[Close], byDevice},
 	{KindDispute, "dispute", of[OpenDispute], byDevice | isLarge},
 	{KindMove, "move", of[MakeMove], byDevice | isLarge},
+	{KindEnrol, "enrol", of[Enrol], 0},
+	{KindDeal, "deal", of[Deal], 0},
+	{KindComplain, "complain", of[Complain], 0},
+	{KindConfirm, "confirm", of[Confirm], 0},
 }
 
 // What a kind may have.

@@ -19,7 +19,7 @@ type Machine struct {
 	height uint64    // of it
 	time   uint64    // of it
 
-	verified map[canon.Hash]struct{} // transactions whose signatures are right
+	memory *memory // of what follows from bytes alone
 
 	block *Block // the one that is happening, or nil
 	work  tree.Tree
@@ -28,15 +28,18 @@ type Machine struct {
 
 	powers map[canon.Hash]struct{} // validators that changed, by their key
 
+	enrolled bool // a validator's beacon key changed in the block, or it asks again
+	beacons  *beaconMemory
+
 	games map[canon.Hash]*dispute.Referee // of open disputes, by their Head; a memory, see referee
 }
 
 // Block is what consensus says about a block.
 type Block struct {
-	Height      uint64 // one more than that of the last
-	Time        uint64 // milliseconds since 1970, UTC; never before that of the last
-	Proposer    []byte // the key of the validator that gets the fees
-	Beacon      canon.Hash
+	Height      uint64     // one more than that of the last
+	Time        uint64     // milliseconds since 1970, UTC; never before that of the last
+	Proposer    []byte     // the key of the validator that gets the fees
+	Beacon      canon.Hash // randomness of the height before, which a key of the validators gave; zero while there is none
 	Misbehaving []Misbehaviour
 }
 
@@ -85,7 +88,7 @@ func (m *Machine) Begin(b Block) error {
 		return fmt.Errorf("ledger: block %d is of %d ms, before the last one, %d", b.Height, b.Time, m.time)
 	}
 	m.work, m.pot, m.out = m.state.Clone(), 0, Outcome{}
-	m.powers = map[canon.Hash]struct{}{}
+	m.powers, m.enrolled = map[canon.Hash]struct{}{}, false
 	if err := migrate(&m.work, b.Height, upgrades); err != nil {
 		return err
 	}
@@ -125,6 +128,7 @@ func (m *Machine) End() Outcome {
 		panic("ledger: internal error: the end of no block")
 	}
 	m.due()
+	m.regroup()
 	m.payProposer()
 	m.validatorUpdates()
 	m.out.Root = m.work.Root()
@@ -161,6 +165,8 @@ type call struct {
 	limit  uint64 // of work that the fee pays
 	res    *Result
 	powers [][]byte // validators that it changes
+
+	enrolled bool // it changes a validator's beacon key, or asks for another try
 }
 
 func (c *call) event(kind string, pairs ...string) {
@@ -221,26 +227,26 @@ func (m *Machine) run(t *tree.Tree, b *Block, data []byte, check bool) (res Resu
 		}
 		return res, err == nil
 	}
-	tx, body, err := DecodeTx(data)
+	r, err := m.read(res.ID, data)
 	if err != nil {
 		res.failed(err)
 		return res, false
 	}
-	p, err := body.payload()
-	if err != nil {
-		res.failed(err)
-		return res, false
-	}
-	e := meta(t)
+	body := r.body
+	e := m.metaOf(t)
 	params := &e.Params
 	c := &call{m: m, tree: t, block: b, chain: e.Chain, params: params, id: res.ID, from: body.Account, size: uint64(len(data)), res: &res}
-	if err := c.admit(tx, body, uint64(len(data)), check); err != nil {
+	if err := c.admit(r, uint64(len(data)), check); err != nil {
 		res.failed(err)
 		return res, false
 	}
 	if check {
 		res.Work = c.work
 		return res, false
+	}
+	p, err := body.payload()
+	if err != nil { // read saw that it can be read
+		panic("ledger: internal error: " + err.Error())
 	}
 	paid := t.Clone() // the fee at most, and the nonce
 	if err := p.apply(c); err != nil {
@@ -250,6 +256,7 @@ func (m *Machine) run(t *tree.Tree, b *Block, data []byte, check bool) (res Resu
 		for _, k := range c.powers {
 			m.powers[canon.Hash(k)] = struct{}{}
 		}
+		m.enrolled = m.enrolled || c.enrolled
 	}
 	res.Work = c.work
 	res.Fee = params.fee(uint64(len(data)), c.work)
@@ -271,7 +278,8 @@ func refund(t *tree.Tree, a Address, device []byte, n Amount) {
 
 // admit checks everything that has to be right before a transaction may cost
 // its sender something, counts it, and takes the highest fee.
-func (c *call) admit(tx *Tx, b *Body, size uint64, check bool) error {
+func (c *call) admit(r *decoded, size uint64, check bool) error {
+	tx, b := r.tx, r.body
 	c.work = tx.intrinsic()
 	switch {
 	case b.Chain != c.chain:
@@ -285,7 +293,7 @@ func (c *call) admit(tx *Tx, b *Body, size uint64, check bool) error {
 	acc := account(c.tree, b.Account)
 	nonce := &acc.Nonce
 	var d *Device
-	if tx.Policy.Address() != b.Account {
+	if r.signer != b.Account {
 		var ok bool
 		if len(tx.Policy.Keys) == 1 {
 			c.device = tx.Policy.Keys[0]
@@ -304,7 +312,7 @@ func (c *call) admit(tx *Tx, b *Body, size uint64, check bool) error {
 	if b.Nonce < *nonce || b.Nonce > *nonce && !check {
 		return fail(CodeNonce, "the nonce %d, want %d", b.Nonce, *nonce)
 	}
-	if err := c.m.verify(c.id, tx); err != nil {
+	if err := r.verify(); err != nil {
 		return err
 	}
 	if *nonce++; d != nil {
@@ -315,25 +323,6 @@ func (c *call) admit(tx *Tx, b *Body, size uint64, check bool) error {
 	if err := c.debit(b.MaxFee); err != nil {
 		return fail(CodeFee, "the fee: %w", errors.Unwrap(err))
 	}
-	return nil
-}
-
-// maxVerified bounds the memory of signatures that were right.
-const maxVerified = 1 << 14
-
-// verify checks signatures, once: what Check saw, Apply need not see again.
-// This is a memory of a pure function; it changes no result.
-func (m *Machine) verify(id canon.Hash, tx *Tx) error {
-	if _, ok := m.verified[id]; ok {
-		return nil
-	}
-	if err := tx.verify(); err != nil {
-		return err
-	}
-	if m.verified == nil || len(m.verified) >= maxVerified {
-		m.verified = make(map[canon.Hash]struct{})
-	}
-	m.verified[id] = struct{}{}
 	return nil
 }
 

@@ -34,6 +34,9 @@ const (
 	tableDispute     table = 'x' // id
 	tableMove        table = 'y' // id of the dispute, number of the message
 	tableDocket      table = 'f' // kind of docket, and what it is of
+	tableBeacon      table = 'r' // one entry: Beacon
+	tableDealing     table = 'i' // place of the dealer
+	tableEnrolled    table = 'h' // key of the validator; and its beacon key
 )
 
 // tables says what the values of each table are. An import checks every entry.
@@ -58,6 +61,9 @@ var tables = []tableRow{
 	{tableDispute, "dispute", entry[Dispute], 32, 32},
 	{tableMove, "move", entry[Move], 40, 40},
 	{tableDocket, "docket", entry[Docket], 33, 65},
+	{tableBeacon, "beacon", entry[Beacon], 0, 0},
+	{tableDealing, "dealing", entry[BeaconDealing], 1, 1},
+	{tableEnrolled, "enrolled", entry[Enrolled], 32, 48},
 }
 
 type tableRow struct {

@@ -112,10 +112,12 @@ var floors = [][]string{
 		"anchor/referee",
 		"internal/bench",
 		"internal/consensus",
+		"internal/demo",
 		"internal/httpapi/fake",
 		"internal/keeper",
 		"internal/ledger/service",
 		"internal/wallet",
+		"internal/web",
 	},
 	{
 		"anchor/cmd/aval-anchor",

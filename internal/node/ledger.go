@@ -78,13 +78,17 @@ func (n *Node) startLedger(ctx context.Context, cfg *LedgerConfig) error {
 	if cfg.Light {
 		return nil // it starts when others can be asked
 	}
+	beacon, err := consensus.LedgerBeacon(n.key)
+	if err != nil {
+		return err
+	}
 	hash, err := cfg.Genesis.Hash()
 	if err != nil {
 		return err
 	}
 	join := consensus.Config{
 		Dir: filepath.Join(n.folder.Path, chainFolder), Genesis: cfg.Genesis, Key: n.key, Follow: cfg.Follow,
-		Listen: cfg.Listen, Peers: cfg.Peers, Logger: n.logger,
+		Listen: cfg.Listen, Peers: cfg.Peers, Beacon: beacon, Logger: n.logger,
 	}
 	if cfg.Sync {
 		join.Sync = &consensus.Sync{}
@@ -106,21 +110,22 @@ func (n *Node) closeLedger() error {
 
 // LedgerStatus is how the ledger is, as this node sees it.
 type LedgerStatus struct {
-	Chain      string            `json:"chain"`
-	Genesis    canon.Hash        `json:"genesis"`         // its hash
-	Light      bool              `json:"light,omitempty"` // this node asks others for what it needs
-	Height     uint64            `json:"height"`
-	Time       time.Time         `json:"time"` // of the last block
-	Root       canon.Hash        `json:"root"`
-	CatchingUp bool              `json:"catching_up"`
-	Halted     string            `json:"halted,omitempty"` // why no block can be made, in words
-	Peers      int               `json:"peers"`            // that are connected or, if it is light, agreed on the newest header
-	Waiting    int               `json:"waiting"`          // transactions that are in no block yet
-	Validates  bool              `json:"validates"`
-	Validators []ValidatorStatus `json:"validators"`
-	Account    ledger.Address    `json:"account"`
-	Balance    ledger.Amount     `json:"balance"`
-	Node       *ledger.Node      `json:"node,omitempty"` // this device's bond and record
+	Chain      string              `json:"chain"`
+	Genesis    canon.Hash          `json:"genesis"`         // its hash
+	Light      bool                `json:"light,omitempty"` // this node asks others for what it needs
+	Height     uint64              `json:"height"`
+	Time       time.Time           `json:"time"` // of the last block
+	Root       canon.Hash          `json:"root"`
+	CatchingUp bool                `json:"catching_up"`
+	Halted     string              `json:"halted,omitempty"` // why no block can be made, in words
+	Peers      int                 `json:"peers"`            // that are connected or, if it is light, agreed on the newest header
+	Waiting    int                 `json:"waiting"`          // transactions that are in no block yet
+	Validates  bool                `json:"validates"`
+	Validators []ValidatorStatus   `json:"validators"`
+	Beacon     ledger.BeaconStatus `json:"beacon"` // the randomness of blocks
+	Account    ledger.Address      `json:"account"`
+	Balance    ledger.Amount       `json:"balance"`
+	Node       *ledger.Node        `json:"node,omitempty"` // this device's bond and record
 }
 
 // ValidatorStatus is one that makes blocks.
@@ -146,6 +151,7 @@ func (n *Node) LedgerStatus(ctx context.Context) (LedgerStatus, error) {
 		out.Validators = append(out.Validators, ValidatorStatus{hex.EncodeToString(v.Key), v.Power})
 	}
 	n.chain.node.View(func(m *ledger.Machine) {
+		out.Beacon = m.Beacon()
 		out.Balance = m.Account(out.Account).Balance
 		out.Node = m.Node(n.key.Public().(ed25519.PublicKey))
 	})

@@ -186,6 +186,9 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 		}
 	}
 	n.startKeeper(running, cfg.Ledger)
+	if n.chain != nil && !cfg.Ledger.Follow {
+		n.beside.Go(func() { n.makeBeacon(running) })
+	}
 	if n.chain != nil && cfg.Ledger.Provide != nil && cfg.Models != nil {
 		n.beside.Go(func() { n.provide(running, *cfg.Ledger.Provide) })
 	}
