@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/ledger"
+	"github.com/avalnetwork/aval/internal/ledger/service"
 	"github.com/avalnetwork/aval/internal/ledger/tree"
 	"github.com/avalnetwork/aval/internal/node"
 	"github.com/avalnetwork/aval/receipt"
@@ -33,7 +35,7 @@ are whole millionths of a unit.
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newLedgerPayCommand(a), newLedgerTxCommand(a), newLedgerQueryCommand(a), newLedgerProofCommand(a),
+	c.AddCommand(newLedgerPayCommand(a), newLedgerTxCommand(a), newLedgerQueryCommand(a), newLedgerProofCommand(a), newLedgerVerifyCommand(a),
 		newLedgerValidatorsCommand(a), newLedgerAuditsCommand(a), newLedgerGenesisCommand(a), newLedgerNewCommand(a), newLedgerExportCommand(a))
 	return c
 }
@@ -175,11 +177,12 @@ type proofJSON struct {
 func newLedgerProofCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use: "proof KEY", Short: "Prove that an entry is, or is not, in the ledger's state", Args: cobra.ExactArgs(1),
-		Long: `Proof prints what shows to anybody who knows the root of the state that there is an
-entry with the key, in hexadecimal as "aval ledger query" prints it, or that there
-is none. The header of the next block has the root.
+		Long: `Proof prints what shows to anybody who knows the genesis that there is an entry with
+the key, in hexadecimal as "aval ledger query" prints it, or that there is none: the
+path to the root of the state, and the header of the next block, which names the
+root, with the votes of the validators. "aval ledger verify" checks it.
 ` + exitHelp,
-		Example: "  aval ledger proof 6e1f6e0c...",
+		Example: "  aval ledger proof 6e1f6e0c... > proof.json",
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.onLedger(c.Context(), func(r *node.Remote) error {
 				p, err := r.LedgerProof(c.Context(), args[0])
@@ -209,6 +212,85 @@ func (a *app) tellProof(key string, p node.EntryProof) error {
 		return err
 	}
 	return a.printJSON(proofJSON{p, there == (p.Entry != nil) && (!there || value == canon.Hash(sha256.Sum256(p.Value)))})
+}
+
+// maxEntryProof bounds the file of an entry's proof, in bytes.
+const maxEntryProof = 4 << 20
+
+func newLedgerVerifyCommand(a *app) *cobra.Command {
+	var genesis string
+	var asJSON bool
+	c := &cobra.Command{
+		Use: "verify [flags] FILE", Short: "Check what \"aval ledger proof\" printed", Args: cobra.ExactArgs(1),
+		Long: `Verify checks a proof with the genesis of the ledger alone: that more than two thirds
+of the validators signed the header, and that the entry is, or is not, in the state
+that it names. It asks nobody. The validators must still be those of the genesis, or
+a third of them; and it cannot tell whether the entry changed since.
+` + exitHelp,
+		Example: "  aval ledger verify proof.json\n  aval ledger verify proof.json --genesis clinic.json",
+		RunE: func(_ *cobra.Command, args []string) error {
+			g, err := a.genesisOf(genesis)
+			if err != nil {
+				return err
+			}
+			f, err := os.Open(args[0])
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			data, err := io.ReadAll(io.LimitReader(f, maxEntryProof+1))
+			if err != nil {
+				return err
+			}
+			if len(data) > maxEntryProof {
+				return fmt.Errorf("%s: it has more than %d bytes", args[0], maxEntryProof)
+			}
+			v, err := service.VerifyFile(g, data, time.Now())
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			if asJSON {
+				return a.printJSON(v)
+			}
+			what := "has no entry " + v.Key
+			if v.Value != nil {
+				text, err := json.Marshal(v.Value)
+				if err != nil {
+					return err
+				}
+				what = fmt.Sprintf("has the entry %s of the table %s: %s", v.Key, v.Table, text)
+			}
+			_, err = fmt.Fprintf(a.out, "the ledger %s, after block %d, %s\nsigned by its validators at %s\n", v.Chain, v.Height, what, v.Time.Format(time.RFC3339))
+			return err
+		},
+	}
+	c.Flags().StringVar(&genesis, "genesis", "", "FILE with the genesis (default: that of this device's node)")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return c
+}
+
+// genesisOf reads the genesis in a file, or that of this device's node.
+func (a *app) genesisOf(path string) (*ledger.Genesis, error) {
+	if path != "" {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return nil, err
+		}
+		g, err := ledger.ParseGenesis(data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", path, err)
+		}
+		return g, nil
+	}
+	folder, err := a.nodeFolder()
+	if err != nil {
+		return nil, err
+	}
+	g, err := node.ReadGenesis(folder)
+	if err == nil && g == nil {
+		err = errors.New("this node is in no ledger: give its genesis (--genesis FILE)")
+	}
+	return g, err
 }
 
 func newLedgerValidatorsCommand(a *app) *cobra.Command {

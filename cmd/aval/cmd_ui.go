@@ -95,7 +95,7 @@ func (a *app) startForConsole(ctx context.Context, o *netOptions, path string) (
 	if err != nil {
 		return nil, err
 	}
-	if o.ledger, err = a.chainOf(&upOptions{netOptions: *o}, folder, nil); err != nil {
+	if o.ledger, err = a.chainOf(ctx, &upOptions{netOptions: *o}, folder, nil); err != nil {
 		_ = folder.Close()
 		return nil, err
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"slices"
 	"strings"
@@ -17,10 +16,10 @@ import (
 	"github.com/avalnetwork/aval/internal/admin"
 	"github.com/avalnetwork/aval/internal/consensus"
 	"github.com/avalnetwork/aval/internal/ledger"
+	"github.com/avalnetwork/aval/internal/ledger/service"
 	"github.com/avalnetwork/aval/internal/node"
 	"github.com/avalnetwork/aval/internal/node/control"
 	"github.com/avalnetwork/aval/models"
-	"github.com/avalnetwork/aval/receipt"
 )
 
 // roles are what a node may be, in the order of the help.
@@ -33,12 +32,15 @@ type upOptions struct {
 	genesis        string
 	ledgerListen   string
 	ledgerPeers    []string
+	join           string
+	light          bool
 	admin          string
 	profile        bool
 	batch          time.Duration
 	whileInput     bool
 	json, ui       bool
 	rolesWereGiven bool
+	lightWasGiven  bool
 }
 
 func newUpCommand(a *app) *cobra.Command {
@@ -56,15 +58,22 @@ Roles say what the node does beside asking (user):
   validator  makes blocks, if the ledger names its key as a validator's
   relay      passes on the traffic of nodes that cannot be reached
 
-To take part in another ledger, give its genesis ("aval ledger genesis" there) and
-where a node of it listens (--ledger-peer), once; later starts remember both.
+To take part in the ledger of another node, give the link that "aval up" printed
+there (--join), once: this node gets the genesis from it, checks that against the
+link, and connects with the nodes that listen (--ledger-listen). With --light it has
+no chain: it asks nodes of the ledger for what it needs, and believes what the
+validators signed. That suits a phone, and no node of the ledger has to listen; it
+cannot validate, provide or audit. Without --light, what it joins it follows in full.
+Or give the genesis ("aval ledger genesis" there) and where nodes listen
+(--ledger-peer). Later starts remember all of it.
 ` + exitHelp,
 		Example: `  aval up
   aval up --role provider --serve smollm2 --price 1/4
+  aval up --join 'peer://12D3Koo...?addr=...&chain=...' --light
   aval up --genesis clinic.json --ledger-peer aval-node-1...@192.0.2.1:26656
   aval up --ledger-listen 0.0.0.0:26656      # let other nodes of the ledger connect`,
 		RunE: func(c *cobra.Command, _ []string) error {
-			o.rolesWereGiven = c.Flags().Changed("role")
+			o.rolesWereGiven, o.lightWasGiven = c.Flags().Changed("role"), c.Flags().Changed("light")
 			return a.up(c.Context(), &o)
 		},
 	}
@@ -78,6 +87,8 @@ where a node of it listens (--ledger-peer), once; later starts remember both.
 	f.StringArrayVar(&o.friends, "friend", nil, "ID of a peer that may do everything; again for more")
 	o.receiptFlags(c)
 	f.StringVar(&o.genesis, "genesis", "", "FILE with the genesis of the ledger to take part in")
+	f.StringVar(&o.join, "join", "", "LINK of a node whose ledger to take part in, as \"aval up\" prints it there")
+	f.BoolVar(&o.light, "light", false, "have no chain: ask nodes of the ledger for what is needed (with --join, once)")
 	f.StringVar(&o.ledgerListen, "ledger-listen", "", "host:port where other nodes of the ledger may connect (default: none may)")
 	f.StringArrayVar(&o.ledgerPeers, "ledger-peer", nil, "KEY@host:port of another node of the ledger; again for more")
 	f.DurationVar(&o.batch, "batch", time.Minute, "how long receipts wait at most before the ledger gets their root (with --role provider)")
@@ -106,33 +117,100 @@ func (o *upOptions) check() (peers []consensus.Peer, err error) {
 	if _, _, err := prices(o.price); err != nil {
 		return nil, err
 	}
-	for _, s := range o.ledgerPeers {
-		key, address, ok := strings.Cut(s, "@")
-		if !ok {
-			return nil, usageErrorf("--ledger-peer %s: want KEY@host:port", clip(s))
-		}
-		k, err := receipt.ParseNodeKey(key)
+	if o.join != "" && o.genesis != "" {
+		return nil, usageErrorf("--join gets the genesis from the node of the link: leave out --genesis")
+	}
+	return parsePlaces(o.ledgerPeers)
+}
+
+func parsePlaces(list []string) (peers []consensus.Peer, err error) {
+	for _, s := range list {
+		p, err := service.ParsePlace(s)
 		if err != nil {
-			return nil, usageErrorf("--ledger-peer %s: %w", clip(s), err)
+			return nil, usageErrorf("--ledger-peer: %w", err)
 		}
-		if _, _, err := net.SplitHostPort(address); err != nil {
-			return nil, usageErrorf("--ledger-peer %s: %w", clip(s), err)
-		}
-		peers = append(peers, consensus.Peer{Key: k, Address: address})
+		peers = append(peers, consensus.Peer{Key: p.Key, Address: p.Address})
 	}
 	return peers, nil
 }
+
+// joinTime is how long the node of a link is asked for its ledger.
+const joinTime = time.Minute
+
+// joined asks the node of a link for its ledger.
+func (a *app) joined(ctx context.Context, o *upOptions, folder *control.Folder) (*ledger.Genesis, []consensus.Peer, node.Link, error) {
+	l, err := node.ParseLink(o.join)
+	if err != nil {
+		return nil, nil, l, usageErrorf("--join: %w", err)
+	}
+	contacts, err := node.ReadContacts(folder.Path)
+	if err != nil {
+		return nil, nil, l, err
+	}
+	granted, err := node.ReadAccess(folder.Path)
+	if err != nil {
+		return nil, nil, l, err
+	}
+	// The chain has to be known before the node starts, so this asks with one that
+	// does nothing else.
+	first := o.netOptions
+	first.serve, first.library, first.ledger = nil, "", nil
+	n, err := a.start(ctx, &first, nil, contacts, granted)
+	if err != nil {
+		return nil, nil, l, err
+	}
+	defer n.Close()
+	limited, cancel := context.WithTimeout(ctx, joinTime)
+	defer cancel()
+	g, peers, err := n.LedgerSource(limited, l)
+	if err != nil {
+		return nil, nil, l, fmt.Errorf("--join: %w", err)
+	}
+	hash, err := g.Hash()
+	if err != nil {
+		return nil, nil, l, err
+	}
+	if l.Chain.IsZero() {
+		a.note("the ledger is %s with the genesis %s: the link does not say which one it should be, so compare that with somebody who knows", g.Chain, hash)
+	} else {
+		a.note("the ledger is %s with the genesis %s, as the link says", g.Chain, hash)
+	}
+	l.Chain = hash
+	return g, peers, l, nil
+}
+
+// addLink adds a link, or what is new of one that is there.
+func addLink(list []node.Link, l node.Link) []node.Link {
+	list = slices.DeleteFunc(list, func(o node.Link) bool { return o.Peer == l.Peer })
+	return append([]node.Link{l}, list[:min(len(list), maxLinks-1)]...)
+}
+
+// maxLinks bounds the nodes of a ledger that are remembered to be asked.
+const maxLinks = 8
 
 // has tells whether the node has a role.
 func (o *upOptions) has(role string) bool { return slices.Contains(o.roles, role) }
 
 // chainOf prepares the chain in the node's folder.
-func (a *app) chainOf(o *upOptions, folder *control.Folder, peers []consensus.Peer) (*node.LedgerConfig, error) {
+func (a *app) chainOf(ctx context.Context, o *upOptions, folder *control.Folder, peers []consensus.Peer) (*node.LedgerConfig, error) {
 	g, err := node.ReadGenesis(folder.Path)
 	if err != nil {
 		return nil, err
 	}
+	was := g != nil
+	join, err := node.ReadJoin(folder.Path)
+	if err != nil {
+		return nil, err
+	}
 	switch {
+	case o.join != "":
+		var more []consensus.Peer
+		var l node.Link
+		if g, more, l, err = a.joined(ctx, o, folder); err != nil {
+			return nil, err
+		}
+		peers = append(peers, more...)
+		join.Links = addLink(join.Links, l)
 	case o.genesis != "":
 		data, err := os.ReadFile(o.genesis)
 		if err != nil {
@@ -141,6 +219,8 @@ func (a *app) chainOf(o *upOptions, folder *control.Folder, peers []consensus.Pe
 		if g, err = ledger.ParseGenesis(data); err != nil {
 			return nil, fmt.Errorf("%s: %w", o.genesis, err)
 		}
+	case g == nil && o.light:
+		return nil, usageErrorf("--light asks nodes of a ledger: give the link of one (--join)")
 	case g == nil:
 		key, err := a.nodeKey()
 		if err != nil {
@@ -148,10 +228,41 @@ func (a *app) chainOf(o *upOptions, folder *control.Folder, peers []consensus.Pe
 		}
 		g = node.OwnGenesis(key, time.Now())
 	}
+	if o.lightWasGiven || !was {
+		join.Light = o.light
+	}
+	if join.Light {
+		if len(join.Links) == 0 {
+			return nil, usageErrorf("--light asks nodes of a ledger: give the link of one (--join)")
+		}
+		for _, r := range []string{"provider", "auditor", "validator"} {
+			if o.rolesWereGiven && o.has(r) {
+				return nil, usageErrorf("--role %s needs the chain: leave out --light, or start with --light=false", r)
+			}
+		}
+	} else if len(peers) > 0 {
+		join.Places = nil
+		for _, p := range peers {
+			if place := (service.Place{Key: p.Key, Address: p.Address}).String(); !slices.Contains(join.Places, place) {
+				join.Places = append(join.Places, place)
+			}
+		}
+	} else if peers, err = parsePlaces(join.Places); err != nil {
+		return nil, err
+	}
+	if o.join != "" && !join.Light && len(peers) == 0 {
+		return nil, fmt.Errorf("--join: no node of the ledger lets others connect, as far as the node of the link knows: start that with --ledger-listen host:port, or this one with --light")
+	}
 	if err := node.WriteGenesis(folder, g); err != nil {
 		return nil, err
 	}
-	cfg := &node.LedgerConfig{Genesis: g, Follow: o.rolesWereGiven && !o.has("validator"), Listen: o.ledgerListen, Peers: peers}
+	if err := node.WriteJoin(folder, join, o.join != ""); err != nil {
+		return nil, err
+	}
+	cfg := &node.LedgerConfig{
+		Genesis: g, Light: join.Light, Ask: join.Links, Follow: o.rolesWereGiven && !o.has("validator"), Sync: len(join.Links) > 0,
+		Listen: o.ledgerListen, Peers: peers,
+	}
 	cfg.Audit, cfg.Batch = o.has("auditor"), o.batch
 	if o.has("auditor") {
 		cfg.Bond = true // it can lose something
@@ -182,7 +293,7 @@ func (a *app) raise(ctx context.Context, o *upOptions) (*node.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.netOptions.ledger, err = a.chainOf(o, folder, peers); err != nil {
+	if o.netOptions.ledger, err = a.chainOf(ctx, o, folder, peers); err != nil {
 		_ = folder.Close()
 		return nil, err
 	}
@@ -234,6 +345,9 @@ func (a *app) up(ctx context.Context, o *upOptions) error {
 		return err
 	}
 	a.note("the ledger is %s, at block %d; this device's account is %s with %s units", l.Chain, l.Height, l.Account, units(l.Balance))
+	if !l.Light {
+		a.note("others take part in it with: aval up --join '%s' (--light, if this node does not listen for them)", s.Link)
+	}
 	if o.ui {
 		path, err := a.nodeFolder()
 		if err != nil {
@@ -334,6 +448,8 @@ func (a *app) status(ctx context.Context, asJSON bool) error {
 	switch {
 	case l.Halted != "":
 		row("", "HALTED: %s", l.Halted)
+	case l.Light:
+		row("", "this node has no chain: %d nodes that it asked agree on the newest header, of %d validators", l.Peers, len(l.Validators))
 	case l.CatchingUp:
 		row("", "catching up with %d nodes", l.Peers)
 	case l.Validates:

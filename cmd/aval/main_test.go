@@ -44,7 +44,7 @@ func TestScripts(t *testing.T) {
 		},
 		Condition: func(cond string) (bool, error) { return cond == "weights" && statErr == nil, nil },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"alter": alter, "mode": mode, "makelora": makeLoRA, "retry": retry, "setenv": setEnv, "inet": inet, "mini": mini, "spoil": spoil, "port": port,
+			"alter": alter, "mode": mode, "makelora": makeLoRA, "retry": retry, "setenv": setEnv, "freeport": freePort, "fieldof": fieldOf, "inet": inet, "mini": mini, "spoil": spoil,
 		},
 	})
 }

@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -41,15 +40,33 @@ func setEnv(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile("stdout")))
 }
 
-// port NAME sets a variable to a TCP port of this machine that nobody uses.
-func port(ts *testscript.TestScript, neg bool, args []string) {
+// freeport NAME sets a variable to a TCP port of this machine that is free.
+func freePort(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: port NAME")
+		ts.Fatalf("usage: freeport NAME")
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	ts.Check(err)
 	defer l.Close()
-	ts.Setenv(args[0], strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	ts.Setenv(args[0], fmt.Sprint(l.Addr().(*net.TCPAddr).Port))
+}
+
+// fieldof NAME FIELD... sets a variable to what is under the fields in the JSON that
+// the last command printed.
+func fieldOf(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: fieldof NAME FIELD...")
+	}
+	var v any
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &v))
+	for _, name := range args[1:] {
+		m, _ := v.(map[string]any)
+		v = m[name]
+	}
+	if v == nil {
+		ts.Fatalf("fieldof: %v is not there", args[1:])
+	}
+	ts.Setenv(args[0], fmt.Sprint(v))
 }
 
 // mini FILE writes the built-in model, as of an hour ago.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/ledger"
+	"github.com/avalnetwork/aval/internal/ledger/tree"
 )
 
 // The versions of the application in every header. Nodes with and without a
@@ -53,6 +54,7 @@ type app struct {
 	mu   sync.Mutex
 	m    *ledger.Machine // after the last block
 	next *execution      // of a block that may come
+	past []tree.Tree     // states after the last blocks, the newest last
 	turn map[sender]uint64
 }
 
@@ -272,6 +274,7 @@ func (a *app) Commit(context.Context, *abci.RequestCommit) (*abci.ResponseCommit
 	}
 	e := a.next
 	a.m, a.next = e.machine, nil
+	a.keepState()
 	clear(a.turn) // checking again what waits counts anew
 	a.snaps.consider(a.m, e.block.size)
 	a.feed.add(e.block)

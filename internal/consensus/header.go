@@ -2,12 +2,15 @@ package consensus
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cometbft/cometbft/types"
 
 	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/ledger/tree"
 	"github.com/avalnetwork/aval/internal/light"
 )
 
@@ -31,6 +34,64 @@ func (n *Node) LightBlock(height uint64) (*light.Block, error) {
 		return nil, err
 	}
 	return &b.Block, nil
+}
+
+// keptStates is how many states are kept for Provable: the header that names a
+// state comes a block later, and may be asked for when the next one is there.
+const keptStates = 4
+
+// keepState keeps the state after the last block.
+func (a *app) keepState() {
+	a.past = append(a.past, a.m.State())
+	if n := len(a.past) - keptStates; n > 0 {
+		a.past = append(a.past[:0:0], a.past[n:]...)
+	}
+}
+
+// Provable is the newest header whose state is here, with that state. It waits
+// for one above a height.
+func (n *Node) Provable(ctx context.Context, after uint64) (*light.Block, tree.Tree, error) {
+	t := time.NewTicker(provableTick)
+	defer t.Stop()
+	for {
+		b, state, err := n.provable(after)
+		if err == nil || !errors.Is(err, ErrNoBlock) {
+			return b, state, err
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return nil, tree.Tree{}, fmt.Errorf("%w: no header above height %d with its state: %w", ErrNoBlock, after, ctx.Err())
+		}
+	}
+}
+
+const provableTick = 20 * time.Millisecond
+
+func (n *Node) provable(after uint64) (*light.Block, tree.Tree, error) {
+	top := uint64(n.engine.blocks.Height())
+	for h := top; h > after && h+keptStates > top && h > 0; h-- {
+		b, err := n.LightBlock(h)
+		if err != nil {
+			return nil, tree.Tree{}, err
+		}
+		if state, ok := n.app.stateOf(b.Header.Root); ok {
+			return b, state, nil
+		}
+	}
+	return nil, tree.Tree{}, ErrNoBlock
+}
+
+// stateOf is one of the kept states.
+func (a *app) stateOf(root canon.Hash) (tree.Tree, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i := range a.past {
+		if a.past[i].Root() == root {
+			return a.past[i].Clone(), true
+		}
+	}
+	return tree.Tree{}, false
 }
 
 func (e *engine) syncBlock(height uint64) (*syncBlock, error) {

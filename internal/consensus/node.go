@@ -192,6 +192,7 @@ func (n *Node) start(ctx context.Context) error {
 		m = fresh
 	}
 	n.app.m = m
+	n.app.keepState()
 	run, stop := context.WithCancel(context.Background())
 	n.stop = stop
 	if err := n.engine.start(ctx, n.app); err != nil {

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -61,6 +62,13 @@ func (g *Genesis) Encode() ([]byte, error) {
 		return nil, fmt.Errorf("ledger: %w", err)
 	}
 	return append(data, '\n'), nil
+}
+
+// Hash is the SHA-256 of what Encode gives, which tells chains apart even if they
+// have one name.
+func (g *Genesis) Hash() (canon.Hash, error) {
+	data, err := g.Encode()
+	return sha256.Sum256(data), err
 }
 
 // New is the machine before the first block of a chain.

@@ -89,3 +89,10 @@ func (r *Result) failed(err error) {
 	}
 	r.Code, r.Detail, r.Events = e.Code, e.Err.Error(), nil
 }
+
+// Done is what came of a transaction, and the height of the block that it is in;
+// 0: it is in none.
+type Done struct {
+	Height uint64
+	Result
+}

@@ -173,12 +173,10 @@ func (t *Trust) Verify(b *Block, now time.Time, period time.Duration) (*Trust, e
 		return nil, fmt.Errorf("%w: %s", ErrInvalid, fmt.Sprintf(format, args...))
 	}
 	h := &b.Header
-	if period == 0 {
-		period = Period
+	if err := t.fresh(now, period); err != nil {
+		return nil, err
 	}
 	switch {
-	case now.Sub(time.Unix(t.Checked, 0)) > period:
-		return nil, fmt.Errorf("%w: it was checked at %s", ErrExpired, time.Unix(t.Checked, 0).UTC().Format(time.RFC3339))
 	case h.Chain != t.Chain:
 		return bad("it is of the chain %q, want %q", h.Chain, t.Chain)
 	case len(h.Chain) > maxChain:
@@ -212,6 +210,27 @@ func (t *Trust) Verify(b *Block, now time.Time, period time.Duration) (*Trust, e
 		Chain: t.Chain, Height: h.Height, Time: h.Time, Header: id, Root: h.Root,
 		Next: h.NextValidators, Validators: b.Validators, Checked: now.Unix(),
 	}, nil
+}
+
+// Again notes that a header which is believed was shown as the newest one once
+// more, so that it does not expire where nothing happens.
+func (t *Trust) Again(now time.Time, period time.Duration) (*Trust, error) {
+	if err := t.fresh(now, period); err != nil {
+		return nil, err
+	}
+	out := *t
+	out.Checked = now.Unix()
+	return &out, nil
+}
+
+func (t *Trust) fresh(now time.Time, period time.Duration) error {
+	if period == 0 {
+		period = Period
+	}
+	if now.Sub(time.Unix(t.Checked, 0)) > period {
+		return fmt.Errorf("%w: it was checked at %s", ErrExpired, time.Unix(t.Checked, 0).UTC().Format(time.RFC3339))
+	}
+	return nil
 }
 
 // count counts the votes, no further than it has to.

@@ -115,6 +115,7 @@ var floors = [][]string{
 		"internal/demo",
 		"internal/httpapi/fake",
 		"internal/keeper",
+		"internal/ledger/service",
 		"internal/wallet",
 		"internal/web",
 	},

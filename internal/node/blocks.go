@@ -58,7 +58,7 @@ const (
 // LedgerBlocks lists blocks, without their transactions.
 func (n *Node) LedgerBlocks(_ context.Context, r BlocksRequest) ([]BlockInfo, error) {
 	if n.chain == nil {
-		return nil, errNoLedger
+		return nil, n.noLedger()
 	}
 	first, last := n.chain.node.Stored()
 	if r.Before > 0 {
@@ -86,7 +86,7 @@ func (n *Node) LedgerBlocks(_ context.Context, r BlocksRequest) ([]BlockInfo, er
 // LedgerBlock is one block with its transactions.
 func (n *Node) LedgerBlock(_ context.Context, height uint64) (BlockInfo, error) {
 	if n.chain == nil {
-		return BlockInfo{}, errNoLedger
+		return BlockInfo{}, n.noLedger()
 	}
 	b, err := n.chain.block(height)
 	if errors.Is(err, consensus.ErrNoBlock) {
@@ -98,7 +98,7 @@ func (n *Node) LedgerBlock(_ context.Context, height uint64) (BlockInfo, error) 
 // LedgerTx finds a transaction among the newest blocks.
 func (n *Node) LedgerTx(ctx context.Context, id canon.Hash) (TxInfo, error) {
 	if n.chain == nil {
-		return TxInfo{}, errNoLedger
+		return TxInfo{}, n.noLedger()
 	}
 	first, last := n.chain.node.Stored()
 	if c, ok := n.chain.node.Find(id); ok {

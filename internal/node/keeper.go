@@ -157,7 +157,7 @@ func (c *chain) Send(ctx context.Context, kind ledger.Kind, payload any) error {
 // account pays the bond; the keeper plays the game.
 func (n *Node) Challenge(ctx context.Context, file []byte) (id canon.Hash, err error) {
 	if n.chain == nil {
-		return id, errNoLedger
+		return id, n.noLedger()
 	}
 	f, err := receipt.ParseFile(file)
 	if err != nil {
@@ -179,7 +179,7 @@ func (n *Node) Challenge(ctx context.Context, file []byte) (id canon.Hash, err e
 // made none.
 func (n *Node) FraudProof(_ context.Context, dispute canon.Hash) ([]byte, error) {
 	if n.chain == nil {
-		return nil, errNoLedger
+		return nil, n.noLedger()
 	}
 	return n.keeper.Proof(dispute)
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/avalnetwork/aval/internal/keeper"
 	"github.com/avalnetwork/aval/internal/ledger"
 	"github.com/avalnetwork/aval/internal/ledger/tree"
+	"github.com/avalnetwork/aval/internal/light"
 	"github.com/avalnetwork/aval/internal/node/control"
 	"github.com/avalnetwork/aval/internal/payment"
 	"github.com/avalnetwork/aval/internal/rpc"
@@ -30,7 +31,12 @@ import (
 // node's folder.
 type LedgerConfig struct {
 	Genesis *ledger.Genesis
+	// Light asks others for single entries, and has no chain; Ask are nodes of the
+	// ledger, beside those that are found among the peers that are connected.
+	Light   bool
+	Ask     []Link
 	Follow  bool             // never sign blocks, even if the key is a validator's
+	Sync    bool             // begin with a snapshot of a peer, if there is nothing of the chain yet
 	Listen  string           // host:port for other nodes of the chain; "": none may connect
 	Peers   []consensus.Peer // to stay connected with
 	Provide *ProviderConfig  // offers Config.Models; nil: nothing is offered
@@ -53,9 +59,10 @@ func IsNoLedger(err error) bool { return rpc.CodeOf(err) == rpc.FailedPreconditi
 
 // chain is the ledger as the node takes part in it.
 type chain struct {
-	node *consensus.Node
-	name string
-	key  ed25519.PrivateKey
+	node    *consensus.Node
+	name    string
+	genesis canon.Hash
+	key     ed25519.PrivateKey
 
 	wallet   *wallet.Wallet // of the node's account
 	sessions *wallet.Book
@@ -71,26 +78,37 @@ func (n *Node) startLedger(ctx context.Context, cfg *LedgerConfig) error {
 	if n.folder == nil {
 		return errors.New("node: a ledger needs the node's folder")
 	}
+	if cfg.Light {
+		return nil // it starts when others can be asked
+	}
 	beacon, err := consensus.LedgerBeacon(n.key)
 	if err != nil {
 		return err
 	}
-	c, err := consensus.Start(ctx, consensus.Config{
+	hash, err := cfg.Genesis.Hash()
+	if err != nil {
+		return err
+	}
+	join := consensus.Config{
 		Dir: filepath.Join(n.folder.Path, chainFolder), Genesis: cfg.Genesis, Key: n.key, Follow: cfg.Follow,
 		Listen: cfg.Listen, Peers: cfg.Peers, Beacon: beacon, Logger: n.logger,
-	})
+	}
+	if cfg.Sync {
+		join.Sync = &consensus.Sync{}
+	}
+	c, err := consensus.Start(ctx, join)
 	if err != nil {
 		return err
 	}
 	n.chain = &chain{
-		node: c, name: cfg.Genesis.Chain, key: n.key,
+		node: c, name: cfg.Genesis.Chain, genesis: hash, key: n.key,
 		purses: purses{list: map[canon.Hash]*payment.Purse{}, busy: map[canon.Hash]bool{}},
 	}
 	if err := n.chain.openWallet(n.folder.Path); err != nil {
 		return err
 	}
 	n.newKeeper(cfg)
-	return nil
+	return n.serveLedger(cfg)
 }
 
 func (n *Node) closeLedger() error {
@@ -103,13 +121,15 @@ func (n *Node) closeLedger() error {
 // LedgerStatus is how the ledger is, as this node sees it.
 type LedgerStatus struct {
 	Chain      string              `json:"chain"`
+	Genesis    canon.Hash          `json:"genesis"`         // its hash
+	Light      bool                `json:"light,omitempty"` // this node asks others for what it needs
 	Height     uint64              `json:"height"`
 	Time       time.Time           `json:"time"` // of the last block
 	Root       canon.Hash          `json:"root"`
 	CatchingUp bool                `json:"catching_up"`
 	Halted     string              `json:"halted,omitempty"` // why no block can be made, in words
-	Peers      int                 `json:"peers"`
-	Waiting    int                 `json:"waiting"` // transactions that are in no block yet
+	Peers      int                 `json:"peers"`            // that are connected or, if it is light, agreed on the newest header
+	Waiting    int                 `json:"waiting"`          // transactions that are in no block yet
 	Validates  bool                `json:"validates"`
 	Validators []ValidatorStatus   `json:"validators"`
 	Beacon     ledger.BeaconStatus `json:"beacon"` // the randomness of blocks
@@ -125,13 +145,16 @@ type ValidatorStatus struct {
 }
 
 // LedgerStatus tells how the ledger is.
-func (n *Node) LedgerStatus(context.Context) (LedgerStatus, error) {
+func (n *Node) LedgerStatus(ctx context.Context) (LedgerStatus, error) {
+	if n.light != nil {
+		return n.light.status(ctx)
+	}
 	if n.chain == nil {
 		return LedgerStatus{}, errNoLedger
 	}
 	s := n.chain.node.Status()
 	out := LedgerStatus{
-		Chain: s.Chain, Height: s.Height, Time: time.UnixMilli(int64(s.Time)), Root: s.Root, CatchingUp: s.CatchingUp, Halted: s.Halted,
+		Chain: s.Chain, Genesis: n.chain.genesis, Height: s.Height, Time: time.UnixMilli(int64(s.Time)), Root: s.Root, CatchingUp: s.CatchingUp, Halted: s.Halted,
 		Peers: s.Peers, Waiting: s.Waiting, Validates: s.Validates, Account: n.chain.Account(),
 	}
 	for _, v := range s.Validators {
@@ -164,8 +187,8 @@ type EntriesRequest struct {
 const maxEntries = 1000
 
 // LedgerEntries lists entries of the state, in the order of their keys.
-func (n *Node) LedgerEntries(_ context.Context, r EntriesRequest) ([]Entry, error) {
-	if n.chain == nil {
+func (n *Node) LedgerEntries(ctx context.Context, r EntriesRequest) ([]Entry, error) {
+	if n.chain == nil && n.light == nil {
 		return nil, errNoLedger
 	}
 	prefix, err := hex.DecodeString(r.Prefix)
@@ -178,6 +201,9 @@ func (n *Node) LedgerEntries(_ context.Context, r EntriesRequest) ([]Entry, erro
 			return nil, rpc.Errorf(rpc.InvalidArgument, "there is no table %q", r.Table)
 		}
 		prefix = append([]byte{first}, prefix...)
+	}
+	if n.light != nil {
+		return n.light.entries(ctx, prefix)
 	}
 	limit := maxEntries
 	if r.Limit > 0 && r.Limit < limit {
@@ -204,26 +230,58 @@ func entryOf(key, raw []byte) (Entry, error) {
 }
 
 // EntryProof is an entry, or that there is none, with what shows it to anybody who
-// knows the root of the state.
+// knows the genesis.
 type EntryProof struct {
+	Key    string     `json:"key"`             // hexadecimal
 	Entry  *Entry     `json:"entry"`           // nil: there is none
 	Value  []byte     `json:"value,omitempty"` // as it is in the state
 	Proof  []byte     `json:"proof"`           // spec/ledger.md, part 3
 	Root   canon.Hash `json:"root"`
 	Height uint64     `json:"height"` // of the block that led to the root
+	// Block is the next header, which names the root, with its votes
+	// (spec/light.md), and Genesis the hash of the chain's.
+	Block   []byte     `json:"block"`
+	Genesis canon.Hash `json:"genesis"`
+}
+
+// headerTime is how long a proof waits for the header that names the newest state.
+const headerTime = 5 * time.Second
+
+// named is the newest state that a header names, with that header.
+func (c *chain) named(ctx context.Context) (*light.Block, tree.Tree, error) {
+	state, height := c.node.State()
+	limited, cancel := context.WithTimeout(ctx, headerTime)
+	defer cancel()
+	b, t, err := c.node.Provable(limited, 0)
+	if err == nil && t.Root() == state.Root() {
+		return b, t, nil
+	}
+	if b, t, err = c.node.Provable(limited, height); err == nil {
+		return b, t, nil
+	}
+	return c.node.Provable(ctx, 0) // the chain stands still
 }
 
 // LedgerProof proves what there is about a key, given in hexadecimal.
-func (n *Node) LedgerProof(_ context.Context, key string) (EntryProof, error) {
-	if n.chain == nil {
+func (n *Node) LedgerProof(ctx context.Context, key string) (EntryProof, error) {
+	if n.chain == nil && n.light == nil {
 		return EntryProof{}, errNoLedger
 	}
 	k, err := hex.DecodeString(key)
 	if err != nil || len(k) == 0 || len(k) > tree.MaxKey {
 		return EntryProof{}, rpc.Errorf(rpc.InvalidArgument, "the key %q is not 1 to %d bytes in hexadecimal", key, tree.MaxKey)
 	}
-	t, height := n.chain.node.State()
-	out := EntryProof{Root: t.Root(), Height: height}
+	if n.light != nil {
+		return n.light.proof(ctx, k)
+	}
+	b, t, err := n.chain.named(ctx)
+	if err != nil {
+		return EntryProof{}, err
+	}
+	out := EntryProof{Key: key, Root: t.Root(), Height: b.Header.Height - 1, Genesis: n.chain.genesis}
+	if out.Block, err = b.Encode(); err != nil {
+		return out, err
+	}
 	if out.Proof, err = t.Prove(k).Encode(); err != nil {
 		return out, err
 	}
@@ -256,7 +314,7 @@ type Sent struct {
 // LedgerSend signs a transaction with the node's key, and waits until it is in a
 // block.
 func (n *Node) LedgerSend(ctx context.Context, r SendRequest) (Sent, error) {
-	if n.chain == nil {
+	if n.chain == nil && n.light == nil {
 		return Sent{}, errNoLedger
 	}
 	kind, ok := ledger.KindNamed(r.Kind)
@@ -266,6 +324,9 @@ func (n *Node) LedgerSend(ctx context.Context, r SendRequest) (Sent, error) {
 	payload := kind.Payload()
 	if err := json.Unmarshal(r.Payload, payload); err != nil {
 		return Sent{}, rpc.Errorf(rpc.InvalidArgument, "the content of a %s: %w", r.Kind, err)
+	}
+	if n.light != nil {
+		return n.light.send(ctx, kind, payload)
 	}
 	return n.chain.send(ctx, kind, payload)
 }
@@ -282,6 +343,9 @@ func (c *chain) send(ctx context.Context, kind ledger.Kind, payload any) (Sent, 
 // LedgerSubmit passes on a transaction that somebody signed, and waits until it is
 // in a block.
 func (n *Node) LedgerSubmit(ctx context.Context, tx []byte) (Sent, error) {
+	if n.light != nil {
+		return n.light.submit(ctx, tx)
+	}
 	if n.chain == nil {
 		return Sent{}, errNoLedger
 	}
@@ -304,7 +368,7 @@ func (s Sent) Err() error {
 // LedgerGenesis is a genesis of a chain that begins with the state of this one.
 func (n *Node) LedgerGenesis(_ context.Context, name string) (*ledger.Genesis, error) {
 	if n.chain == nil {
-		return nil, errNoLedger
+		return nil, n.noLedger()
 	}
 	var g *ledger.Genesis
 	n.chain.node.View(func(m *ledger.Machine) { g = m.Export(name) })

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/peer"
 )
 
@@ -26,9 +27,12 @@ type Link struct {
 	// Addresses are multiaddresses that end with /p2p/ and the peer's ID; none
 	// means that the network must find the peer.
 	Addresses []string `json:"addresses,omitempty"`
+	// Chain is the hash of the genesis of the ledger that the peer takes part in;
+	// zero: the link does not say.
+	Chain canon.Hash `json:"chain,omitzero"`
 }
 
-// ParseLink reads a link (peer://ID?addr=ADDRESS,ADDRESS), one address that ends
+// ParseLink reads a link (peer://ID?addr=ADDRESS,ADDRESS&chain=HASH), one address that ends
 // with the peer's ID (/ip4/192.0.2.1/tcp/4710/p2p/ID), or the ID alone. It does
 // not look into the addresses; the mesh refuses what is none.
 func ParseLink(s string) (Link, error) {
@@ -44,7 +48,7 @@ func ParseLink(s string) (Link, error) {
 		if err != nil {
 			return Link{}, fmt.Errorf("%w: %.200q: %w", ErrLink, s, err)
 		}
-		return Link{p, []string{s}}, nil
+		return Link{Peer: p, Addresses: []string{s}}, nil
 	}
 	name, query, has := strings.Cut(strings.TrimPrefix(s, linkScheme), "?")
 	p, err := peer.Parse(name)
@@ -55,9 +59,24 @@ func ParseLink(s string) (Link, error) {
 	if !has {
 		return l, nil
 	}
-	list, ok := strings.CutPrefix(query, "addr=")
-	if !ok || !strings.HasPrefix(s, linkScheme) {
-		return Link{}, fmt.Errorf("%w: %.200q: after the question mark comes addr=ADDRESS,ADDRESS", ErrLink, s)
+	list, hash, hasChain := query, "", false
+	if at := strings.LastIndex("&"+query, "&chain="); at >= 0 {
+		list, hash, hasChain = query[:max(at-1, 0)], query[at+len("chain="):], true
+	}
+	if !strings.HasPrefix(s, linkScheme) {
+		return Link{}, fmt.Errorf("%w: %.200q: what comes after a question mark needs %s before it all", ErrLink, s, linkScheme)
+	}
+	if hasChain {
+		if err := l.Chain.UnmarshalText([]byte(hash)); err != nil || l.Chain.IsZero() {
+			return Link{}, fmt.Errorf("%w: %.200q: after chain= comes the hash of a genesis, %d hexadecimal digits", ErrLink, s, 2*canon.Size)
+		}
+		if strings.HasPrefix(query, "chain=") {
+			return l, nil
+		}
+	}
+	list, ok := strings.CutPrefix(list, "addr=")
+	if !ok {
+		return Link{}, fmt.Errorf("%w: %.200q: after the question mark comes addr=ADDRESS,ADDRESS, chain=HASH, or both with & between them", ErrLink, s)
 	}
 	for a := range strings.SplitSeq(list, ",") {
 		if !strings.HasPrefix(a, "/") || len(l.Addresses) == MaxAddresses {
@@ -71,14 +90,24 @@ func ParseLink(s string) (Link, error) {
 // String is the link to copy.
 func (l Link) String() string {
 	s := linkScheme + l.Peer.String()
+	chain := ""
+	if !l.Chain.IsZero() {
+		chain = "chain=" + l.Chain.String()
+	}
 	if len(l.Addresses) == 0 {
+		if chain != "" {
+			s += "?" + chain
+		}
 		return s
+	}
+	if chain != "" {
+		chain = "&" + chain
 	}
 	var list []string
 	for _, a := range l.Addresses {
 		list = append(list, strings.TrimSuffix(a, "/p2p/"+l.Peer.String()))
 	}
-	return s + "?addr=" + strings.Join(list, ",")
+	return s + "?addr=" + strings.Join(list, ",") + chain
 }
 
 // linkAddresses is how many addresses a link has at most when we make it.
@@ -88,7 +117,7 @@ const linkAddresses = 4
 // machines' networks before those of this machine alone, each port once.
 func LinkOf(id peer.ID, addresses []string) Link {
 	list := ForFriends(addresses)
-	return Link{id, list[:min(linkAddresses, len(list))]}
+	return Link{Peer: id, Addresses: list[:min(linkAddresses, len(list))]}
 }
 
 // ForFriends leaves out addresses that say nothing new to a person: those of

@@ -36,6 +36,21 @@ func TestParseLink(t *testing.T) {
 			t.Errorf("%s becomes %s, which is %+v, %v", text, l, again, err)
 		}
 	}
+	const hash = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	for _, query := range []string{"?chain=" + hash, "?addr=/ip4/192.0.2.1/tcp/4710&chain=" + hash, "?addr=/dns4/chain=/tcp/1,/a&chain=" + hash} {
+		l, err := node.ParseLink("peer://" + someID + query)
+		if err != nil || l.Peer != id || l.Chain.String() != hash || l.String() != "peer://"+someID+query {
+			t.Errorf("%s: %+v, %v", query, l, err)
+		}
+	}
+	for _, query := range []string{"?chain=", "?chain=" + hash[1:], "?chain=" + hash + "&", "?&chain=" + hash, "?addr=/a&chain=" + hash + ",/b", "?chain=" + hash + "&addr=/a", "?addr=&chain=" + hash, "?chain=" + strings.Repeat("0", 64)} {
+		if l, err := node.ParseLink("peer://" + someID + query); !errors.Is(err, node.ErrLink) {
+			t.Errorf("%q is the link %+v, %v", query, l, err)
+		}
+	}
+	if l, err := node.ParseLink(someID + "?chain=" + hash); !errors.Is(err, node.ErrLink) {
+		t.Errorf("%+v, %v", l, err)
+	}
 	for _, text := range []string{
 		"", "x", "peer://", "/ip4/192.0.2.1/tcp/4710", "/p2p/", "/ip4/192.0.2.1/tcp/4710/p2p/x", "http://" + someID, someID + "?addr=/ip4/192.0.2.1/tcp/1",
 		"peer://" + someID + "?", "peer://" + someID + "?addr=", "peer://" + someID + "?addr=x", "peer://" + someID + "?address=/ip4/1.1.1.1/tcp/1",
@@ -52,6 +67,7 @@ func FuzzParseLink(f *testing.F) {
 	f.Add(someID)
 	f.Add("peer://" + someID + "?addr=/ip4/192.0.2.1/tcp/4710,/ip6/::1/udp/1/quic-v1")
 	f.Add("/ip4/192.0.2.1/tcp/4710/p2p/" + someID)
+	f.Add("peer://" + someID + "?addr=/ip4/192.0.2.1/tcp/4710&chain=" + strings.Repeat("0a", 32))
 	f.Fuzz(func(t *testing.T, s string) {
 		l, err := node.ParseLink(s)
 		if err != nil {
@@ -63,7 +79,7 @@ func FuzzParseLink(f *testing.F) {
 		if len(l.Addresses) > node.MaxAddresses {
 			t.Fatalf("%q: %d addresses", s, len(l.Addresses))
 		}
-		if strings.ContainsAny(s, ",?") && !strings.HasPrefix(s, "peer://") {
+		if strings.ContainsAny(s, ",?&") && !strings.HasPrefix(s, "peer://") {
 			return // an address with such signs has no link that is short enough to be one
 		}
 		if again, err := node.ParseLink(l.String()); err != nil && len(l.String()) <= node.MaxLink || err == nil && !cmp.Equal(again, l) {

@@ -38,7 +38,7 @@ func (o *Offered) Reliability() int64 {
 // failed an audit, then cheap, then fast, then those with more behind them.
 func (n *Node) Market(context.Context) ([]Offered, error) {
 	if n.chain == nil {
-		return nil, errNoLedger
+		return nil, n.noLedger()
 	}
 	list := []Offered{}
 	n.chain.node.View(func(m *ledger.Machine) {
@@ -87,7 +87,7 @@ const noLicence = "NOASSERTION"
 // to fail.
 func (n *Node) OfferModel(ctx context.Context, r OfferRequest) (done []Sent, err error) {
 	if n.chain == nil {
-		return nil, errNoLedger
+		return nil, n.noLedger()
 	}
 	if n.host == nil {
 		return nil, rpc.Errorf(rpc.FailedPrecondition, "this node serves no model: \"aval up --serve MODEL\" does")

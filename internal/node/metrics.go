@@ -30,7 +30,7 @@ func (n *Node) Metrics() *metrics.Registry {
 		}
 		return []metrics.Reading{{Value: float64(in), Labels: []string{"in"}}, {Value: float64(out), Labels: []string{"out"}}}
 	})
-	if n.chain == nil {
+	if n.chain == nil && n.light == nil {
 		return r
 	}
 	status := func(f func(LedgerStatus) float64) func() float64 {
@@ -69,6 +69,13 @@ type Health struct {
 // Health tells whether the node does what it should.
 func (n *Node) Health() (Health, bool) {
 	h := Health{Status: "ok", Peers: len(n.Mesh.Peers())}
+	if n.light != nil {
+		h.Height = n.light.Trust().Height
+		if err := n.light.last(); err != nil {
+			h.Status, h.Detail = "halted", plain(err)
+		}
+		return h, h.Status == "ok"
+	}
 	if n.chain == nil {
 		return h, true
 	}

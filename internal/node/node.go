@@ -18,6 +18,7 @@ import (
 	"github.com/avalnetwork/aval/internal/crdt/replica"
 	"github.com/avalnetwork/aval/internal/directory"
 	"github.com/avalnetwork/aval/internal/keeper"
+	ledgerservice "github.com/avalnetwork/aval/internal/ledger/service"
 	"github.com/avalnetwork/aval/internal/mesh"
 	"github.com/avalnetwork/aval/internal/mesh/doctor"
 	"github.com/avalnetwork/aval/internal/node/control"
@@ -75,7 +76,8 @@ type Node struct {
 	end     context.CancelFunc // of what runs beside
 	beside  sync.WaitGroup
 
-	chain         *chain // nil: the node takes part in no ledger
+	chain         *chain      // nil: the node takes part in no ledger, or asks others
+	light         *lightChain // nil: the node does not ask others for a ledger
 	keeper        *keeper.Keeper
 	receipts      *archive.Log // nil: there is none
 	host          remote.Host
@@ -94,7 +96,7 @@ type Node struct {
 // open are the methods that everybody may call. All others are for friends, and
 // for those to whom they are granted. Those of models, the log of receipts, shared data
 // and private requests decide for each model, receipt, namespace and peer.
-var open = slices.Concat([]string{"/aval.v1.NetService/Ping", "/aval.v1.NetService/About"}, inferenceMethods, service.Methods, syncMethods, private.Methods)
+var open = slices.Concat([]string{"/aval.v1.NetService/Ping", "/aval.v1.NetService/About"}, inferenceMethods, service.Methods, ledgerservice.Methods, syncMethods, private.Methods)
 
 // Rates of one peer's calls; friends are held to them, too.
 const (
@@ -158,6 +160,9 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 	if err == nil {
 		err = n.startData()
 	}
+	if err == nil {
+		err = n.startLedger(ctx, cfg.Ledger)
+	}
 	if err != nil {
 		return err
 	}
@@ -178,11 +183,16 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 	if cfg.Offer != nil && cfg.Models != nil {
 		n.beside.Go(func() { n.offer(running, *cfg.Offer) })
 	}
+	if cfg.Ledger != nil && cfg.Ledger.Light {
+		if err := n.startLight(running, cfg.Ledger); err != nil {
+			return err
+		}
+	}
 	n.startKeeper(running)
-	if cfg.Ledger != nil && !cfg.Ledger.Follow {
+	if n.chain != nil && !cfg.Ledger.Follow {
 		n.beside.Go(func() { n.makeBeacon(running) })
 	}
-	if cfg.Ledger != nil && cfg.Ledger.Provide != nil && cfg.Models != nil {
+	if n.chain != nil && cfg.Ledger.Provide != nil && cfg.Models != nil {
 		n.beside.Go(func() { n.provide(running, *cfg.Ledger.Provide) })
 	}
 	if n.receipts != nil {

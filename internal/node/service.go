@@ -33,9 +33,11 @@ type Status struct {
 // Status tells how the node is.
 func (n *Node) Status(context.Context) (Status, error) {
 	addresses := n.Mesh.Addresses()
+	link := LinkOf(n.Mesh.Self(), addresses)
+	link.Chain = n.genesisHash()
 	return Status{
 		ID: n.Mesh.Self(), Network: n.Mesh.Mode(), Private: n.private, Version: n.version, Process: os.Getpid(), Since: n.since,
-		Link: LinkOf(n.Mesh.Self(), addresses), Addresses: addresses, Peers: n.Mesh.Peers(), Contacts: n.Contacts(),
+		Link: link, Addresses: addresses, Peers: n.Mesh.Peers(), Contacts: n.Contacts(),
 	}, nil
 }
 

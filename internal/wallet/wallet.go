@@ -32,10 +32,7 @@ type Ledger interface {
 }
 
 // Done is what came of a transaction, in a block or, with height 0, in none.
-type Done struct {
-	Height uint64
-	ledger.Result
-}
+type Done = ledger.Done
 
 // Wallet sends the transactions of an account, one at a time.
 type Wallet struct {
