@@ -92,7 +92,7 @@ type netUpJSON struct {
 
 func newNetUpCommand(a *app) *cobra.Command {
 	var o netOptions
-	var asJSON bool
+	var asJSON, ui bool
 	c := &cobra.Command{
 		Use: "up [flags]", Short: "Join the network until Ctrl-C", Args: cobra.NoArgs,
 		Long: `Up starts the node and prints its link, which others can add ("aval net add"), and
@@ -110,9 +110,12 @@ With --serve MODEL others ask a model of this machine ("aval run peer://ID/MODEL
 name of the store or a file. Every answer gets a receipt, signed by this node, and is
 in a log of which others can have proofs ("aval log"). --offer tells everybody of the
 model; who may ask is still what you grant.
+
+With --ui it serves its console to browsers of this machine, too; "aval ui" prints the
+link that opens it.
 ` + exitHelp,
 		Example: "  aval net up\n  aval net up --serve smollm2\n  aval net up --bootstrap 'peer://12D3Koo...?addr=/ip4/192.0.2.1/tcp/4710'\n  aval net up --serve-relay   # on a machine that the Internet reaches",
-		RunE:    func(c *cobra.Command, _ []string) error { return a.netUp(c.Context(), &o, asJSON) },
+		RunE:    func(c *cobra.Command, _ []string) error { return a.netUp(c.Context(), &o, asJSON, ui) },
 	}
 	o.flags(c)
 	o.sharingFlags(c)
@@ -123,11 +126,12 @@ model; who may ask is still what you grant.
 	c.Flags().StringVar(&o.region, "region", "", "where this device is, in words (with --offer)")
 	o.receiptFlags(c)
 	c.Flags().BoolVar(&o.serveRelay, "serve-relay", false, "pass on the traffic of nodes that cannot be reached, if this one can")
+	c.Flags().BoolVar(&ui, "ui", false, "serve the console, too (\"aval ui\")")
 	c.Flags().BoolVar(&asJSON, "json", false, "print the ID and the addresses as JSON, once")
 	return c
 }
 
-func (a *app) netUp(ctx context.Context, o *netOptions, asJSON bool) error {
+func (a *app) netUp(ctx context.Context, o *netOptions, asJSON, ui bool) error {
 	path, err := a.nodeFolder()
 	if err != nil {
 		return err
@@ -152,6 +156,9 @@ func (a *app) netUp(ctx context.Context, o *netOptions, asJSON bool) error {
 	}
 	if err := a.tellUp(s, asJSON); err != nil {
 		return err
+	}
+	if ui {
+		defer a.consoleBeside(ctx, n, path, o.debug)()
 	}
 	return a.watch(ctx, n, s)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"slices"
@@ -35,7 +36,8 @@ type upOptions struct {
 	admin          string
 	profile        bool
 	batch          time.Duration
-	json           bool
+	whileInput     bool
+	json, ui       bool
 	rolesWereGiven bool
 }
 
@@ -80,7 +82,10 @@ where a node of it listens (--ledger-peer), once; later starts remember both.
 	f.StringArrayVar(&o.ledgerPeers, "ledger-peer", nil, "KEY@host:port of another node of the ledger; again for more")
 	f.DurationVar(&o.batch, "batch", time.Minute, "how long receipts wait at most before the ledger gets their root (with --role provider)")
 	f.StringVar(&o.admin, "admin", "", "host:port for health and metrics over HTTP, such as 127.0.0.1:9600 (default: none)")
+	f.BoolVar(&o.ui, "ui", false, "serve the console to browsers of this machine, too (\"aval ui\" prints its link)")
 	f.BoolVar(&o.profile, "pprof", false, "serve profiles there, too")
+	f.BoolVar(&o.whileInput, "while-input", false, "end when standard input ends, too: for programs that start nodes")
+	f.BoolVar(&o.quiet, "no-discovery", false, "look for no nodes on the local network by multicast")
 	f.BoolVar(&o.json, "json", false, "print what was started as JSON, once")
 	return c
 }
@@ -160,30 +165,44 @@ func (a *app) chainOf(o *upOptions, folder *control.Folder, peers []consensus.Pe
 	return cfg, nil
 }
 
-func (a *app) up(ctx context.Context, o *upOptions) (err error) {
+// raise starts the node of the flags.
+func (a *app) raise(ctx context.Context, o *upOptions) (*node.Node, error) {
 	peers, err := o.check()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	path, err := a.nodeFolder()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	folder, err := control.Open(path)
 	if errors.As(err, new(*control.RunningError)) {
-		return fmt.Errorf("%w: \"aval status\" asks it; for another node on this machine set AVAL_KEY to another file", err)
+		return nil, fmt.Errorf("%w: \"aval status\" asks it; for another node on this machine set AVAL_KEY to another file", err)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if o.netOptions.ledger, err = a.chainOf(o, folder, peers); err != nil {
 		_ = folder.Close()
-		return err
+		return nil, err
 	}
 	o.serveRelay = o.has("relay")
 	o.library = libraryFolder(path)
 	o.receipts.Folder = logsFolder(path)
-	n, err := a.start(ctx, &o.netOptions, folder, nil, access.Book{})
+	return a.start(ctx, &o.netOptions, folder, nil, access.Book{})
+}
+
+func (a *app) up(ctx context.Context, o *upOptions) error {
+	if o.whileInput {
+		var end context.CancelFunc
+		ctx, end = context.WithCancel(ctx)
+		defer end()
+		go func() {
+			_, _ = io.Copy(io.Discard, a.in) // however it ends
+			end()
+		}()
+	}
+	n, err := a.raise(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -215,6 +234,13 @@ func (a *app) up(ctx context.Context, o *upOptions) (err error) {
 		return err
 	}
 	a.note("the ledger is %s, at block %d; this device's account is %s with %s units", l.Chain, l.Height, l.Account, units(l.Balance))
+	if o.ui {
+		path, err := a.nodeFolder()
+		if err != nil {
+			return err
+		}
+		defer a.consoleBeside(ctx, n, path, o.debug)()
+	}
 	return a.watch(ctx, n, s)
 }
 

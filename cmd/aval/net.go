@@ -35,6 +35,7 @@ type netOptions struct {
 	price             string // "IN/OUT UNIT"
 	region            string
 	serveRelay, debug bool
+	quiet             bool   // nobody is looked for by multicast
 	key               string // file of a private network's key
 	content           bool   // the node of this command shares or fetches
 	receipts          node.ReceiptsConfig
@@ -230,7 +231,7 @@ func (a *app) nodeConfig(o *netOptions) (node.Config, error) {
 	}
 	cfg.Version = buildVersion().Version
 	cfg.Mesh = mesh.Config{
-		Key: key, Mode: doctor.Mode(o.network), Listen: o.listen, ServeRelay: o.serveRelay,
+		Key: key, Mode: doctor.Mode(o.network), Listen: o.listen, ServeRelay: o.serveRelay, Bare: o.quiet,
 		Logger: slog.New(slog.NewTextHandler(a.err, &slog.HandlerOptions{Level: level})),
 	}
 	for _, list := range []struct {

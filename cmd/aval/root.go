@@ -71,7 +71,7 @@ func usageErrorf(format string, args ...any) error { return usageError{fmt.Error
 var commands = []func(*app) *cobra.Command{
 	newRunCommand, newVerifyCommand, newReceiptCommand, newAuditCommand, newDisputeCommand, newLogCommand, newKeyCommand,
 	newTrainCommand, newClassifyCommand, newPullCommand, newShareCommand, newDataCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand,
-	newUpCommand, newStatusCommand, newAskCommand, newOfferCommand, newLedgerCommand, newNetCommand, newAccessCommand,
+	newUpCommand, newDemoCommand, newStatusCommand, newAskCommand, newOfferCommand, newLedgerCommand, newNetCommand, newAccessCommand, newUICommand,
 	newBenchCommand, newPerplexityCommand, newTokenizeCommand, newQuantizeCommand, newMergeCommand, newVersionCommand,
 }
 

@@ -230,12 +230,16 @@ func TestBeacon(t *testing.T) {
 func TestSync(t *testing.T) {
 	t.Parallel()
 	user := newKey("user")
-	n := newNetwork(t, 4, 1, user)
+	n := newNetwork(t, 4, 1, user).withBeacon()
 	for i := range n.configs {
 		n.configs[i].SnapshotEvery, n.configs[i].KeepBlocks = 5, 1
 	}
 	n.configs[4].Sync = &consensus.Sync{}
 	n.up(0, 1, 2, 3)
+	for i := range 4 {
+		n.deal(i)
+	}
+	n.serves(0, 4)
 	for nonce := range uint64(20) {
 		submit(t, n.nodes[nonce%4], transfer(t, user, nonce))
 	}

@@ -37,7 +37,11 @@ func TestMain(m *testing.M) {
 }
 
 func crashConfig(dir string) consensus.Config {
-	return consensus.Config{Dir: dir, Genesis: newGenesis(1, newKey("user")), Key: validatorKey(0), SnapshotEvery: 7}
+	b, err := consensus.LedgerBeacon(validatorKey(0))
+	if err != nil {
+		panic(err)
+	}
+	return consensus.Config{Dir: dir, Genesis: newGenesis(1, newKey("user")), Key: validatorKey(0), SnapshotEvery: 7, Beacon: b}
 }
 
 // child commits transactions, and says so, until it is killed.
@@ -48,7 +52,18 @@ func child(dir string) error {
 	}
 	var t testing.T // of newTx alone, which does not fail
 	user := newKey("user")
+	maker, err := ledger.NewBeaconMaker(validatorKey(0))
+	if err != nil {
+		return err
+	}
 	for nonce := nonceOf(n, user); ; nonce++ {
+		if tx, err := nextBeacon(n, maker, validatorKey(0)); err != nil {
+			return err
+		} else if tx != nil {
+			if _, err := n.Submit(context.Background(), tx); err != nil {
+				return err
+			}
+		}
 		if _, err := n.Submit(context.Background(), transfer(&t, user, nonce)); err != nil {
 			return err
 		}
@@ -117,6 +132,7 @@ func TestKilled(t *testing.T) {
 	for i := range uint64(16) { // so that there are two snapshots, however slow the machine
 		submit(t, n, transfer(t, newKey("user"), nonce+i))
 	}
+	t.Logf("the beacon is %+v", beaconStatus(n)) // whether there was time to make a key is chance
 	got, height := settle(t, n)
 	if err := n.Close(); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,10 @@
 // of one validator in this process, which opens no socket and makes no block
 // while nothing happens.
 //
+// With [LedgerBeacon] each vote carries a share of the beacon, once the validators
+// have made a key for it on the ledger, and each block the randomness of the
+// height before.
+//
 // The state is in memory. A restart reads the newest snapshot and applies the
 // blocks after it, all of which are on disk before anybody hears of them.
 //

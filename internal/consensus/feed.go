@@ -87,8 +87,10 @@ func (f *feed) add(b *Block) {
 			}
 		}
 	}
-	close(f.news)
-	f.news = make(chan struct{})
+	if f.closed == nil { // CometBFT may commit a last block while it is stopped
+		close(f.news)
+		f.news = make(chan struct{})
+	}
 }
 
 // drop tells that a transaction that waited cannot be applied any more.

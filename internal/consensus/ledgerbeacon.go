@@ -42,6 +42,9 @@ func (b *ledgerBeacon) extend(m *ledger.Machine, height uint64) ([]byte, error) 
 		b.of = r.Key
 		b.signer, b.err = r.Key.Signer(b.secret)
 	}
+	if errors.Is(b.err, beacon.ErrShare) { // it has no part in this key
+		return nil, nil
+	}
 	if b.err != nil {
 		return nil, b.err
 	}

@@ -2,6 +2,7 @@ package consensus_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"slices"
 	"testing"
 	"time"
@@ -44,14 +45,7 @@ func (n *network) deal(i int) (stop func()) {
 	go func() {
 		defer close(done)
 		for ctx.Err() == nil {
-			var tx []byte
-			var err error
-			x.View(func(m *ledger.Machine) {
-				kind, payload, e := maker.Next(m)
-				if err = e; payload != nil && err == nil {
-					tx, err = ledger.Pay(m, key, kind, payload)
-				}
-			})
+			tx, err := nextBeacon(x, maker, key)
 			if err != nil {
 				n.Errorf("node %d: %v", i, err)
 				return
@@ -75,12 +69,36 @@ func (n *network) deal(i int) (stop func()) {
 	return stop
 }
 
+// nextBeacon is the transaction that the ledger waits for, or nil.
+func nextBeacon(n *consensus.Node, maker *ledger.BeaconMaker, key ed25519.PrivateKey) (tx []byte, err error) {
+	n.View(func(m *ledger.Machine) {
+		kind, payload, e := maker.Next(m)
+		if err = e; payload == nil || err != nil {
+			return
+		}
+		policy := ledger.Single(key.Public().(ed25519.PublicKey))
+		var b *ledger.Body
+		if b, err = ledger.NewBody(m.Chain(), policy.Address(), m.Nonce(policy.Address(), nil), 0, kind, payload); err != nil {
+			return
+		}
+		params := m.Params()
+		b.MaxFee = params.MaxFee(b, policy)
+		tx, err = b.Sign(policy, key)
+	})
+	return tx, err
+}
+
+func beaconStatus(n *consensus.Node) (s ledger.BeaconStatus) {
+	n.View(func(m *ledger.Machine) { s = m.Beacon() })
+	return s
+}
+
 // serves waits until a key of some members serves.
 func (n *network) serves(i, members int) {
 	n.Helper()
 	var s ledger.BeaconStatus
 	for range 600 {
-		n.nodes[i].View(func(m *ledger.Machine) { s = m.Beacon() })
+		s = beaconStatus(n.nodes[i])
 		if s.Serves && s.Members == members && s.Making == "" {
 			return
 		}
@@ -138,8 +156,9 @@ func TestBeaconAlone(t *testing.T) {
 		t.Errorf("%d blocks while nothing happens", now-h)
 	}
 	seen := map[canon.Hash]bool{}
+	submit(t, n.nodes[0], transfer(t, user, 0)) // perhaps in the block of the first round, whose value is in the next
 	for i := range 3 {
-		c := submit(t, n.nodes[0], transfer(t, user, uint64(i)))
+		c := submit(t, n.nodes[0], transfer(t, user, uint64(i+1)))
 		v := take(c.Height).Beacon
 		if v.IsZero() || seen[v] {
 			t.Errorf("block %d has the beacon value %s", c.Height, v)
@@ -193,7 +212,7 @@ func TestBeaconNetwork(t *testing.T) {
 			}
 		}
 	}
-	first := send(0)
+	first := max(send(0), beaconStatus(n.nodes[0]).From+1) // the value of a round is in the block after it
 	for i := range 8 {
 		send(i % 4)
 		n.same()

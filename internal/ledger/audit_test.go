@@ -303,6 +303,37 @@ func TestNoBeacon(t *testing.T) {
 	}
 }
 
+// TestRoll: who sees the beacon of a draw, and makes the block of the draw, has
+// no part in choosing who may be drawn.
+func TestRoll(t *testing.T) {
+	w, p, auditors := newAudits(t, 2)
+	late := w.people[0]
+	w.bond(late, 100_000*ledger.Unit)
+	p.fill(t, 10)
+	w.tick(w.tx(p.person, 0, ledger.KindBatch, p.batch(t, 0)))
+	if a := w.audit(p); a.Phase != ledger.PhaseDraw || len(a.Roll) != 2*40 {
+		t.Fatalf("the audit %+v", a)
+	}
+	w.tick()
+	gone := auditors[0]
+	res := w.tick(
+		w.tx(late, 0, ledger.KindAuditor, &ledger.SetAuditor{Key: public(late.node), On: true}),
+		w.tx(gone, 0, ledger.KindAuditor, &ledger.SetAuditor{Key: public(gone.node)}),
+	)
+	for _, r := range res {
+		if r.Code != ledger.CodeOK {
+			t.Fatal(r.Detail)
+		}
+	}
+	a := w.audit(p)
+	if a.Phase != ledger.PhaseCommit || len(a.Parts) != 1 || !bytes.Equal(a.Parts[0].Key, public(auditors[1].node)) || a.Roll != nil {
+		t.Errorf("drawn are %+v", a)
+	}
+	params := ledger.DefaultParams()
+	params.Audit.Delay = 1
+	w.fails(ledger.CodeRefused, "delay of 1 blocks", w.people[0], ledger.KindVote, &ledger.Vote{Validator: public(w.people[0].node), Change: ledger.Change{Params: &params}})
+}
+
 func TestBatchRefuses(t *testing.T) {
 	w, p, _ := newAudits(t, 1)
 	q := w.people[2]

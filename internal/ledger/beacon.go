@@ -20,6 +20,7 @@ type Beacon struct {
 	// Before is the key before that: it serves in the round of the block in
 	// which the newest one was confirmed.
 	Before *BeaconServing `cbor:"5,keyasint,omitempty" json:"before"`
+	GaveUp uint64         `cbor:"6,keyasint,omitempty" json:"gave_up,omitempty"` // height at which the group tried for the last time
 }
 
 // BeaconMember is a validator in a group.
@@ -76,13 +77,15 @@ type BeaconServing struct {
 	Until     uint64               `cbor:"6,keyasint,omitempty" json:"until"` // last round; 0: it serves on
 }
 
-// Numbers of the making of a key, in blocks; to most are added as many as there
-// are members, so that each of them may propose one.
+// Spans of the making of a key, in blocks. As many are added as there are
+// members, so that each of them may propose one; each further try doubles them,
+// for the blocks of a busy chain pass quickly.
 const (
 	beaconDealSpan     = 20
 	beaconComplainSpan = 2
 	beaconConfirmSpan  = 20
-	maxBeaconTries     = 3 // until something changes
+	maxBeaconTries     = 3   // until something changes
+	beaconPause        = 600 // after which a validator asks for more
 )
 
 // BeaconDealing is a dealing that stands so far.
@@ -180,6 +183,7 @@ func dropDealings(t *tree.Tree) {
 // startBeacon lets a group make a key under an epoch of its own, and saves.
 func (m *Machine) startBeacon(b *Beacon, members []BeaconMember) {
 	b.Epoch++
+	b.GaveUp = 0
 	if _, err := m.group(meta(&m.work).Chain, b.Epoch, members); err != nil {
 		b.Tries = maxBeaconTries // nobody can change it but by other powers or keys
 		b.save(&m.work)
@@ -188,13 +192,13 @@ func (m *Machine) startBeacon(b *Beacon, members []BeaconMember) {
 	}
 	b.Making = &BeaconMaking{Members: members}
 	m.event("beacon group", "epoch", Amount(b.Epoch).String(), "members", Amount(len(members)).String())
-	m.beaconPhase(b, BeaconDeal, uint64(len(members))+beaconDealSpan)
+	m.beaconPhase(b, BeaconDeal, beaconDealSpan)
 }
 
-// beaconPhase lets a group wait for something, for some blocks, and saves.
+// beaconPhase lets a group wait for something, and saves.
 func (m *Machine) beaconPhase(b *Beacon, p BeaconPhase, span uint64) {
 	g := b.Making
-	g.Phase, g.Until = p, m.block.Height+span
+	g.Phase, g.Until = p, m.block.Height+(span+uint64(len(g.Members)))<<b.Tries
 	at(&m.work, byHeight, g.Until, dueBeacon, u64(b.Epoch))
 	b.save(&m.work)
 }
@@ -210,14 +214,13 @@ func (m *Machine) beaconDue([]byte) {
 	if err != nil {
 		panic("ledger: internal error: " + err.Error())
 	}
-	n := uint64(len(g.Members))
 	switch {
 	case g.Phase == BeaconConfirm:
 		m.beaconFailed(b, "too few members confirmed the key")
 	case entries(&m.work, tableDealing) < uint64(group.Threshold()):
 		m.beaconFailed(b, "too few members dealt")
-	case g.Phase == BeaconDeal && n > 1: // who is alone has nobody who could complain
-		m.beaconPhase(b, BeaconComplain, n+beaconComplainSpan)
+	case g.Phase == BeaconDeal && len(g.Members) > 1: // who is alone has nobody who could complain
+		m.beaconPhase(b, BeaconComplain, beaconComplainSpan)
 	default:
 		key, err := m.combine(group)
 		if err != nil {
@@ -227,7 +230,7 @@ func (m *Machine) beaconDue([]byte) {
 		dropDealings(&m.work)
 		g.Key = key.Bytes()
 		m.event("beacon key", "epoch", Amount(b.Epoch).String())
-		m.beaconPhase(b, BeaconConfirm, n+beaconConfirmSpan)
+		m.beaconPhase(b, BeaconConfirm, beaconConfirmSpan)
 	}
 }
 
@@ -254,6 +257,7 @@ func (m *Machine) beaconFailed(b *Beacon, why string) {
 		m.startBeacon(b, members)
 		return
 	}
+	b.GaveUp = m.block.Height
 	b.save(&m.work)
 }
 

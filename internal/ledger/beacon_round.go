@@ -189,7 +189,7 @@ func (p *BeaconMaker) Next(m *Machine) (Kind, any, error) {
 		if kind, payload, err := p.make(m, b); payload != nil || err != nil {
 			return kind, payload, err
 		}
-	} else if !p.looked { // it was away when its group gave up, perhaps
+	} else if !p.looked || b.GaveUp > 0 && m.height >= b.GaveUp+beaconPause { // it was away when its group gave up, perhaps
 		members, missing := beaconMembers(&m.state)
 		if len(missing) == 0 && !b.settled(members) {
 			if _, err := m.group(m.Chain(), b.Epoch, members); err == nil {

@@ -42,7 +42,7 @@ func TestRandom(t *testing.T) {
 				key := public(other.node)
 				var kind ledger.Kind
 				var payload any
-				switch rapid.IntRange(0, 13).Draw(rt, "kind") {
+				switch rapid.IntRange(0, 14).Draw(rt, "kind") {
 				case 0:
 					kind, payload = ledger.KindTransfer, &ledger.Transfer{To: other.addr, Amount: amount.Draw(rt, "amount")}
 				case 1:
@@ -68,6 +68,17 @@ func TestRandom(t *testing.T) {
 					v := &payment.Voucher{Chain: chain, Session: id, Amount: uint64(amount.Draw(rt, "amount"))}
 					v.Sign(other.node)
 					kind, payload = ledger.KindSettle, ledger.SettleWith(id, v)
+				case 14:
+					maker, err := ledger.NewBeaconMaker(other.node)
+					if err != nil {
+						rt.Fatal(err)
+					}
+					if kind, payload, err = maker.Next(w.m); err != nil {
+						rt.Fatal(err)
+					}
+					if payload == nil {
+						kind, payload = ledger.KindDeal, &ledger.Deal{Key: key, Epoch: w.m.BeaconEpoch(), Dealing: root[:]}
+					}
 				case 11:
 					id := rapid.SampledFrom(append(sessions, root)).Draw(rt, "session")
 					n := amount.Draw(rt, "amount")

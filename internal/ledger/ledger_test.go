@@ -97,7 +97,7 @@ const fee = 100_000
 
 func (w *world) tx(p *person, ahead uint64, kind ledger.Kind, payload any) []byte {
 	w.t.Helper()
-	b, err := ledger.NewBody(chain, p.addr, w.account(p).Nonce+ahead, fee, kind, payload)
+	b, err := ledger.NewBody(w.m.Chain(), p.addr, w.account(p).Nonce+ahead, fee, kind, payload)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -112,9 +112,11 @@ var floors = [][]string{
 		"anchor/referee",
 		"internal/bench",
 		"internal/consensus",
+		"internal/demo",
 		"internal/httpapi/fake",
 		"internal/keeper",
 		"internal/wallet",
+		"internal/web",
 	},
 	{
 		"anchor/cmd/aval-anchor",

@@ -191,6 +191,7 @@ func (n *Node) methods() map[string]control.Method {
 	maps.Copy(m, n.logMethods())
 	maps.Copy(m, n.dataMethods())
 	maps.Copy(m, n.ledgerMethods())
+	maps.Copy(m, n.blockMethods())
 	maps.Copy(m, n.marketMethods())
 	maps.Copy(m, n.keeperMethods())
 	maps.Copy(m, n.payMethods())

@@ -22,26 +22,26 @@ func (r *Report) Fragment() string {
 	w.sign(r.Status.sign())
 	w.put(`<h1>%s</h1><p>%s</p></section>`+"\n", r.Title, r.Summary)
 	if len(r.Passages) > 0 {
-		w.put(`<section class="said"><h2 class="vh">What was asked and answered</h2>`)
+		w.put(`<section class="said"><h2 class="vh">%s</h2>`, r.said("What was asked and answered"))
 		for _, p := range r.Passages {
 			w.passage(&p)
 		}
 		w.put("</section>\n")
 	}
-	w.lines("What was checked", r.Checked)
-	w.lines("What was not checked", r.Unchecked)
+	w.lines(r, "What was checked", r.Checked)
+	w.lines(r, "What was not checked", r.Unchecked)
 	if len(r.Facts) > 0 {
-		w.put(`<section><h2>What the receipt says</h2>`)
+		w.put(`<section><h2>%s</h2>`, r.said("What the receipt says"))
 		w.facts(r.Facts)
 		w.put("</section>\n")
 	}
-	w.put(`<section class="bounds"><h2>What a receipt does not show</h2><ul>`)
+	w.put(`<section class="bounds"><h2>%s</h2><ul>`, r.said("What a receipt does not show"))
 	for _, b := range r.Bounds {
 		w.put(`<li>%s</li>`, b)
 	}
 	w.put("</ul></section>\n")
 	if len(r.Details) > 0 {
-		w.put(`<details><summary>For experts: the numbers behind it</summary>`)
+		w.put(`<details><summary>%s</summary>`, r.said("For experts: the numbers behind it"))
 		w.facts(r.Details)
 		w.put("</details>\n")
 	}
@@ -127,15 +127,15 @@ func (w *markup) note(tag, text string) {
 	}
 }
 
-func (w *markup) lines(head string, list []Line) {
+func (w *markup) lines(r *Report, head string, list []Line) {
 	if len(list) == 0 {
 		return
 	}
-	w.put(`<section><h2>%s</h2><ul class="lines">`, head)
+	w.put(`<section><h2>%s</h2><ul class="lines">`, r.said(head))
 	for _, l := range list {
 		w.put(`<li class="%s">`, string(l.Mark))
 		w.sign(l.Mark)
-		w.put(`<p><span class="vh">%s: </span>%s</p>`, l.Mark.word(), l.Text)
+		w.put(`<p><span class="vh">%s: </span>%s</p>`, r.said(l.Mark.word()), l.Text)
 		w.note("small", l.Note)
 		w.put("</li>\n")
 	}

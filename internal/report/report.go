@@ -72,6 +72,8 @@ type Report struct {
 	// Computable says that the file shows enough to compute the answer again,
 	// Computed that this was done, wholly or in part.
 	Computable, Computed bool
+
+	say func(string) string // of Translate; nil: texts stay
 }
 
 // Mark is the sign before a line.

@@ -1,6 +1,6 @@
-// Package page_test drives the page that checks receipts in a headless
-// Chromium, as a person would. The script that does so needs playwright-core:
-// "npm ci" in the folder js.
+// Package page_test drives the page that checks receipts, and the console of a
+// node, in a headless Chromium, as a person would. The scripts that do so need
+// playwright-core: "npm ci" in the folder js.
 package page_test
 
 import (
@@ -25,7 +25,9 @@ var shots = flag.String("shots", "", "folder that pictures of the page go to")
 // browsers are the names under which distributions have Chromium.
 var browsers = []string{"chromium", "chromium-browser", "google-chrome"}
 
-func TestPage(t *testing.T) {
+// tools finds the programs that drive a page, or skips the test.
+func tools(t *testing.T) (node, browser string) {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("starts a browser")
 	}
@@ -36,17 +38,17 @@ func TestPage(t *testing.T) {
 	if _, err := os.Stat(filepath.Join("js", "node_modules")); err != nil {
 		t.Skip(`playwright-core is not installed: run "npm ci" in test/page/js`)
 	}
-	browser := ""
 	for _, name := range browsers {
 		if path, err := exec.LookPath(name); err == nil {
-			browser = path
-			break
+			return node, path
 		}
 	}
-	if browser == "" {
-		t.Skipf("no browser is installed, want one of %v", browsers)
-	}
+	t.Skipf("no browser is installed, want one of %v", browsers)
+	return "", ""
+}
 
+func TestPage(t *testing.T) {
+	node, browser := tools(t)
 	dir := t.TempDir()
 	page := filepath.Join(dir, "verify.html")
 	build := exec.CommandContext(t.Context(), "go", "run", "../../web/verify/build", "-o", page)
