@@ -73,9 +73,17 @@ func (n *network) deal(i int) (stop func()) {
 func nextBeacon(n *consensus.Node, maker *ledger.BeaconMaker, key ed25519.PrivateKey) (tx []byte, err error) {
 	n.View(func(m *ledger.Machine) {
 		kind, payload, e := maker.Next(m)
-		if err = e; payload != nil && err == nil {
-			tx, err = ledger.Pay(m, key, kind, payload)
+		if err = e; payload == nil || err != nil {
+			return
 		}
+		policy := ledger.Single(key.Public().(ed25519.PublicKey))
+		var b *ledger.Body
+		if b, err = ledger.NewBody(m.Chain(), policy.Address(), m.Nonce(policy.Address(), nil), 0, kind, payload); err != nil {
+			return
+		}
+		params := m.Params()
+		b.MaxFee = params.MaxFee(b, policy)
+		tx, err = b.Sign(policy, key)
 	})
 	return tx, err
 }

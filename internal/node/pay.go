@@ -172,7 +172,9 @@ func (n *Node) settle(ctx context.Context) {
 
 // purses are those of the sessions that this node's account pays by.
 type purses struct {
-	mu   sync.Mutex // held while one is opened
+	opening sync.Mutex // held while a session is found or opened
+
+	mu   sync.Mutex
 	list map[canon.Hash]*payment.Purse
 	busy map[canon.Hash]bool // an answer is coming
 }
@@ -222,8 +224,31 @@ func (n *Node) Session(ctx context.Context, r SessionRequest) (PaySession, error
 	if r.Peer == n.Mesh.Self() {
 		return PaySession{}, rpc.Errorf(rpc.InvalidArgument, "this node does not pay itself")
 	}
+	c.purses.opening.Lock()
+	defer c.purses.opening.Unlock()
+	if s, err := n.openSession(ctx, r); err != nil || !s.ID.IsZero() {
+		return s, err
+	}
+	t, _ := c.node.State()
+	span := time.Duration(min(ledger.ParamsAt(&t).SessionSpan, 1<<40)) * time.Millisecond
+	p, err := c.wallet.Open(ctx, ledger.Open{
+		Node: r.Peer.Public(), Model: r.Model, Escrow: r.Escrow, PriceIn: r.PriceIn, PriceOut: r.PriceOut,
+		Expires: uint64(time.Now().Add(min(r.Long, span*9/10)).UnixMilli()),
+	})
+	if err != nil {
+		return PaySession{}, err
+	}
+	s := sessionOf(p)
+	s.New = true
 	c.purses.mu.Lock()
-	defer c.purses.mu.Unlock()
+	c.purses.list[s.ID] = p
+	c.purses.mu.Unlock()
+	return s, c.sessions.Keep(ctx, s.ID, p.State())
+}
+
+// openSession finds a session that is open; zero: there is none that will do.
+func (n *Node) openSession(ctx context.Context, r SessionRequest) (PaySession, error) {
+	c := n.chain
 	ids, err := c.sessions.Sessions()
 	if err != nil {
 		return PaySession{}, err
@@ -231,11 +256,13 @@ func (n *Node) Session(ctx context.Context, r SessionRequest) (PaySession, error
 	if len(ids) > maxSessions {
 		return PaySession{}, rpc.Errorf(rpc.ResourceExhausted, "there are %d open sessions", len(ids))
 	}
-	now := time.Now()
+	c.purses.mu.Lock()
+	defer c.purses.mu.Unlock()
+	until := uint64(time.Now().Add(leastLeft).UnixMilli())
 	for _, id := range ids {
 		e := entryAt[ledger.Session](c, ledger.SessionKey(id))
 		if e == nil || c.purses.busy[id] || e.Payer != c.Account() || string(e.Node) != string(r.Peer.Public()) || e.Model != r.Model ||
-			e.PriceIn > r.PriceIn || e.PriceOut > r.PriceOut || e.Expires < uint64(now.Add(leastLeft).UnixMilli()) {
+			e.PriceIn > r.PriceIn || e.PriceOut > r.PriceOut || e.Expires < until {
 			continue
 		}
 		p, err := c.purse(ctx, id)
@@ -247,19 +274,7 @@ func (n *Node) Session(ctx context.Context, r SessionRequest) (PaySession, error
 			return s, nil
 		}
 	}
-	t, _ := c.node.State()
-	span := time.Duration(min(ledger.ParamsAt(&t).SessionSpan, 1<<40)) * time.Millisecond
-	p, err := c.wallet.Open(ctx, ledger.Open{
-		Node: r.Peer.Public(), Model: r.Model, Escrow: r.Escrow, PriceIn: r.PriceIn, PriceOut: r.PriceOut,
-		Expires: uint64(now.Add(min(r.Long, span*9/10)).UnixMilli()),
-	})
-	if err != nil {
-		return PaySession{}, err
-	}
-	s := sessionOf(p)
-	s.New = true
-	c.purses.list[s.ID] = p
-	return s, c.sessions.Keep(ctx, s.ID, p.State())
+	return PaySession{}, nil
 }
 
 // purse is that of a session, which an earlier run of the node may have opened. The
