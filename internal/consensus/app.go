@@ -133,22 +133,18 @@ func (a *app) check(tx []byte) ledger.Result {
 	if res.Code != ledger.CodeOK || bytes.Equal(tx, a.m.FreeTick()) {
 		return res
 	}
-	t, body, err := ledger.DecodeTx(tx)
+	account, device, nonce, err := a.m.Sender(tx)
 	if err != nil {
 		panic(fmt.Sprintf("consensus: internal error: a transaction that was checked: %v", err))
 	}
-	from := sender{account: body.Account}
-	var device []byte
-	if t.Policy.Address() != body.Account {
-		device = t.Policy.Keys[0]
-		copy(from.device[:], device)
-	}
+	from := sender{account: account}
+	copy(from.device[:], device)
 	turn, ok := a.turn[from]
 	if !ok {
-		turn = a.m.Nonce(body.Account, device)
+		turn = a.m.Nonce(account, device)
 	}
-	if body.Nonce != turn {
-		res.Code, res.Detail = ledger.CodeNonce, fmt.Sprintf("the nonce %d, want %d after those that wait", body.Nonce, turn)
+	if nonce != turn {
+		res.Code, res.Detail = ledger.CodeNonce, fmt.Sprintf("the nonce %d, want %d after those that wait", nonce, turn)
 		return res
 	}
 	a.turn[from] = turn + 1

@@ -154,6 +154,7 @@ func TestFourValidators(t *testing.T) {
 		t.Errorf("still halted: %s", s.Halted)
 	}
 	n.up(3)
+	until(t, "the last one has all blocks", 20*time.Second, func() bool { return n.nodes[3].Status().Height >= n.nodes[0].Status().Height })
 	submit(t, n.nodes[3], transfer(t, user, nonce+1))
 	n.same()
 }

@@ -4,13 +4,13 @@ import "github.com/avalnetwork/aval/internal/ledger/tree"
 
 // Fork is a second machine with the state after the last block, for a block
 // that may not come to be. Neither sees what the other does afterwards, but for
-// their memories of signatures that were right and of beacon keys; so they are
+// their memories of transactions and of beacon keys; so they are
 // not for several goroutines either, but for Snapshot and State.
 func (m *Machine) Fork() *Machine {
 	if m.beacons == nil {
 		m.beacons = &beaconMemory{}
 	}
-	return &Machine{state: m.State(), height: m.height, time: m.time, verified: m.verified, beacons: m.beacons}
+	return &Machine{state: m.State(), height: m.height, time: m.time, memory: m.remembered(), beacons: m.beacons}
 }
 
 // Nonce is that of the next transaction of an account, or of a device of it.

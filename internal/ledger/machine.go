@@ -19,7 +19,7 @@ type Machine struct {
 	height uint64    // of it
 	time   uint64    // of it
 
-	verified map[canon.Hash]struct{} // transactions whose signatures are right
+	memory *memory // of what follows from bytes alone
 
 	block *Block // the one that is happening, or nil
 	work  tree.Tree
@@ -227,26 +227,26 @@ func (m *Machine) run(t *tree.Tree, b *Block, data []byte, check bool) (res Resu
 		}
 		return res, err == nil
 	}
-	tx, body, err := DecodeTx(data)
+	r, err := m.read(res.ID, data)
 	if err != nil {
 		res.failed(err)
 		return res, false
 	}
-	p, err := body.payload()
-	if err != nil {
-		res.failed(err)
-		return res, false
-	}
-	e := meta(t)
+	body := r.body
+	e := m.metaOf(t)
 	params := &e.Params
 	c := &call{m: m, tree: t, block: b, chain: e.Chain, params: params, id: res.ID, from: body.Account, size: uint64(len(data)), res: &res}
-	if err := c.admit(tx, body, uint64(len(data)), check); err != nil {
+	if err := c.admit(r, uint64(len(data)), check); err != nil {
 		res.failed(err)
 		return res, false
 	}
 	if check {
 		res.Work = c.work
 		return res, false
+	}
+	p, err := body.payload()
+	if err != nil { // read saw that it can be read
+		panic("ledger: internal error: " + err.Error())
 	}
 	paid := t.Clone() // the fee at most, and the nonce
 	if err := p.apply(c); err != nil {
@@ -278,7 +278,8 @@ func refund(t *tree.Tree, a Address, device []byte, n Amount) {
 
 // admit checks everything that has to be right before a transaction may cost
 // its sender something, counts it, and takes the highest fee.
-func (c *call) admit(tx *Tx, b *Body, size uint64, check bool) error {
+func (c *call) admit(r *decoded, size uint64, check bool) error {
+	tx, b := r.tx, r.body
 	c.work = tx.intrinsic()
 	switch {
 	case b.Chain != c.chain:
@@ -292,7 +293,7 @@ func (c *call) admit(tx *Tx, b *Body, size uint64, check bool) error {
 	acc := account(c.tree, b.Account)
 	nonce := &acc.Nonce
 	var d *Device
-	if tx.Policy.Address() != b.Account {
+	if r.signer != b.Account {
 		var ok bool
 		if len(tx.Policy.Keys) == 1 {
 			c.device = tx.Policy.Keys[0]
@@ -311,7 +312,7 @@ func (c *call) admit(tx *Tx, b *Body, size uint64, check bool) error {
 	if b.Nonce < *nonce || b.Nonce > *nonce && !check {
 		return fail(CodeNonce, "the nonce %d, want %d", b.Nonce, *nonce)
 	}
-	if err := c.m.verify(c.id, tx); err != nil {
+	if err := r.verify(); err != nil {
 		return err
 	}
 	if *nonce++; d != nil {
@@ -322,25 +323,6 @@ func (c *call) admit(tx *Tx, b *Body, size uint64, check bool) error {
 	if err := c.debit(b.MaxFee); err != nil {
 		return fail(CodeFee, "the fee: %w", errors.Unwrap(err))
 	}
-	return nil
-}
-
-// maxVerified bounds the memory of signatures that were right.
-const maxVerified = 1 << 14
-
-// verify checks signatures, once: what Check saw, Apply need not see again.
-// This is a memory of a pure function; it changes no result.
-func (m *Machine) verify(id canon.Hash, tx *Tx) error {
-	if _, ok := m.verified[id]; ok {
-		return nil
-	}
-	if err := tx.verify(); err != nil {
-		return err
-	}
-	if m.verified == nil || len(m.verified) >= maxVerified {
-		m.verified = make(map[canon.Hash]struct{})
-	}
-	m.verified[id] = struct{}{}
 	return nil
 }
 
