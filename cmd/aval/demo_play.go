@@ -507,6 +507,9 @@ func (d *demoRun) look(ctx context.Context) bool {
 	if !open {
 		d.fallBack(ctx)
 	}
+	if s, err := d.user.LedgerStatus(ctx); err == nil && s.Halted != "" && d.once("halted "+s.Halted) {
+		d.step(demo.Mind, "the ledger waits: %s", s.Halted)
+	}
 	return false
 }
 
