@@ -149,7 +149,7 @@ func (s *Story) leaf(w *markup) {
 }
 
 func (s *Story) money(w *markup) {
-	w.put(`<section><h2>Who lost how much</h2><div class="wide"><table><thead><tr><th>who</th><th class="n">before</th><th class="n">account</th><th class="n">bond</th><th class="n">change</th></tr></thead><tbody>`)
+	w.put(`<section><h2>Who lost how much</h2><div class="wide money"><table><thead><tr><th>who</th><th class="n">before</th><th class="n">account</th><th class="n">bond</th><th class="n">change</th></tr></thead><tbody>`)
 	for i, a := range s.Accounts {
 		note, class := "", ""
 		if i < len(s.Nodes) {
