@@ -49,13 +49,14 @@ func newDisputeCommand(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "dispute",
 		Short: "Prove that a device signed a false answer",
-		Long: `Dispute makes, and checks, proofs that a receipt is of a false computation.
+		Long: `Dispute makes, and checks, proofs that a receipt is of a false computation, and shows
+the disputes of the ledger, where the loser pays.
 ` + disputeHelp + "\n" + disputeExitHelp,
 		Example: "  aval dispute play out.aval --peer 'peer://12D3Koo...?addr=/ip4/192.0.2.1/udp/4710/quic-v1' -o proof\n  aval dispute judge out.aval proof",
 		Args:    cobra.NoArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(newDisputePlayCommand(a), newDisputeJudgeCommand(a))
+	c.AddCommand(newDisputePlayCommand(a), newDisputeJudgeCommand(a), newDisputeShowCommand(a))
 	return c
 }
 

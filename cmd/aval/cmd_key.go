@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/avalnetwork/aval/internal/issuer"
+	"github.com/avalnetwork/aval/internal/ledger"
 	"github.com/avalnetwork/aval/receipt"
 )
 
@@ -16,6 +17,8 @@ import (
 type publicKeyJSON struct {
 	Key  string `json:"key"`  // the public one
 	Path string `json:"path"` // of the file with the private one
+	// Account is that of the key on a ledger; not of an auditor's key.
+	Account string `json:"account,omitempty"`
 }
 
 func newKeyCommand(a *app) *cobra.Command {
@@ -24,7 +27,8 @@ func newKeyCommand(a *app) *cobra.Command {
 		Use:   "key [flags]",
 		Short: "Show the key that signs receipts; make keys for auditors",
 		Long: `Key shows the public key that the receipts of this machine are signed with. Tell
-it to those who check them, so that they know whose receipts they have. The
+it to those who check them, so that they know whose receipts they have. It also tells
+the account that the key has on a ledger, on standard error. The
 private key is made when it is first needed, in ~/.aval/node.key or the file that
 AVAL_KEY names. Only its owner may read the file: a key that others can read is
 refused. "aval key passphrase" locks it for whoever gets the file all the same.
@@ -61,14 +65,19 @@ func (a *app) key(asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	return a.printKey(asJSON, receipt.FormatNodeKey(key.Public().(ed25519.PublicKey)), path)
+	public := key.Public().(ed25519.PublicKey)
+	account := ledger.AddressOf(public).String()
+	if !asJSON {
+		a.note("its account on a ledger: %s", account)
+	}
+	return a.printKey(asJSON, publicKeyJSON{Key: receipt.FormatNodeKey(public), Path: path, Account: account})
 }
 
-func (a *app) printKey(asJSON bool, public, path string) error {
+func (a *app) printKey(asJSON bool, key publicKeyJSON) error {
 	if asJSON {
-		return a.printJSON(publicKeyJSON{Key: public, Path: path})
+		return a.printJSON(key)
 	}
-	_, err := fmt.Fprintln(a.out, public)
+	_, err := fmt.Fprintln(a.out, key.Key)
 	return err
 }
 
@@ -86,5 +95,5 @@ func (a *app) newAuditor(path string, quantum, asJSON bool) error {
 	} else if err != nil {
 		return err
 	}
-	return a.printKey(asJSON, key.Public().String(), path)
+	return a.printKey(asJSON, publicKeyJSON{Key: key.Public().String(), Path: path})
 }

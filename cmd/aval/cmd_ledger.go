@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -33,7 +34,7 @@ are whole millionths of a unit.
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	c.AddCommand(newLedgerPayCommand(a), newLedgerTxCommand(a), newLedgerQueryCommand(a), newLedgerProofCommand(a),
-		newLedgerValidatorsCommand(a), newLedgerGenesisCommand(a), newLedgerNewCommand(a), newLedgerExportCommand(a))
+		newLedgerValidatorsCommand(a), newLedgerAuditsCommand(a), newLedgerGenesisCommand(a), newLedgerNewCommand(a), newLedgerExportCommand(a))
 	return c
 }
 
@@ -297,14 +298,15 @@ end.
 
 func newLedgerNewCommand(a *app) *cobra.Command {
 	var validators, accounts []string
-	var supply string
+	var supply, paramsFile string
 	c := &cobra.Command{
 		Use: "new [flags] CHAIN", Short: "Write the genesis of a new ledger that several devices run", Args: cobra.ExactArgs(1),
 		Long: `New prints the genesis of a ledger whose blocks are made by the devices named: each
 --validator is the key that "aval key" prints there. All have the same power, and
 each has a bond and an equal part of the supply in the account of its key. --account
-gives units to further accounts, out of the supply. A ledger of four goes on when
-one of them fails.
+gives units to further accounts, out of the supply. --params names a file of JSON with
+the rules that are not to be the usual ones, by the names that "aval ledger query meta"
+shows: fees, bonds, deadlines. A ledger of four goes on when one of them fails.
 ` + exitHelp,
 		Example: `  aval ledger new clinic --validator aval-node-1... --validator aval-node-1... > clinic.json
   aval up --genesis clinic.json --ledger-listen 0.0.0.0:26656 --ledger-peer aval-node-1...@192.0.2.1:26656`,
@@ -313,7 +315,11 @@ one of them fails.
 			if err != nil {
 				return usageErrorf("--supply: %w", err)
 			}
-			g, err := newGenesis(args[0], validators, accounts, total)
+			params, err := readParams(paramsFile)
+			if err != nil {
+				return err
+			}
+			g, err := newGenesis(args[0], validators, accounts, total, params)
 			if err != nil {
 				return err
 			}
@@ -331,15 +337,38 @@ one of them fails.
 	c.Flags().StringArrayVar(&validators, "validator", nil, "KEY of a device that makes blocks; again for more")
 	c.Flags().StringArrayVar(&accounts, "account", nil, "ACCOUNT=AMOUNT in units; again for more")
 	c.Flags().StringVar(&supply, "supply", "1000000000", "all units that there will ever be")
+	c.Flags().StringVar(&paramsFile, "params", "", "FILE with the rules that differ, such as {\"node_bond\": 5000000}")
 	return c
 }
 
+// maxParams bounds the file of rules, in bytes.
+const maxParams = 64 << 10
+
+// readParams are the usual rules, changed by a file; nil without one.
+func readParams(path string) (*ledger.Params, error) {
+	if path == "" {
+		return nil, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	p := ledger.DefaultParams()
+	d := json.NewDecoder(io.LimitReader(f, maxParams))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&p); err != nil {
+		return nil, usageErrorf("--params %s: %w", path, err)
+	}
+	return &p, nil
+}
+
 // newGenesis shares the supply among validators, but for what accounts are given.
-func newGenesis(chain string, validators, accounts []string, supply ledger.Amount) (*ledger.Genesis, error) {
+func newGenesis(chain string, validators, accounts []string, supply ledger.Amount, params *ledger.Params) (*ledger.Genesis, error) {
 	if len(validators) == 0 {
 		return nil, usageErrorf("a ledger needs at least one --validator: the key that \"aval key\" prints on its device")
 	}
-	g := &ledger.Genesis{Chain: chain, Time: uint64(time.Now().UnixMilli())}
+	g := &ledger.Genesis{Chain: chain, Time: uint64(time.Now().UnixMilli()), Params: params}
 	rest := supply
 	for _, s := range accounts {
 		name, amount, ok := strings.Cut(s, "=")
@@ -358,6 +387,9 @@ func newGenesis(chain string, validators, accounts []string, supply ledger.Amoun
 		g.Accounts = append(g.Accounts, ledger.GenesisAccount{Address: to, Balance: n})
 	}
 	bond := ledger.DefaultParams().ValidatorBond
+	if params != nil {
+		bond = params.ValidatorBond
+	}
 	part := rest / ledger.Amount(len(validators))
 	if part < 2*bond {
 		return nil, usageErrorf("the supply leaves %s units for each validator, which has a bond of %s: want twice that at least", units(part), units(bond))

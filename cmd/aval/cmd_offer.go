@@ -98,13 +98,13 @@ func (a *app) tellMarket(list []node.Offered, asJSON bool) error {
 		a.note("nobody offers anything on this ledger yet")
 		return nil
 	}
-	fmt.Fprintf(a.out, "%-20s %-14s %9s %9s %7s %10s  %s\n", "MODEL", "NODE", "IN", "OUT", "TOKENS/S", "BOND", "RECORD")
+	fmt.Fprintf(a.out, "%-20s %-14s %9s %9s %8s %10s  %s\n", "MODEL", "NODE", "IN", "OUT", "TOKENS/S", "BOND", "RECORD")
 	for _, o := range list {
 		who := o.Peer.Short()
 		if o.Self {
 			who = "this one"
 		}
-		fmt.Fprintf(a.out, "%-20s %-14s %9s %9s %7d %10s  %s\n", clipTo(o.Name, 20), who, units(o.PriceIn), units(o.PriceOut), o.Speed, units(o.Bond), recordLine(o.Record))
+		fmt.Fprintf(a.out, "%-20s %-14s %9s %9s %8d %10s  %s\n", clipTo(o.Name, 20), who, units(o.PriceIn), units(o.PriceOut), o.Speed, units(o.Bond), recordLine(o.Record))
 	}
 	return nil
 }

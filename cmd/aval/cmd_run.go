@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/avalnetwork/aval/internal/chat"
 	"github.com/avalnetwork/aval/internal/engine"
@@ -119,22 +120,31 @@ so that the device does not see who asks.
 		},
 	}
 	f := c.Flags()
+	o.promptFlags(f)
+	f.BoolVar(&o.ignoreEOS, "ignore-eos", false, "go on after the model says it is done (for measurements)")
+	o.modelOptions.add(f)
+	o.loraOptions.add(f, "change the model by this adapter")
+	o.samplingOptions.add(f)
+	o.receiptOptions.add(f)
+	o.verifyFlag(f)
+	f.StringVar(&o.via, "via", "", "link of a relay that carries the question sealed to another device")
+	f.BoolVar(&o.report, "report", false, "note in the shared directory how asking another device went: everybody can read that you asked")
+	o.netOptions.hiddenFlags(c)
+	return c
+}
+
+// promptFlags are the flags that say how something is asked, and told.
+func (o *runOptions) promptFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.raw, "raw", false, "give the prompt to the model as it is, without a chat template")
 	f.StringVar(&o.system, "system", "", "system message: who the model should be")
 	f.BoolVar(&o.noThink, "no-think", false, "ask models that can to answer without thinking first")
 	f.StringVar(&o.date, "date", "", "today's date as YYYY-MM-DD, for templates that tell it to the model")
 	f.BoolVar(&o.json, "json", false, "print one JSON object instead of text")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "tell the speed on standard error")
-	f.BoolVar(&o.ignoreEOS, "ignore-eos", false, "go on after the model says it is done (for measurements)")
-	o.modelOptions.add(f)
-	o.loraOptions.add(f, "change the model by this adapter")
-	o.samplingOptions.add(f)
-	o.receiptOptions.add(f)
+}
+
+func (o *runOptions) verifyFlag(f *pflag.FlagSet) {
 	f.StringVar(&o.verify, "verify", verifyAuto, "what is checked of an answer of another device: its receipt; computed again in full, or sampled; none; auto: in full if the model is here")
-	f.StringVar(&o.via, "via", "", "link of a relay that carries the question sealed to another device")
-	f.BoolVar(&o.report, "report", false, "note in the shared directory how asking another device went: everybody can read that you asked")
-	o.netOptions.hiddenFlags(c)
-	return c
 }
 
 func (a *app) run(ctx context.Context, o *runOptions, model string, words []string) error {

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/avalnetwork/aval/gguf"
-	"github.com/avalnetwork/aval/internal/access"
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/ledger"
 	"github.com/avalnetwork/aval/internal/node"
@@ -275,16 +274,6 @@ func (n *demoNode) dial(ctx context.Context) (*node.Remote, error) {
 		return nil, fmt.Errorf("%s: %w", n.name, errGone)
 	}
 	return n.remote, nil
-}
-
-// grant lets a peer ask the node's models.
-func (n *demoNode) grant(ctx context.Context, holder peer.ID) error {
-	r, err := n.dial(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = r.Grant(ctx, node.GrantRequest{Holder: holder, Rights: []access.Right{{Action: access.Ask, Resource: "*"}}, Life: time.Hour})
-	return err
 }
 
 // tamper makes the model that the liar serves: the true one, whose fingerprint

@@ -239,7 +239,6 @@ func (d *demoRun) meet(ctx context.Context) error {
 			}
 		}
 		if n.has("provider") {
-			_ = n.grant(ctx, d.me.id)
 			_ = d.user.Add(ctx, n.link)
 		}
 	}
@@ -328,7 +327,12 @@ func (d *demoRun) ask(ctx context.Context, n *demoNode, prompt, verify, path str
 	o := &runOptions{json: true, verify: verify}
 	o.samplingOptions = demoSampling
 	o.path, o.trace = path, true
-	p := &peerRun{app: &a, o: o, at: peerModel{n.link, models.MiniName}, n: d.user}
+	offer, err := d.offerOf(ctx, n)
+	if err != nil {
+		return q, nil, err
+	}
+	p := &peerRun{app: &a, o: o, at: peerModel{link: n.link, model: offer.Name, root: offer.Model}, n: d.user}
+	p.buy = &purchase{o: &askOptions{noDispute: true, most: demoSpend, session: time.Hour}, n: d.user, offer: offer}
 	if err := p.request(ctx); err != nil {
 		return q, nil, err
 	}
@@ -348,6 +352,9 @@ func (d *demoRun) ask(ctx context.Context, n *demoNode, prompt, verify, path str
 	q = demo.Question{To: n.name, Prompt: prompt, Answer: j.Text, Verdict: string(j.Verdict), Detail: j.Detail, Tokens: j.Tokens, Lie: n.lies}
 	if j.Receipt != nil {
 		q.Receipt = j.Receipt.ID
+	}
+	if j.Payment != nil {
+		q.Paid, q.How = j.Payment.Cost, "as it came, from a session on the ledger"
 	}
 	q.Right, err = d.right(ctx, prompt, j.Seed)
 	return q, file, err
@@ -398,14 +405,7 @@ func (d *demoRun) askHonest(ctx context.Context) error {
 			return fmt.Errorf("the answer of %s is %s: %s", n.name, q.Verdict, q.Detail)
 		}
 		d.step(demo.Good, "it answers, and signs for it. Your machine computes all %d tokens again: to the bit what the model gives", q.Tokens)
-		if err := d.pay(ctx, n, &q); err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			d.step(demo.Mind, "the payment did not go through: %v", err)
-		} else {
-			d.step(demo.Good, "you pay %s units for it", units(q.Paid))
-		}
+		d.step(demo.Good, "you paid %s units for it, a few tokens ahead as they came", units(q.Paid))
 		d.story.Questions = append(d.story.Questions, q)
 		return os.WriteFile(filepath.Join(d.dir, "honest.aval"), file, 0o600)
 	}
@@ -413,25 +413,21 @@ func (d *demoRun) askHonest(ctx context.Context) error {
 	return nil
 }
 
-// pay pays what an answer cost.
-func (d *demoRun) pay(ctx context.Context, n *demoNode, q *demo.Question) error {
-	_, out, err := prices(n.price)
+// demoSpend is what a session with one node holds.
+const demoSpend = 2 * ledger.Unit
+
+// offerOf is what a node offers on the ledger.
+func (d *demoRun) offerOf(ctx context.Context, n *demoNode) (node.Offered, error) {
+	list, err := d.user.Market(ctx)
 	if err != nil {
-		return err
+		return node.Offered{}, err
 	}
-	amount := out * ledger.Amount(q.Tokens) / 1_000_000
-	payload, err := json.Marshal(ledger.Transfer{To: n.account, Amount: amount})
-	if err != nil {
-		return err
+	for _, x := range list {
+		if x.Peer == n.link.Peer {
+			return x, nil
+		}
 	}
-	s, err := d.user.LedgerSend(ctx, node.SendRequest{Kind: ledger.KindTransfer.String(), Payload: payload})
-	if err == nil {
-		err = s.Err()
-	}
-	if err == nil {
-		q.Paid, q.How = amount, "by a transfer"
-	}
-	return err
+	return node.Offered{}, fmt.Errorf("%s offers nothing", n.name)
 }
 
 // askLiar asks the liar, and believes it.

@@ -44,7 +44,7 @@ func TestScripts(t *testing.T) {
 		},
 		Condition: func(cond string) (bool, error) { return cond == "weights" && statErr == nil, nil },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"alter": alter, "mode": mode, "makelora": makeLoRA, "retry": retry, "setenv": setEnv, "inet": inet, "mini": mini, "spoil": spoil,
+			"alter": alter, "mode": mode, "makelora": makeLoRA, "retry": retry, "setenv": setEnv, "inet": inet, "mini": mini, "spoil": spoil, "port": port,
 		},
 	})
 }

@@ -69,9 +69,9 @@ func usageErrorf(format string, args ...any) error { return usageError{fmt.Error
 
 // commands lists the subcommands in the order of the help.
 var commands = []func(*app) *cobra.Command{
-	newRunCommand, newVerifyCommand, newReceiptCommand, newAuditCommand, newDisputeCommand, newLogCommand, newKeyCommand,
+	newRunCommand, newVerifyCommand, newReceiptCommand, newAuditCommand, newDisputeCommand, newKeyCommand,
 	newTrainCommand, newClassifyCommand, newPullCommand, newShareCommand, newDataCommand, newListCommand, newShowCommand, newRmCommand, newServeCommand,
-	newUpCommand, newDemoCommand, newStatusCommand, newOfferCommand, newLedgerCommand, newNetCommand, newAccessCommand, newUICommand,
+	newUpCommand, newStatusCommand, newAskCommand, newOfferCommand, newLedgerCommand, newLogCommand, newDemoCommand, newNetCommand, newAccessCommand, newUICommand,
 	newBenchCommand, newPerplexityCommand, newTokenizeCommand, newQuantizeCommand, newMergeCommand, newVersionCommand,
 }
 

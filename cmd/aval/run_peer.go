@@ -37,6 +37,7 @@ const nonceBytes = 16
 type peerModel struct {
 	link  node.Link
 	model string
+	root  receipt.Hash // of the model, if it is known
 }
 
 const peerScheme = "peer://"
@@ -53,7 +54,7 @@ func parsePeerModel(s string) (peerModel, error) {
 	if err != nil {
 		return peerModel{}, usageErrorf("%w; want peer://ID/MODEL?addr=ADDRESS, the link that \"aval net up\" prints there with the name of a model", err)
 	}
-	return peerModel{l, model}, nil
+	return peerModel{link: l, model: model}, nil
 }
 
 // peerAsker is the part of an asker that has to do with models elsewhere.
@@ -71,6 +72,7 @@ type peerRun struct {
 	o    *runOptions
 	at   peerModel
 	via  node.Link
+	buy  *purchase // of "aval ask"; nil: nothing is paid
 	n    peerAsker
 	r    remote.Request
 	last string // what was printed last
@@ -172,7 +174,7 @@ func (p *peerRun) request(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p.r.Model = m.Name
+		p.r.Model, p.r.Root = m.Name, p.at.root
 		if p.r.Receipt && !m.Receipts {
 			return fmt.Errorf("%s gives no receipts there: --verify none asks without", m.Name)
 		}
@@ -229,6 +231,12 @@ func (p *peerRun) model(ctx context.Context) (remote.Model, error) {
 	var names []string
 	var alike []remote.Model // but for the tag
 	for _, m := range list {
+		if !p.at.root.IsZero() {
+			if m.Root == p.at.root {
+				return m, nil
+			}
+			continue
+		}
 		if m.Name == p.at.model || p.at.model == "" && len(list) == 1 {
 			return m, nil
 		}
@@ -238,6 +246,8 @@ func (p *peerRun) model(ctx context.Context) (remote.Model, error) {
 		names = append(names, m.Name)
 	}
 	switch {
+	case !p.at.root.IsZero():
+		return remote.Model{}, fmt.Errorf("peer %s does not have the model %s for you now", p.at.link.Peer.Short(), p.at.root)
 	case len(alike) == 1:
 		return alike[0], nil
 	case len(list) == 0:
@@ -280,7 +290,15 @@ type peerRunJSON struct {
 	// False is the first token that is not the model's, if one was found while the
 	// answer came. Without a receipt, stop is then "", as the answer was given up.
 	False *falseTokenJSON `json:"false_token,omitempty"`
+	// Of "aval ask": what was paid, the dispute about a false answer, and what came
+	// of asking others before.
+	Payment *node.Payment `json:"payment,omitempty"`
+	Dispute string        `json:"dispute,omitempty"`
+	Tried   []triedJSON   `json:"tried,omitempty"`
 }
+
+// keeps tells that the receipt of an answer is wanted even if it is false.
+func (p *peerRun) keeps() bool { return p.o.path != "" || p.buy.disputes() }
 
 // hear has the answer come, shows it and follows it. A token that is false ends
 // the answer, unless its receipt is to be kept: signed, it shows the lie to others.
@@ -292,12 +310,16 @@ func (p *peerRun) hear(ctx context.Context) (out node.Asked, err error) {
 	asking, enough := context.WithCancel(ctx)
 	defer enough()
 	lied := func() {
-		if p.o.path == "" {
+		if !p.keeps() {
 			enough()
 		}
 	}
+	in := node.AskRequest{Link: p.at.link, Via: p.via, Request: data}
+	if in.Session, err = p.buy.session(ctx, p); err != nil {
+		return out, err
+	}
 	told := false // that a token is false
-	out, err = p.n.Ask(asking, node.AskRequest{Link: p.at.link, Via: p.via, Request: data}, func(d remote.Delta) {
+	out, err = p.n.Ask(asking, in, func(d remote.Delta) {
 		if d.Start != nil {
 			if p.start = d.Start; p.r.Receipt && (p.o.verify == verifyAuto || p.o.verify == verifyFull) {
 				p.following = p.follow(ctx, d.Start, lied)
@@ -307,7 +329,7 @@ func (p *peerRun) hear(ctx context.Context) (out node.Asked, err error) {
 		p.text.WriteString(d.Text)
 		if p.following != nil && !told {
 			p.following.tell(d.IDs, false)
-			if told = p.following.false.Load() != nil; told && p.o.path != "" {
+			if told = p.following.false.Load() != nil; told && p.keeps() {
 				p.endLine()
 				p.note("aval: do not believe this answer: %s; the rest is read for the receipt", p.following.why())
 			}
@@ -330,8 +352,19 @@ func (p *peerRun) endLine() {
 	}
 }
 
-// run asks, and checks what comes.
+// run asks, checks what comes, and tells.
 func (p *peerRun) run(ctx context.Context) error {
+	j, err := p.answer(ctx)
+	if j != nil && p.o.json {
+		if err := p.printRow(j); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// answer asks, and checks what comes; nil: there is nothing to tell of it.
+func (p *peerRun) answer(ctx context.Context) (*peerRunJSON, error) {
 	out, err := p.hear(ctx)
 	p.said = out.Text
 	if p.following != nil {
@@ -342,12 +375,12 @@ func (p *peerRun) run(ctx context.Context) error {
 	}
 	if err != nil {
 		p.report(ctx, &out, directory.Outcome{Failed: true})
-		return err
+		return nil, err
 	}
 	if p.o.verbose {
 		p.note("first token after %.2f s · answer %d tokens in %.2f s · stop: %s", out.First.Seconds(), len(out.IDs), out.Took.Seconds(), out.Stop)
 	}
-	j := peerRunJSON{Peer: p.at.link.Peer.String(), Checked: p.o.verify, runJSON: runJSON{
+	j := &peerRunJSON{Peer: p.at.link.Peer.String(), Checked: p.o.verify, Payment: out.Payment, runJSON: runJSON{
 		Model: out.Model.Name, PromptIDs: out.PromptIDs, IDs: notNil(out.IDs), Text: out.Text, Stop: out.Stop, StopText: out.StopText,
 		PromptTokens: len(out.PromptIDs), Tokens: len(out.IDs), Seed: p.r.Params.Seed,
 		Timings: timingsJSON{PromptSeconds: out.First.Seconds(), DecodeSeconds: (out.Took - out.First).Seconds()},
@@ -358,44 +391,35 @@ func (p *peerRun) run(ctx context.Context) error {
 		p.note("aval: do not believe this answer: %s", out.Lie)
 		end = &verdictError{exitInvalid, nil}
 	} else if p.r.Receipt {
-		end = p.judge(ctx, &out, &j)
+		end = p.judge(ctx, &out, j)
 		var verdict *verdictError
 		if end != nil && !errors.As(end, &verdict) {
-			return end
+			return nil, end
 		}
 	}
 	p.report(ctx, &out, directory.Outcome{
 		Latency: out.First, False: j.Verdict == receipt.Invalid, Verified: j.Verdict == receipt.Valid && p.computed,
 	})
-	if p.o.json {
-		if err := p.printRow(j); err != nil {
-			return err
-		}
-	}
-	return end
+	p.buy.end(ctx, p, &out, j)
+	return j, end
 }
 
 // givenUp tells that the answer was ended because it is false.
-func (p *peerRun) givenUp(ctx context.Context) error {
+func (p *peerRun) givenUp(ctx context.Context) (*peerRunJSON, error) {
 	why := p.following.why()
 	p.note("aval: do not believe this answer: %s. It was given up there", why)
 	p.report(ctx, &node.Asked{Model: p.start.Model}, directory.Outcome{False: true})
-	if p.o.json {
-		j := peerRunJSON{
-			Peer: p.at.link.Peer.String(), Checked: p.o.verify, Verdict: receipt.Invalid, Detail: why, False: p.following.falseToken(),
-			runJSON: runJSON{
-				Model: p.start.Model.Name, PromptIDs: p.start.PromptIDs, IDs: notNil(p.ids), Text: p.text.String(),
-				PromptTokens: len(p.start.PromptIDs), Tokens: len(p.ids), Seed: p.r.Params.Seed,
-			},
-		}
-		if err := p.seed(p.start.PromptIDs, &j); err != nil {
-			return err
-		}
-		if err := p.printRow(j); err != nil {
-			return err
-		}
+	j := &peerRunJSON{
+		Peer: p.at.link.Peer.String(), Checked: p.o.verify, Verdict: receipt.Invalid, Detail: why, False: p.following.falseToken(),
+		runJSON: runJSON{
+			Model: p.start.Model.Name, PromptIDs: p.start.PromptIDs, IDs: notNil(p.ids), Text: p.text.String(),
+			PromptTokens: len(p.start.PromptIDs), Tokens: len(p.ids), Seed: p.r.Params.Seed,
+		},
 	}
-	return &verdictError{exitInvalid, nil}
+	if err := p.seed(p.start.PromptIDs, j); err != nil {
+		return nil, err
+	}
+	return j, &verdictError{exitInvalid, nil}
 }
 
 // seed tells the seed that the answer was drawn with.

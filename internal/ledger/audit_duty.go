@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"bytes"
+	"iter"
 	"slices"
 
 	"github.com/avalnetwork/aval/internal/canon"
@@ -35,6 +36,17 @@ type Duty struct {
 	Auditors [][]byte
 	// Key is what the opening of an answer is sealed for.
 	Key string
+}
+
+// Audits are those that go on.
+func Audits(t *tree.Tree) iter.Seq2[AuditRef, *Audit] {
+	return func(yield func(AuditRef, *Audit) bool) {
+		for key, a := range each[Audit](t, tableAudit) {
+			if !yield(AuditRef{Node: bytes.Clone(nodeOf(key)), Size: sizeOf(key)}, a) {
+				return
+			}
+		}
+	}
 }
 
 // Duties are what a node has to do now, in the order of the audits. They follow

@@ -78,7 +78,8 @@ const usualWork = 20_000
 // MaxFee is a fee that suffices for what a transaction usually costs.
 func (p *Params) MaxFee(b *Body, policy Policy) Amount {
 	const signer = 34 + 68 // bytes of a key and a signature
-	return p.fee(uint64(len(b.Content))+256+signer*uint64(len(policy.Keys)), usualWork)
+	size := uint64(len(b.Content)) + 256 + signer*uint64(len(policy.Keys))
+	return p.fee(size, usualWork+size)
 }
 
 // MetaKey is the key of what there is once.
@@ -90,27 +91,8 @@ func AccountKey(a Address) []byte { return tableAccount.key(a[:]) }
 // DeviceKey is the key of a device of an account in the state.
 func DeviceKey(a Address, key []byte) []byte { return tableDevice.key(a[:], key) }
 
-// Pay makes a transaction of the account of one key, as the next one after the
-// last block, with a fee that suffices for what it can cost, as far as the
-// account has it. What is not needed is given back.
-func Pay(m *Machine, key ed25519.PrivateKey, kind Kind, payload any) ([]byte, error) {
-	policy := Single(key.Public().(ed25519.PublicKey))
-	a := policy.Address()
-	b, err := NewBody(m.Chain(), a, m.Nonce(a, nil), 0, kind, payload)
-	if err != nil {
-		return nil, err
-	}
-	params := m.Params()
-	size := uint64(len(b.Content)) + 512
-	fee := params.fee(size, usualWork+size)
-	switch p := payload.(type) {
-	case *OpenDispute:
-		fee = params.MessageFee(nil, p.Message)
-	case *MakeMove:
-		if d, ok := DisputeAt(&m.state, p.Dispute); ok {
-			fee = params.MessageFee(d, p.Message)
-		}
-	}
-	b.MaxFee = min(fee, m.Account(a).Balance)
-	return b.Sign(policy, key)
-}
+// DisputeKey is the key of a dispute in the state.
+func DisputeKey(id canon.Hash) []byte { return tableDispute.key(id[:]) }
+
+// OfferKey is the key of a node's offer of a model in the state.
+func OfferKey(node ed25519.PublicKey, model canon.Hash) []byte { return tableOffer.key(node, model[:]) }

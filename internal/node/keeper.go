@@ -23,11 +23,8 @@ import (
 // keeperFolder is what the keeper needs after a crash, in the node's folder.
 const keeperFolder = "keeper"
 
-// startKeeper lets the node do what the ledger expects of it.
-func (n *Node) startKeeper(ctx context.Context, cfg *LedgerConfig) {
-	if n.chain == nil {
-		return
-	}
+// newKeeper makes what does in time what the ledger expects of the node.
+func (n *Node) newKeeper(cfg *LedgerConfig) {
 	k := keeper.Config{
 		Key: n.key, Chain: n.chain, Folder: filepath.Join(n.folder.Path, keeperFolder), Models: cfg.Models, Peers: n,
 		Audit: cfg.Audit, Bond: cfg.Bond, Every: cfg.Batch, Logger: n.logger,
@@ -36,8 +33,16 @@ func (n *Node) startKeeper(ctx context.Context, cfg *LedgerConfig) {
 		k.Log = n.receipts
 	}
 	n.keeper = keeper.New(k)
+}
+
+// startKeeper lets the node do it.
+func (n *Node) startKeeper(ctx context.Context) {
+	if n.chain == nil {
+		return
+	}
 	n.beside.Go(func() { n.keeper.Run(ctx) })
 	n.beside.Go(func() { n.chain.follow(ctx) })
+	n.beside.Go(func() { n.settle(ctx) })
 }
 
 // Receipt gets a receipt from another node's log.
@@ -147,17 +152,27 @@ func (c *chain) Send(ctx context.Context, kind ledger.Kind, payload any) error {
 	return s.Err()
 }
 
-// Challenge disputes a receipt on the ledger. Its file shows what was asked and
-// answered, and the node's account pays the bond; the keeper plays the game.
-func (n *Node) Challenge(ctx context.Context, file []byte) (struct{}, error) {
+// Challenge disputes a receipt on the ledger, and gives the identity of the
+// dispute. The receipt's file shows what was asked and answered, and the node's
+// account pays the bond; the keeper plays the game.
+func (n *Node) Challenge(ctx context.Context, file []byte) (id canon.Hash, err error) {
 	if n.chain == nil {
-		return struct{}{}, errNoLedger
+		return id, errNoLedger
 	}
 	f, err := receipt.ParseFile(file)
 	if err != nil {
-		return struct{}{}, rpc.Errorf(rpc.InvalidArgument, "%w", err)
+		return id, rpc.Errorf(rpc.InvalidArgument, "%w", err)
 	}
-	return struct{}{}, n.keeper.Challenge(ctx, f)
+	if err := n.keeper.Challenge(ctx, f); err != nil {
+		return id, err
+	}
+	t, _ := n.chain.State()
+	for _, open := range ledger.ReceiptDisputes(&t, f.Receipt.Hash(), f.Receipt.Claims().Key).Open {
+		if d, ok := ledger.DisputeAt(&t, open); ok && d.Account == n.chain.Account() {
+			id = open
+		}
+	}
+	return id, nil
 }
 
 // FraudProof is the proof of fraud that this node made in a dispute; empty if it
@@ -175,7 +190,7 @@ func (n *Node) keeperMethods() map[string]control.Method {
 }
 
 // Challenge is Node.Challenge.
-func (r *Remote) Challenge(ctx context.Context, file []byte) (out struct{}, err error) {
+func (r *Remote) Challenge(ctx context.Context, file []byte) (out canon.Hash, err error) {
 	err = r.client.Call(ctx, "ledger-challenge", file, &out)
 	return out, err
 }

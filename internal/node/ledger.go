@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/avalnetwork/aval/internal/canon"
@@ -21,8 +20,10 @@ import (
 	"github.com/avalnetwork/aval/internal/ledger"
 	"github.com/avalnetwork/aval/internal/ledger/tree"
 	"github.com/avalnetwork/aval/internal/node/control"
+	"github.com/avalnetwork/aval/internal/payment"
 	"github.com/avalnetwork/aval/internal/rpc"
 	"github.com/avalnetwork/aval/internal/store"
+	"github.com/avalnetwork/aval/internal/wallet"
 )
 
 // LedgerConfig says how the node takes part in a ledger. Its data is in the
@@ -56,8 +57,10 @@ type chain struct {
 	name string
 	key  ed25519.PrivateKey
 
-	sending sync.Mutex // one transaction of the account after the other
-	feed    feed
+	wallet   *wallet.Wallet // of the node's account
+	sessions *wallet.Book
+	purses   purses
+	feed     feed
 }
 
 // startLedger joins the ledger.
@@ -79,7 +82,14 @@ func (n *Node) startLedger(ctx context.Context, cfg *LedgerConfig) error {
 	if err != nil {
 		return err
 	}
-	n.chain = &chain{node: c, name: cfg.Genesis.Chain, key: n.key}
+	n.chain = &chain{
+		node: c, name: cfg.Genesis.Chain, key: n.key,
+		purses: purses{list: map[canon.Hash]*payment.Purse{}, busy: map[canon.Hash]bool{}},
+	}
+	if err := n.chain.openWallet(n.folder.Path); err != nil {
+		return err
+	}
+	n.newKeeper(cfg)
 	return nil
 }
 
@@ -262,15 +272,11 @@ func (n *Node) LedgerSend(ctx context.Context, r SendRequest) (Sent, error) {
 
 // send is LedgerSend of a payload.
 func (c *chain) send(ctx context.Context, kind ledger.Kind, payload any) (Sent, error) {
-	c.sending.Lock()
-	defer c.sending.Unlock()
-	var tx []byte
-	var err error
-	c.node.View(func(m *ledger.Machine) { tx, err = ledger.Pay(m, c.key, kind, payload) })
-	if err != nil {
-		return Sent{}, rpc.Errorf(rpc.InvalidArgument, "%w", err)
+	done, err := c.wallet.Send(ctx, kind, payload)
+	if errors.As(err, new(*wallet.Failed)) {
+		err = nil // Sent says so
 	}
-	return c.submit(ctx, tx)
+	return sent(done), err
 }
 
 // LedgerSubmit passes on a transaction that somebody signed, and waits until it is
@@ -279,23 +285,12 @@ func (n *Node) LedgerSubmit(ctx context.Context, tx []byte) (Sent, error) {
 	if n.chain == nil {
 		return Sent{}, errNoLedger
 	}
-	return n.chain.submit(ctx, tx)
+	done, err := n.chain.Submit(ctx, tx)
+	return sent(done), err
 }
 
-func (c *chain) submit(ctx context.Context, tx []byte) (Sent, error) {
-	done, err := c.node.Submit(ctx, tx)
-	var no *consensus.Rejected
-	if errors.As(err, &no) {
-		return sent(0, no.Result), nil
-	}
-	if err != nil {
-		return Sent{}, err
-	}
-	return sent(done.Height, done.Result), nil
-}
-
-func sent(height uint64, r ledger.Result) Sent {
-	return Sent{ID: r.ID, Height: height, Code: r.Code.String(), Detail: r.Detail, Fee: r.Fee, Events: r.Events}
+func sent(r wallet.Done) Sent {
+	return Sent{ID: r.ID, Height: r.Height, Code: r.Code.String(), Detail: r.Detail, Fee: r.Fee, Events: r.Events}
 }
 
 // Err is why the transaction did nothing, or nil.

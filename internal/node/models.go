@@ -9,6 +9,7 @@ import (
 
 	"github.com/avalnetwork/aval/internal/access"
 	"github.com/avalnetwork/aval/internal/directory"
+	"github.com/avalnetwork/aval/internal/ledger"
 	"github.com/avalnetwork/aval/internal/node/control"
 	"github.com/avalnetwork/aval/internal/peer"
 	"github.com/avalnetwork/aval/internal/private"
@@ -35,10 +36,10 @@ func (n *Node) startModels(host remote.Host, receipts ReceiptsConfig) error {
 		var err error
 		n.host = host
 		served := remote.Config{
-			Host: host, Logger: n.logger, Key: n.key, LogOwn: receipts.Own,
-			Allow: func(_ context.Context, who peer.ID, model string, tokens [][]byte, use bool) error {
-				return n.Guard.Allow(access.Request{Who: who, Action: access.Ask, Resource: model, Tokens: tokens, Look: !use})
-			},
+			Host: host, Logger: n.logger, Key: n.key, LogOwn: receipts.Own, Allow: n.mayAsk,
+		}
+		if n.chain != nil {
+			served.Paid, served.Sessions = n.mustPay, paidBy{n.chain}
 		}
 		if n.receipts != nil {
 			served.Log = n.logReceipt
@@ -160,7 +161,11 @@ type AskRequest struct {
 	// not see who asks and the relay not what; nobody: it goes directly.
 	Via     Link   `json:"via,omitzero"`
 	Request []byte `json:"request"` // a remote.Request, as it travels
-	Job     string `json:"job,omitempty"`
+	// Session is the one of the ledger that pays for the answer, and Spend what it
+	// may cost at most, 0: what is left of it. See Session.
+	Session receipt.Hash  `json:"session,omitzero"`
+	Spend   ledger.Amount `json:"spend,omitempty"`
+	Job     string        `json:"job,omitempty"`
 }
 
 // Asked is what came of it.
@@ -177,6 +182,7 @@ type Asked struct {
 	Logged    uint64        `json:"logged,omitempty"` // entries of the peer's log with this answer
 	First     time.Duration `json:"first"`
 	Took      time.Duration `json:"took"`
+	Payment   *Payment      `json:"payment,omitempty"` // nil: nothing was paid
 	// Lie says that the answer is not what it claims to be, and how.
 	Lie string `json:"lie,omitempty"`
 }
@@ -193,8 +199,11 @@ func (n *Node) Ask(ctx context.Context, r AskRequest, on func(remote.Delta)) (As
 	defer end()
 	heard := func(d remote.Delta) error { hear(d); return nil }
 	c := n.client(r.Link.Peer)
+	paid, err := n.pay(ctx, c, &r)
+	if err != nil {
+		return Asked{}, err
+	}
 	var a *remote.Answer
-	var err error
 	if r.Via.Peer.IsZero() {
 		if err = n.reachFor(ctx, r.Link); err == nil {
 			a, err = c.Ask(ctx, in, heard)
@@ -211,6 +220,7 @@ func (n *Node) Ask(ctx context.Context, r AskRequest, on func(remote.Delta)) (As
 			Receipt: a.File, Ticket: a.Ticket, Kept: a.Kept, Logged: a.Logged, First: a.First, Took: a.Took,
 		}
 	}
+	out.Payment = paid(a)
 	if lie, ok := asLie(err); ok {
 		out.Lie, err = lie, nil
 	}

@@ -149,6 +149,9 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 	if err == nil {
 		err = n.startReceipts(cfg.Receipts)
 	}
+	if err == nil { // before anybody may ask about it
+		err = n.startLedger(ctx, cfg.Ledger)
+	}
 	if err == nil {
 		err = n.startModels(cfg.Models, cfg.Receipts)
 	}
@@ -166,9 +169,6 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 	if err := n.startContent(cfg); err != nil {
 		return err
 	}
-	if err := n.startLedger(ctx, cfg.Ledger); err != nil {
-		return err
-	}
 	running, end := context.WithCancel(context.Background())
 	n.end = end
 	if n.Mesh.Mode() != doctor.Alone {
@@ -178,7 +178,7 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 	if cfg.Offer != nil && cfg.Models != nil {
 		n.beside.Go(func() { n.offer(running, *cfg.Offer) })
 	}
-	n.startKeeper(running, cfg.Ledger)
+	n.startKeeper(running)
 	if cfg.Ledger != nil && !cfg.Ledger.Follow {
 		n.beside.Go(func() { n.makeBeacon(running) })
 	}

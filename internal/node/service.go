@@ -194,6 +194,8 @@ func (n *Node) methods() map[string]control.Method {
 	maps.Copy(m, n.blockMethods())
 	maps.Copy(m, n.marketMethods())
 	maps.Copy(m, n.keeperMethods())
+	maps.Copy(m, n.payMethods())
+	maps.Copy(m, n.trialMethods())
 	return m
 }
 

@@ -304,7 +304,7 @@ func (d *reading) start(s *wire.AnswerStart) error {
 		if d.pay == nil {
 			return lief("it wants to be paid, and no session was named")
 		}
-		if err := d.pay.start(s.Payment, len(s.PromptIds)); err != nil {
+		if err := d.pay.start(s.Payment, len(s.PromptIds), int(s.MaxTokens)); err != nil {
 			return err
 		}
 	}

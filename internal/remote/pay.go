@@ -43,8 +43,8 @@ type selling struct {
 }
 
 // paid says whether an answer is to be paid for.
-func (s *Server) paid(who peer.ID, m Model) bool {
-	return s.cfg.Sessions != nil && who != s.self && s.cfg.Paid(who, m)
+func (s *Server) paid(ctx context.Context, who peer.ID, m Model) bool {
+	return s.cfg.Sessions != nil && who != s.self && s.cfg.Paid(ctx, who, m)
 }
 
 // sell begins an answer of a session; the caller ends it.
@@ -214,8 +214,8 @@ type payer struct {
 	done chan struct{}
 }
 
-// start begins to pay, if the peer wants it.
-func (y *payer) start(due *wire.PaymentDue, prompt int) error {
+// start begins to pay for an answer of so many tokens at most.
+func (y *payer) start(due *wire.PaymentDue, prompt, tokens int) error {
 	p := y.p
 	most := p.MaxStep
 	if most == 0 {
@@ -224,7 +224,12 @@ func (y *payer) start(due *wire.PaymentDue, prompt int) error {
 	if due.Step < 1 || int64(due.Step) > int64(most) {
 		return lief("it wants %d tokens to be paid ahead, at most %d are", due.Step, most)
 	}
-	v, err := p.Purse.Begin(due.Used, uint64(prompt), uint64(due.Step), p.Spend)
+	terms := p.Purse.Terms()
+	limit := terms.Cost(uint64(prompt), uint64(tokens)) // nothing is promised beyond its end
+	if p.Spend > 0 {
+		limit = min(limit, p.Spend)
+	}
+	v, err := p.Purse.Begin(due.Used, uint64(prompt), uint64(due.Step), limit)
 	if errors.Is(err, payment.ErrCount) {
 		return lief("%v", err)
 	}

@@ -28,7 +28,7 @@ type bank struct {
 	keep   error // of Keep
 }
 
-func (b *bank) paid(peer.ID, remote.Model) bool { return !b.free }
+func (b *bank) paid(context.Context, peer.ID, remote.Model) bool { return !b.free }
 
 func (b *bank) Session(_ context.Context, id receipt.Hash) (payment.Terms, payment.State, error) {
 	b.mu.Lock()

@@ -76,11 +76,11 @@ type Config struct {
 	// none. With LogOwn so do answers to the node itself. Nil: nothing is logged.
 	Log    func(ctx context.Context, id receipt.Hash, file []byte) (size uint64, err error)
 	LogOwn bool
-	// Paid says whether a model answers a peer for payment only, by one of Sessions.
-	// Nil: none does. A caller pays for Step
+	// Paid says whether a model answers a peer for payment only, by one of Sessions;
+	// the context is that of the call. Nil: none does. A caller pays for Step
 	// tokens ahead, and has PayWithin for it, in which the model may compute on what
 	// is not given then; 0: 16, and 10 seconds.
-	Paid      func(who peer.ID, m Model) bool
+	Paid      func(ctx context.Context, who peer.ID, m Model) bool
 	Sessions  Sessions
 	Step      int
 	PayWithin time.Duration
@@ -251,7 +251,7 @@ func (s *Server) models(ctx context.Context) (*wire.ModelsResponse, error) {
 	out := &wire.ModelsResponse{}
 	for _, m := range list {
 		if who, err := s.allow(ctx, m.Name, false); err == nil {
-			m.Paid = s.paid(who, m)
+			m.Paid = s.paid(ctx, who, m)
 			out.Models = append(out.Models, m.wire())
 		}
 	}
@@ -305,7 +305,7 @@ func (s *Server) answer(ctx context.Context, in *wire.AnswerRequest, send func(*
 	if err != nil {
 		return err
 	}
-	m.Paid = s.paid(who, m)
+	m.Paid = s.paid(ctx, who, m)
 	if m.Paid && carried {
 		return rpc.Errorf(rpc.FailedPrecondition, "%s answers for payment, and a session shows who pays: it cannot be asked privately", m.Name)
 	}

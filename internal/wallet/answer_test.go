@@ -115,7 +115,7 @@ func newMarket(t *testing.T) *market {
 	}
 	server, err := remote.New(remote.Config{
 		Host: k.host, Key: k.node, Step: 4, PayWithin: 300 * time.Millisecond, Sessions: k.earns,
-		Paid: func(peer.ID, remote.Model) bool { return true },
+		Paid: func(context.Context, peer.ID, remote.Model) bool { return true },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -198,11 +198,22 @@ func TestAnswersArePaid(t *testing.T) {
 	}
 	payee -= failed.Result.Fee
 	// It is not time yet.
-	if done, err := k.earns.Settle(t.Context(), k.payee, k.now); err != nil || len(done) != 0 {
+	if done, err := k.earns.Settle(t.Context(), k.payee, k.now, k.now); err != nil || len(done) != 0 {
 		t.Errorf("settled before its time: %v, %v", done, err)
 	}
+	// It is too late: that would cost a fee for nothing.
 	before := balance(t, k.payee)
-	done, err := k.earns.Settle(t.Context(), k.payee, k.now+2*ledger.Day)
+	if done, err := k.earns.Settle(t.Context(), k.payee, k.now+4*ledger.Day, k.now+5*ledger.Day); err != nil || len(done) != 0 {
+		t.Errorf("settled after its time: %v, %v", done, err)
+	}
+	// Nothing was promised in another one.
+	rich := balance(t, k.payer)
+	empty := k.open(t).Terms().Session
+	payer -= rich - balance(t, k.payer)
+	if err := k.earns.Keep(t.Context(), empty, payment.State{}); err != nil {
+		t.Fatal(err)
+	}
+	done, err := k.earns.Settle(t.Context(), k.payee, k.now, k.now+2*ledger.Day)
 	if err != nil || len(done) != 1 || done[0] != id {
 		t.Fatalf("settled %v, %v", done, err)
 	}
@@ -214,7 +225,7 @@ func TestAnswersArePaid(t *testing.T) {
 	if fee == 0 || fee > 1000 || before != payee {
 		t.Errorf("who is paid had %d, has %d after %d", before, balance(t, k.payee), paid)
 	}
-	if left, err := k.earns.Sessions(); err != nil || len(left) != 0 {
+	if left, err := k.earns.Sessions(); err != nil || len(left) != 1 || left[0] != empty {
 		t.Errorf("kept is still %v, %v", left, err)
 	}
 	// The session is over.
@@ -237,7 +248,7 @@ func TestPayerStops(t *testing.T) {
 		t.Fatalf("%d tokens, %v", len(a.IDs), err)
 	}
 	payer := balance(t, k.payer)
-	if _, err := k.earns.Settle(t.Context(), k.payee, k.now+2*ledger.Day); err != nil {
+	if _, err := k.earns.Settle(t.Context(), k.payee, k.now, k.now+2*ledger.Day); err != nil {
 		t.Fatal(err)
 	}
 	paid := payer + ledger.Unit - balance(t, k.payer)
@@ -289,7 +300,7 @@ func TestBook(t *testing.T) {
 	}
 	// What is not on the ledger any more is forgotten.
 	w := c.wallet(t, wallet.Single(key("a")))
-	if _, err := b.Settle(t.Context(), w, 0); err != nil {
+	if _, err := b.Settle(t.Context(), w, 0, 0); err != nil {
 		t.Fatal(err)
 	}
 	if left, err := b.Sessions(); err != nil || len(left) != 0 {

@@ -113,16 +113,17 @@ func (b *Book) Sessions() ([]canon.Hash, error) {
 }
 
 // Settle settles, for the wallet of who is paid, the sessions that may be settled
-// at most until a time (milliseconds since 1970), and forgets those that have
-// ended. It goes on after one that fails; the errors come together.
-func (b *Book) Settle(ctx context.Context, w *Wallet, until uint64) (settled []canon.Hash, err error) {
+// now and at most until a time (both in milliseconds since 1970), if a voucher is
+// there, and forgets those that have ended. It goes on after one that fails; the
+// errors come together.
+func (b *Book) Settle(ctx context.Context, w *Wallet, now, until uint64) (settled []canon.Hash, err error) {
 	ids, err := b.Sessions()
 	if err != nil {
 		return nil, err
 	}
 	var failed []error
 	for _, id := range ids {
-		done, err := b.settle(ctx, w, id, until)
+		done, err := b.settle(ctx, w, id, now, until)
 		if err != nil {
 			failed = append(failed, err)
 		}
@@ -133,18 +134,21 @@ func (b *Book) Settle(ctx context.Context, w *Wallet, until uint64) (settled []c
 	return settled, errors.Join(failed...)
 }
 
-func (b *Book) settle(ctx context.Context, w *Wallet, id canon.Hash, until uint64) (done bool, err error) {
+func (b *Book) settle(ctx context.Context, w *Wallet, id canon.Hash, now, until uint64) (done bool, err error) {
 	e, err := entry[ledger.Session](ctx, b.ledger, ledger.SessionKey(id))
 	if err != nil {
 		return false, err
 	}
-	if e != nil && (e.Operator != w.Account() || e.Until > until) {
+	if e != nil && (e.Operator != w.Account() || e.Until > until || e.Until < now) {
 		return false, nil
 	}
 	if e != nil {
 		s, err := b.State(id)
 		if err != nil {
 			return false, err
+		}
+		if s.Voucher == nil {
+			return false, nil // nothing was promised: the ledger ends it, at no cost
 		}
 		if _, err := w.Settle(ctx, id, s); err != nil {
 			return false, fmt.Errorf("wallet: the session %s is not settled: %w", id, err)

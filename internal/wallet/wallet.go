@@ -28,7 +28,13 @@ type Ledger interface {
 	Entry(ctx context.Context, key []byte) ([]byte, error)
 	// Submit sends a transaction, and waits until it is in a block, or cannot get
 	// into one, which a code below ledger.CodeRefused says.
-	Submit(ctx context.Context, tx []byte) (ledger.Result, error)
+	Submit(ctx context.Context, tx []byte) (Done, error)
+}
+
+// Done is what came of a transaction, in a block or, with height 0, in none.
+type Done struct {
+	Height uint64
+	ledger.Result
 }
 
 // Wallet sends the transactions of an account, one at a time.
@@ -133,6 +139,23 @@ func amountOf(payload any) ledger.Amount {
 	return 0
 }
 
+// feeOf is the most that a transaction can cost.
+func (w *Wallet) feeOf(ctx context.Context, params *ledger.Params, b *ledger.Body, payload any) (ledger.Amount, error) {
+	switch p := payload.(type) {
+	case *ledger.OpenDispute:
+		return params.MessageFee(nil, p.Message), nil
+	case *ledger.MakeMove:
+		d, err := entry[ledger.Dispute](ctx, w.ledger, ledger.DisputeKey(p.Dispute))
+		if err != nil {
+			return 0, err
+		}
+		if d != nil {
+			return params.MessageFee(d, p.Message), nil
+		}
+	}
+	return params.MaxFee(b, w.keys.Policy), nil
+}
+
 // Draft makes a transaction that all keys that are here have signed. If the
 // policy asks for more, it is for their wallets' Cosign.
 func (w *Wallet) Draft(ctx context.Context, kind ledger.Kind, payload any) ([]byte, error) {
@@ -140,10 +163,10 @@ func (w *Wallet) Draft(ctx context.Context, kind ledger.Kind, payload any) ([]by
 	if err != nil {
 		return nil, err
 	}
-	return w.draft(m, nonce, most, kind, payload)
+	return w.draft(ctx, m, nonce, most, kind, payload)
 }
 
-func (w *Wallet) draft(m *ledger.Meta, nonce uint64, most ledger.Amount, kind ledger.Kind, payload any) ([]byte, error) {
+func (w *Wallet) draft(ctx context.Context, m *ledger.Meta, nonce uint64, most ledger.Amount, kind ledger.Kind, payload any) ([]byte, error) {
 	b, err := ledger.NewBody(m.Chain, w.keys.Account, nonce, 0, kind, payload)
 	if err != nil {
 		return nil, err
@@ -151,7 +174,11 @@ func (w *Wallet) draft(m *ledger.Meta, nonce uint64, most ledger.Amount, kind le
 	if takes := amountOf(payload); takes <= most {
 		most -= takes
 	}
-	b.MaxFee = min(m.Params.MaxFee(b, w.keys.Policy), most)
+	fee, err := w.feeOf(ctx, &m.Params, b, payload)
+	if err != nil {
+		return nil, err
+	}
+	b.MaxFee = min(fee, most)
 	return b.Sign(w.keys.Policy, w.signers()...)
 }
 
@@ -168,25 +195,25 @@ func (w *Wallet) Cosign(tx []byte) (signed []byte, done bool, err error) {
 }
 
 // Submit sends a transaction that has all its signatures.
-func (w *Wallet) Submit(ctx context.Context, tx []byte) (ledger.Result, error) {
+func (w *Wallet) Submit(ctx context.Context, tx []byte) (Done, error) {
 	_, b, err := ledger.DecodeTx(tx)
 	if err != nil {
-		return ledger.Result{}, err
+		return Done{}, err
 	}
 	res, err := w.ledger.Submit(ctx, tx)
 	if err == nil && res.Code != ledger.CodeOK {
-		err = &Failed{b.Kind, res}
+		err = &Failed{b.Kind, res.Result}
 	}
 	return res, err
 }
 
 // Send sends a transaction and waits for it. One that did nothing is a *Failed.
-func (w *Wallet) Send(ctx context.Context, kind ledger.Kind, payload any) (ledger.Result, error) {
+func (w *Wallet) Send(ctx context.Context, kind ledger.Kind, payload any) (Done, error) {
 	w.sending.Lock()
 	defer w.sending.Unlock()
 	tx, err := w.Draft(ctx, kind, payload)
 	if err != nil {
-		return ledger.Result{}, err
+		return Done{}, err
 	}
 	return w.Submit(ctx, tx)
 }
@@ -202,7 +229,7 @@ func (w *Wallet) Open(ctx context.Context, o ledger.Open) (*payment.Purse, error
 	}
 	key := w.keys.voucherKey(m.Chain, nonce)
 	o.Key = key.Public().(ed25519.PublicKey)
-	tx, err := w.draft(m, nonce, most, ledger.KindOpen, &o)
+	tx, err := w.draft(ctx, m, nonce, most, ledger.KindOpen, &o)
 	if err != nil {
 		return nil, err
 	}
@@ -252,6 +279,6 @@ func (w *Wallet) Purse(ctx context.Context, id canon.Hash, s payment.State) (*pa
 
 // Settle ends a session that pays this account with the best voucher that was
 // got for it.
-func (w *Wallet) Settle(ctx context.Context, id canon.Hash, s payment.State) (ledger.Result, error) {
+func (w *Wallet) Settle(ctx context.Context, id canon.Hash, s payment.State) (Done, error) {
 	return w.Send(ctx, ledger.KindSettle, ledger.SettleWith(id, s.Voucher))
 }

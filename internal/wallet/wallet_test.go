@@ -53,16 +53,16 @@ func (c *chain) Entry(_ context.Context, key []byte) ([]byte, error) {
 	return v, nil
 }
 
-func (c *chain) Submit(_ context.Context, tx []byte) (ledger.Result, error) {
+func (c *chain) Submit(_ context.Context, tx []byte) (wallet.Done, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now++
 	if err := c.m.Begin(ledger.Block{Height: c.m.Height() + 1, Time: c.now, Proposer: public(key("validator"))}); err != nil {
-		return ledger.Result{}, err
+		return wallet.Done{}, err
 	}
 	res := c.m.Apply(tx)
 	c.m.End()
-	return res, nil
+	return wallet.Done{Height: c.m.Height(), Result: res}, nil
 }
 
 func (c *chain) wallet(t *testing.T, k wallet.Keys) *wallet.Wallet {
@@ -80,7 +80,7 @@ func send(t *testing.T, w *wallet.Wallet, kind ledger.Kind, payload any) ledger.
 	if err != nil {
 		t.Fatal(err)
 	}
-	return res
+	return res.Result
 }
 
 func balance(t *testing.T, w *wallet.Wallet) ledger.Amount {
