@@ -571,7 +571,7 @@ func sentence(names []string) string {
 
 // How long the user waits for the auditors.
 const (
-	demoTrust = 45 * time.Second
+	demoTrust = 25 * time.Second
 	demoHaste = 6 * time.Second // if one of them has ended
 	demoRetry = 3 * time.Second
 )
