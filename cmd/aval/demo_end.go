@@ -35,6 +35,11 @@ func (d *demoRun) collect(ctx context.Context) error {
 	}
 	accounts := demoEntries[ledger.Account](ctx, d, "account")
 	nodes := demoEntries[ledger.Node](ctx, d, "node")
+	for _, x := range demoEntries[ledger.Session](ctx, d, "session") {
+		if x.Payer == d.me.account {
+			d.story.Escrow += x.Escrow
+		}
+	}
 	for i, n := range append(slices.Clone(d.nodes), d.me) {
 		a, key := &d.story.Accounts[i], hex.EncodeToString(n.key)
 		a.After = accounts[n.account.String()].Balance

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -114,10 +115,17 @@ func (n *demoNode) prepare(a *app, dir string) error {
 	return err
 }
 
+// Ports that no system gives to connections that somebody opens: one of those
+// might be taken before a node listens there.
+const demoFirstPort, demoLastPort = 20_000, 32_000
+
 // demoPorts finds free ports of the loopback interface.
 func demoPorts(n int) (list []string, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for tries := 0; len(list) < n; tries++ {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", demoFirstPort+rand.IntN(demoLastPort-demoFirstPort)))
+		if err != nil && tries < 100 {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

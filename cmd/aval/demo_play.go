@@ -503,6 +503,9 @@ func (d *demoRun) look(ctx context.Context) bool {
 	if !open {
 		d.fallBack(ctx)
 	}
+	if s, err := d.user.LedgerStatus(ctx); err == nil && s.Halted != "" && d.once("halted "+s.Halted) {
+		d.step(demo.Mind, "the ledger waits: %s", s.Halted)
+	}
 	return false
 }
 
@@ -568,7 +571,7 @@ func sentence(names []string) string {
 
 // How long the user waits for the auditors.
 const (
-	demoTrust = 45 * time.Second
+	demoTrust = 25 * time.Second
 	demoHaste = 6 * time.Second // if one of them has ended
 	demoRetry = 3 * time.Second
 )

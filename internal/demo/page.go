@@ -149,7 +149,7 @@ func (s *Story) leaf(w *markup) {
 }
 
 func (s *Story) money(w *markup) {
-	w.put(`<section><h2>Who lost how much</h2><div class="wide"><table><thead><tr><th>who</th><th class="n">before</th><th class="n">account</th><th class="n">bond</th><th class="n">change</th></tr></thead><tbody>`)
+	w.put(`<section><h2>Who lost how much</h2><div class="wide money"><table><thead><tr><th>who</th><th class="n">before</th><th class="n">account</th><th class="n">bond</th><th class="n">change</th></tr></thead><tbody>`)
 	for i, a := range s.Accounts {
 		note, class := "", ""
 		if i < len(s.Nodes) {
@@ -173,6 +173,9 @@ func (s *Story) money(w *markup) {
 			round(a.Before), round(a.After), round(a.Bond), sign(a), change(a))
 	}
 	w.put("</tbody></table></div>")
+	if s.Escrow > 0 {
+		w.put(`<p class="note">You still have %s units in sessions, from which your answers are paid when the nodes settle; the rest comes back.</p>`, Units(s.Escrow))
+	}
 	if d := s.Dispute; d != nil {
 		w.put(`<p class="note">Of the %s units that the liar lost in the dispute, %s went to %s and %s burned, so that nobody gains by accusing himself; the rest gave the fees of the honest back. Small differences are fees, and what auditors are paid.</p>`,
 			Units(d.Taken), Units(d.Award), d.Challenger, Units(d.Burnt))

@@ -42,6 +42,8 @@ type Story struct {
 	Files     []File     `json:"files"`             // beside the page
 	Commands  []Command  `json:"commands"`          // that check them
 	Blocks    uint64     `json:"blocks"`
+	// Escrow is what the user has in sessions that are still open.
+	Escrow ledger.Amount `json:"escrow"`
 }
 
 // Node is one of the nodes.
