@@ -2,8 +2,8 @@ package keeper
 
 import "time"
 
-// Hurry shortens what a task waits for after a failure.
-func (k *Keeper) Hurry(d time.Duration) { k.again = d }
+// Hurry shortens what a keeper waits for between looks, and after a failure.
+func (k *Keeper) Hurry(d time.Duration) { k.again, k.idle = d, 2*d }
 
 // Remembered counts what a keeper knows of tasks and audits.
 func (k *Keeper) Remembered() int {

@@ -113,7 +113,7 @@ const (
 	batchEvery = time.Minute
 	batchMost  = 1000
 	again      = 2 * time.Second  // after a failure, and twice as long after the next
-	againMost  = 16 * time.Second // blocks go by meanwhile
+	againMost  = 8                // times again, at most: blocks go by meanwhile
 	idle       = time.Second      // between looks at what no block tells of
 	askTime    = 30 * time.Second // for another node to show a receipt
 )
@@ -123,6 +123,7 @@ type Keeper struct {
 	cfg   Config
 	log   *slog.Logger
 	again time.Duration
+	idle  time.Duration
 	// computing is held while a receipt of an audit is computed again: one at a time,
 	// as each fills the device.
 	computing chan struct{}
@@ -170,7 +171,7 @@ func New(cfg Config) *Keeper {
 		cfg.Logger = slog.Default()
 	}
 	return &Keeper{
-		cfg: cfg, log: cfg.Logger, again: again, computing: make(chan struct{}, 1),
+		cfg: cfg, log: cfg.Logger, again: again, idle: idle, computing: make(chan struct{}, 1),
 		working: map[string]bool{}, tried: map[string]try{}, serve: map[showing]bool{}, partial: map[canon.Hash][]found{},
 	}
 }
@@ -198,7 +199,7 @@ func (k *Keeper) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-changed:
-		case <-time.After(idle):
+		case <-time.After(k.idle):
 		}
 	}
 }
@@ -233,7 +234,7 @@ func (k *Keeper) end(ctx context.Context, name string, err error) {
 // failed lets a task wait, longer each time, and says why once. Its caller holds mu.
 func (k *Keeper) failed(name string, err error) {
 	x := k.tried[name]
-	x.last = min(max(2*x.last, k.again), againMost)
+	x.last = min(max(2*x.last, k.again), againMost*k.again)
 	x.until = time.Now().Add(x.last)
 	message := "a duty of the ledger waits"
 	if errors.As(err, new(hopeless)) {

@@ -238,7 +238,7 @@ func (n *network) state() tree.Tree {
 // until waits for something to be so.
 func (n *network) until(what string, so func(t *tree.Tree) bool) {
 	n.t.Helper()
-	for end := time.Now().Add(60 * time.Second); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(2 * time.Millisecond) {
 		t := n.state()
 		if so(&t) {
 			return
@@ -339,7 +339,9 @@ func (d *device) start() {
 	done := make(chan struct{})
 	go func() { k.Run(ctx); close(done) }()
 	var once sync.Once
+	d.mu.Lock()
 	d.keeper = k
+	d.mu.Unlock()
 	d.stop = func() {
 		once.Do(func() {
 			cancel()
@@ -425,7 +427,10 @@ func (d *device) Receipt(_ context.Context, node ed25519.PublicKey, size uint64,
 		return nil, nil, errors.New("there is no such node")
 	}
 	x := d.devices[i]
-	if x.deny.Load() || !x.keeper.Serves(d.id(), index) {
+	d.mu.Lock()
+	k := x.keeper
+	d.mu.Unlock()
+	if x.deny.Load() || k == nil || !k.Serves(d.id(), index) {
 		return nil, nil, errors.New("the node shows nothing")
 	}
 	proof, err := x.log.Inclusion(size, index)
