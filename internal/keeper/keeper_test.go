@@ -34,8 +34,8 @@ func TestHonest(t *testing.T) {
 		if x := n.node(a); x.Record.Audits == 0 || x.Record.Missed != 0 || x.Record.Slashed != 0 || x.Held != 0 {
 			t.Errorf("an auditor is %+v", x)
 		}
-		if a.most.Load() > 1 {
-			t.Errorf("%d runs at once", a.most.Load())
+		if a.most.Load() > 1 || a.checks.Load() != 2 {
+			t.Errorf("%d runs at once, %d in all, want 1 and 2", a.most.Load(), a.checks.Load())
 		}
 	}
 	if x := n.node(p); x.Record.Failed != 0 || x.Record.Skipped != 0 || x.Record.Slashed != 0 {

@@ -3,6 +3,7 @@ package keeper_test
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -160,3 +161,26 @@ type against struct {
 
 func (a *against) States() ([][]canon.Hash, error)                  { return a.lie.States() }
 func (a *against) Cell(c dispute.Cell) (dispute.Values, int, error) { return a.lie.Cell(c) }
+
+// TestEnds: a keeper that is stopped in the middle of a game leaves nothing running.
+func TestEnds(t *testing.T) {
+	n, p, auditors := trio(t, func(p *ledger.Params) { p.Audit.Auditors = 1 })
+	p.liar = true
+	f := n.receiptOf(p, 0, true)
+	before := runtime.NumGoroutine()
+	n.start(p, auditors[0])
+	p.append(f)
+	n.until("they play", func(t *tree.Tree) bool {
+		for _, d := range ledger.Disputes(t) {
+			return d.Moves >= 3 && d.Judgment == nil
+		}
+		return false
+	})
+	p.stop()
+	auditors[0].stop()
+	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
+		}
+	}
+}
