@@ -254,12 +254,14 @@ func TestBatches(t *testing.T) {
 	p.append(file(2))
 	posted(3)
 	// All of a batch are drawn here, so it has at most 64.
+	p.stop()
 	for i := range 100 {
 		p.append(file(3 + i))
 	}
+	p.start()
 	posted(103)
-	if got := n.count(ledger.KindBatch); got < 3 {
-		t.Errorf("%d batches", got)
+	if got := n.count(ledger.KindBatch); got != 3 {
+		t.Errorf("%d batches, want 3", got)
 	}
 	p.stop()
 	// By time, and not with every block.

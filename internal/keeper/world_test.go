@@ -67,8 +67,8 @@ func newNetwork(t testing.TB, devices int, change func(*ledger.Params)) *network
 	p := &n.params
 	p.NodeBond = 100 * ledger.Unit
 	p.Audit.Rate = 10_000
-	p.Audit.Commit, p.Audit.Each, p.Audit.Reveal, p.Audit.Settle = 20, 1, 10, 10
-	p.Dispute.Move, p.Dispute.Total = 20, 400
+	p.Audit.Commit, p.Audit.Each, p.Audit.Reveal, p.Audit.Settle = 30, 1, 40, 40
+	p.Dispute.Move, p.Dispute.Total = 50, 1000
 	if change != nil {
 		change(p)
 	}
@@ -260,6 +260,16 @@ func (n *network) node(d *device) *ledger.Node {
 		return &ledger.Node{}
 	}
 	return x
+}
+
+// transactions counts all that did something.
+func (n *network) transactions() (sum int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, x := range n.sent {
+		sum += x
+	}
+	return sum
 }
 
 func (n *network) count(kind ledger.Kind) int {
