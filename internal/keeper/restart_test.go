@@ -38,7 +38,7 @@ func TestRestart(t *testing.T) {
 				x, _ := ledger.NodeAt(t, p.id())
 				return x.Record.Failed > 0 && x.Held == 0
 			})
-			if restarts < 10 {
+			if restarts < 5 {
 				t.Errorf("%d restarts", restarts)
 			}
 			s := n.state()
