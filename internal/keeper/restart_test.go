@@ -18,6 +18,9 @@ import (
 // an audit whose receipt has to be demanded on the ledger and in the dispute that
 // follows from it.
 func TestRestart(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays whole games")
+	}
 	for who, name := range []string{"provider", "auditor"} {
 		t.Run(name, func(t *testing.T) {
 			n, p, auditors := trio(t, func(p *ledger.Params) { p.Audit.Auditors = 1 })
@@ -164,6 +167,9 @@ func (a *against) Cell(c dispute.Cell) (dispute.Values, int, error) { return a.l
 
 // TestEnds: a keeper that is stopped in the middle of a game leaves nothing running.
 func TestEnds(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays whole games")
+	}
 	n, p, auditors := trio(t, func(p *ledger.Params) { p.Audit.Auditors = 1 })
 	p.liar = true
 	f := n.receiptOf(p, 0, true)
