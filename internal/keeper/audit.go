@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/ledger"
@@ -14,7 +15,7 @@ import (
 
 // audits are the duties of audits, on either side.
 func (k *Keeper) audits(t *tree.Tree) (list []task) {
-	serve := map[canon.Hash]bool{}
+	serve, open := map[showing]bool{}, map[canon.Hash]bool{}
 	if k.cfg.Audit && !ledger.IsAuditor(t, k.public()) {
 		if n, ok := ledger.NodeAt(t, k.public()); ok && n.Bond >= ledger.ParamsAt(t).NodeBond {
 			list = append(list, task{"become an auditor", func(ctx context.Context) error {
@@ -23,19 +24,20 @@ func (k *Keeper) audits(t *tree.Tree) (list []task) {
 		}
 	}
 	params := ledger.ParamsAt(t)
-	_, height := k.cfg.Chain.State()
 	for _, d := range ledger.Duties(t, k.public()) {
 		name := fmt.Sprintf("%s: audit of %x with %d receipts", d.Task, d.Audit.Node[:4], d.Audit.Size)
 		switch d.Task {
 		case ledger.TaskServe:
 			for _, a := range d.Auditors {
-				serve[canon.Hash(a)] = true
+				for _, index := range d.Indices {
+					serve[showing{canon.Hash(a), index}] = true
+				}
 			}
 		case ledger.TaskAnswer:
 			list = append(list, task{fmt.Sprintf("%s, place %d for %x", name, d.Places[0], d.Auditors[0][:4]), func(ctx context.Context) error { return k.answer(ctx, d, &params) }})
 		case ledger.TaskCommit:
-			late := height+params.Audit.Commit/2 >= d.Until
-			list = append(list, task{name, func(ctx context.Context) error { return k.commit(ctx, d, &params, late) }})
+			open[d.ID] = true
+			list = append(list, task{name, func(ctx context.Context) error { return k.commit(ctx, d, &params) }})
 		case ledger.TaskReveal:
 			list = append(list, task{name, func(ctx context.Context) error { return k.reveal(ctx, d) }})
 		case ledger.TaskAccuse:
@@ -46,6 +48,7 @@ func (k *Keeper) audits(t *tree.Tree) (list []task) {
 	}
 	k.mu.Lock()
 	k.serve = serve
+	maps.DeleteFunc(k.partial, func(id canon.Hash, _ []found) bool { return !open[id] })
 	k.mu.Unlock()
 	return list
 }
@@ -96,6 +99,7 @@ func (k *Keeper) own(index uint64) (*receipt.File, error) {
 // found is what an auditor found of a receipt, as its folder keeps it.
 type found struct {
 	Finding   ledger.Finding `json:"finding"`
+	Index     uint64         `json:"index"`   // in the node's log
 	Receipt   []byte         `json:"receipt"` // the file
 	Proof     []canon.Hash   `json:"proof"`   // of inclusion
 	Root      canon.Hash     `json:"root"`    // of the trace, if it is right
@@ -103,10 +107,8 @@ type found struct {
 	Positions int            `json:"positions"`
 }
 
-// commit computes the receipts again and commits to what came of it. late says
-// that half of the time is over: what the node does not show is then demanded on
-// the ledger.
-func (k *Keeper) commit(ctx context.Context, d ledger.Duty, p *ledger.Params, late bool) error {
+// commit computes the receipts again and commits to what came of it.
+func (k *Keeper) commit(ctx context.Context, d ledger.Duty, p *ledger.Params) error {
 	if k.cfg.Models == nil || k.cfg.Peers == nil {
 		return errors.New("this node cannot compute receipts again")
 	}
@@ -115,11 +117,8 @@ func (k *Keeper) commit(ctx context.Context, d ledger.Duty, p *ledger.Params, la
 		return err
 	}
 	if list == nil {
-		list = make([]found, len(d.Indices))
-		for i := range list {
-			if list[i], err = k.examine(ctx, d, i, p, late); err != nil {
-				return fmt.Errorf("receipt %d of the log: %w", d.Indices[i], err)
-			}
+		if list, err = k.examineAll(ctx, d, p); err != nil {
+			return err
 		}
 		if err := k.writeFound(d, list); err != nil {
 			return err
@@ -128,6 +127,34 @@ func (k *Keeper) commit(ctx context.Context, d ledger.Duty, p *ledger.Params, la
 	return k.cfg.Chain.Send(ctx, ledger.KindCommit, &ledger.Commit{
 		Audit: d.Audit, Auditor: k.public(), Commitment: ledger.CommitmentOf(d.ID, k.public(), k.saltOf(d), findings(list)),
 	})
+}
+
+// examineAll examines the receipts that were not yet: one that cannot be had now
+// keeps no other one waiting, and none is computed twice.
+func (k *Keeper) examineAll(ctx context.Context, d ledger.Duty, p *ledger.Params) ([]found, error) {
+	k.mu.Lock()
+	list := k.partial[d.ID]
+	if list == nil {
+		list = make([]found, len(d.Indices))
+		k.partial[d.ID] = list
+	}
+	k.mu.Unlock()
+	var first error
+	for i := range list {
+		if list[i].Receipt != nil {
+			continue
+		}
+		x, err := k.examine(ctx, d, i, p)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err == nil:
+			list[i] = x
+		case first == nil:
+			first = fmt.Errorf("receipt %d of the log: %w", d.Indices[i], err)
+		}
+	}
+	return list, first
 }
 
 // saltOf is the salt of an audit's commitment: nobody knows it who does not have
@@ -146,19 +173,25 @@ func findings(list []found) []ledger.Finding {
 }
 
 // examine gets a receipt and computes it again.
-func (k *Keeper) examine(ctx context.Context, d ledger.Duty, place int, p *ledger.Params, late bool) (out found, err error) {
-	f, proof, err := k.get(ctx, d, place, p, late)
+func (k *Keeper) examine(ctx context.Context, d ledger.Duty, place int, p *ledger.Params) (out found, err error) {
+	f, proof, err := k.get(ctx, d, place, p)
 	if err != nil {
 		return out, err
 	}
 	id, claims := f.Receipt.Hash(), f.Receipt.Claims()
-	out.Proof = proof
+	out.Index, out.Proof = d.Indices[place], proof
 	if out.Receipt, err = f.Marshal(); err != nil {
 		return out, err
 	}
 	if tokens(&claims) > p.Audit.Tokens {
 		out.Finding = ledger.Finding{Verdict: ledger.Large, Digest: id}
 		return out, nil
+	}
+	select {
+	case k.computing <- struct{}{}:
+		defer func() { <-k.computing }()
+	case <-ctx.Done():
+		return out, ctx.Err()
 	}
 	w, impossible, err := k.cfg.Models.Check(ctx, f)
 	if err != nil {
@@ -197,19 +230,37 @@ func traceOf(w Witness) (root canon.Hash, layers, positions int, err error) {
 	return trace.RootOf(roots), len(states), len(states[0]), nil
 }
 
-// get gives a receipt that was drawn, from the node or, if that shows nothing,
-// by a demand on the ledger.
-func (k *Keeper) get(ctx context.Context, d ledger.Duty, place int, p *ledger.Params, late bool) (*receipt.File, []canon.Hash, error) {
-	f, proof, err := k.cfg.Peers.Receipt(ctx, d.Audit.Node, d.Audit.Size, d.Root, d.Indices[place])
+// get gives a receipt that was drawn, from the node or, if that shows nothing in
+// half of the time, by a demand on the ledger. Once one is demanded, all are that
+// the node does not show: each demand gives the other ones more time.
+func (k *Keeper) get(ctx context.Context, d ledger.Duty, place int, p *ledger.Params) (*receipt.File, []canon.Hash, error) {
+	t, height := k.cfg.Chain.State()
+	asked, answered := height+p.Audit.Commit/2 >= d.Until, false
+	for i, at := range d.Places {
+		if m, ok := ledger.DemandAt(&t, d.Audit, at, k.public()); ok {
+			asked, answered = true, answered || i == place && m.Met
+		}
+	}
+	if answered { // whatever the node shows now, this is what it answers for
+		return k.demanded(ctx, d, place, p, nil)
+	}
+	f, proof, err := k.ask(ctx, d, place)
 	if err == nil {
 		if err = whole(f, p); err == nil {
 			return f, proof, nil
 		}
 	}
-	if !late {
+	if !asked || ctx.Err() != nil {
 		return nil, nil, err
 	}
 	return k.demanded(ctx, d, place, p, err)
+}
+
+// ask asks the node itself for a receipt.
+func (k *Keeper) ask(ctx context.Context, d ledger.Duty, place int) (*receipt.File, []canon.Hash, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	return k.cfg.Peers.Receipt(ctx, d.Audit.Node, d.Audit.Size, d.Root, d.Indices[place])
 }
 
 // whole checks that a file shows what an auditor needs of a receipt.
@@ -218,16 +269,7 @@ func whole(f *receipt.File, p *ledger.Params) error {
 	if tokens(&claims) > p.Audit.Tokens {
 		return nil
 	}
-	want := ledger.AuditParts(&claims)
-	if f.Opening == nil || f.Opening.Parts()&want != want {
-		return errors.New("the node does not show what was asked and answered")
-	}
-	for _, c := range f.Opening.Select(want).Check(&claims) {
-		if c.Verdict == receipt.Invalid {
-			return fmt.Errorf("what the node shows is not of the receipt: %s", c)
-		}
-	}
-	return nil
+	return ledger.Shows(f.Opening, &claims, ledger.AuditParts(&claims))
 }
 
 // demanded demands a receipt on the ledger, or reads the answer.
@@ -302,20 +344,19 @@ func (k *Keeper) accuse(ctx context.Context, d ledger.Duty) error {
 	if err != nil {
 		return err
 	}
+	var all error // what fails at one place keeps no other one waiting
 	for _, place := range d.Places {
 		x := &list[place]
 		f, err := receipt.ParseFile(x.Receipt)
-		if err != nil {
-			return err
+		if err == nil {
+			err = k.Challenge(ctx, f)
 		}
-		if err := k.Challenge(ctx, f); err != nil && !errors.Is(err, ErrDisputed) {
-			return err
+		if err == nil || errors.Is(err, ErrDisputed) {
+			err = k.cfg.Chain.Send(ctx, ledger.KindAccuse, &ledger.Accuse{Audit: d.Audit, Auditor: k.public(), Place: place, Proof: x.Proof})
 		}
-		if err := k.cfg.Chain.Send(ctx, ledger.KindAccuse, &ledger.Accuse{Audit: d.Audit, Auditor: k.public(), Place: place, Proof: x.Proof}); err != nil {
-			return err
-		}
+		all = errors.Join(all, err)
 	}
-	return nil
+	return all
 }
 
 // stand opens the work on receipts that somebody contests.
@@ -324,13 +365,12 @@ func (k *Keeper) stand(ctx context.Context, d ledger.Duty) error {
 	if err != nil {
 		return err
 	}
+	var all error
 	for _, place := range d.Places {
 		x := &list[place]
-		if err := k.cfg.Chain.Send(ctx, ledger.KindStand, &ledger.MakeStand{
+		all = errors.Join(all, k.cfg.Chain.Send(ctx, ledger.KindStand, &ledger.MakeStand{
 			Audit: d.Audit, Auditor: k.public(), Place: place, Root: x.Root, Layers: uint64(x.Layers), Positions: uint64(x.Positions),
-		}); err != nil {
-			return err
-		}
+		}))
 	}
-	return nil
+	return all
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/ledger"
@@ -56,8 +57,8 @@ func (k *Keeper) readFound(d ledger.Duty) ([]found, error) {
 		return nil, fmt.Errorf("keeper: what was found in the audit %s is damaged: %w", d.ID, err)
 	}
 	for _, place := range d.Places {
-		if place >= uint64(len(list)) {
-			return nil, fmt.Errorf("keeper: what was found in the audit %s is of %d receipts", d.ID, len(list))
+		if place >= uint64(len(list)) || list[place].Index != d.Indices[slices.Index(d.Places, place)] {
+			return nil, fmt.Errorf("keeper: what was found in the audit %s is of %d other receipts", d.ID, len(list))
 		}
 	}
 	return list, nil
@@ -67,9 +68,40 @@ func (k *Keeper) readFound(d ledger.Duty) ([]found, error) {
 func (k *Keeper) mustFound(d ledger.Duty) ([]found, error) {
 	list, err := k.readFound(d)
 	if err == nil && list == nil {
-		err = fmt.Errorf("keeper: what was found in the audit %s is gone", d.ID)
+		err = fmt.Errorf("keeper: what was found in the audit %s is gone from %s, and this node committed itself to it", d.ID, k.path(foundDir, ""))
 	}
 	return list, err
+}
+
+// findWork finds a receipt whose work has a digest that this node committed to,
+// with the salt of the digest.
+func (k *Keeper) findWork(digest canon.Hash) (*receipt.File, receipt.Salt, error) {
+	files, err := os.ReadDir(k.path(foundDir, ""))
+	if err != nil {
+		return nil, receipt.Salt{}, fmt.Errorf("keeper: %w", err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(k.path(foundDir, file.Name()))
+		if err != nil {
+			return nil, receipt.Salt{}, fmt.Errorf("keeper: %w", err)
+		}
+		var list []found
+		var audit canon.Hash
+		if json.Unmarshal(data, &list) != nil || audit.UnmarshalText([]byte(file.Name())) != nil {
+			continue // damaged, or not one of these
+		}
+		for i := range list {
+			if list[i].Finding != (ledger.Finding{Verdict: ledger.Right, Digest: digest}) {
+				continue
+			}
+			f, err := receipt.ParseFile(list[i].Receipt)
+			if err != nil {
+				return nil, receipt.Salt{}, err
+			}
+			return f, ledger.WorkSalt(audit, list[i].Index, f.Receipt.Hash()), nil
+		}
+	}
+	return nil, receipt.Salt{}, fmt.Errorf("keeper: the work with the digest %s is not in %s", digest, k.path(foundDir, ""))
 }
 
 func (k *Keeper) writeFound(d ledger.Duty, list []found) error {

@@ -14,6 +14,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -35,6 +36,9 @@ type Chain interface {
 	// Account is the node's account, Name the chain's.
 	Account() ledger.Address
 	Name() string
+	// Ready tells whether State is what the network has, and not one of long ago that
+	// the node is catching up from.
+	Ready() bool
 	// Changed is closed with the next block.
 	Changed() <-chan struct{}
 	// Answers are the answers to demands that came into blocks, as far as the node
@@ -50,6 +54,8 @@ type Log interface {
 	Inclusion(size, index uint64) ([]canon.Hash, error)
 	File(index uint64) (receiptlog.Entry, error)
 	Find(id canon.Hash) (uint64, error)
+	// Agrees is an error if the log is not one that had this root at this size.
+	Agrees(size uint64, root canon.Hash) error
 }
 
 // Peers asks other nodes for receipts of their logs.
@@ -106,23 +112,52 @@ type Config struct {
 const (
 	batchEvery = time.Minute
 	batchMost  = 1000
-	again      = 2 * time.Second // after a failure
-	idle       = time.Second     // between looks at what no block tells of
+	again      = 2 * time.Second  // after a failure, and twice as long after the next
+	againMost  = 8                // times again, at most: blocks go by meanwhile
+	idle       = time.Second      // between looks at what no block tells of
+	askTime    = 30 * time.Second // for another node to show a receipt
 )
 
 // Keeper does a node's duties.
 type Keeper struct {
-	cfg Config
-	log *slog.Logger
+	cfg   Config
+	log   *slog.Logger
+	again time.Duration
+	idle  time.Duration
+	// computing is held while a receipt of an audit is computed again: one at a time,
+	// as each fills the device.
+	computing chan struct{}
+	accusing  sync.Mutex // held while a dispute is opened, so that none is opened twice
 
 	mu      sync.Mutex
-	working map[string]bool      // tasks that are being done
-	wait    map[string]time.Time // tasks that failed: not before
-	told    map[string]string    // what was said of a task last
-	serve   map[canon.Hash]bool  // keys of nodes that may see receipts now
+	working map[string]bool        // tasks that are being done
+	tried   map[string]try         // tasks that failed
+	serve   map[showing]bool       // what other nodes may see now
+	partial map[canon.Hash][]found // of audits whose receipts are not all examined
 
+	// Of Run's goroutine alone.
 	waiting time.Time // since when receipts wait for a batch
+	posted  uint64    // receipts that the ledger had then
+	agreed  uint64    // receipts of which the log is as the ledger has it
 }
+
+// try is a task that failed.
+type try struct {
+	until time.Time     // not before
+	last  time.Duration // that it waits
+	told  string        // what was said of it
+}
+
+// showing is a receipt of the log that a node may see.
+type showing struct {
+	node  canon.Hash
+	index uint64
+}
+
+// hopeless is an error of a task that is not to be tried again.
+type hopeless struct{ error }
+
+func (h hopeless) Unwrap() error { return h.error }
 
 // New makes a keeper.
 func New(cfg Config) *Keeper {
@@ -135,7 +170,10 @@ func New(cfg Config) *Keeper {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	return &Keeper{cfg: cfg, log: cfg.Logger, working: map[string]bool{}, wait: map[string]time.Time{}, told: map[string]string{}, serve: map[canon.Hash]bool{}}
+	return &Keeper{
+		cfg: cfg, log: cfg.Logger, again: again, idle: idle, computing: make(chan struct{}, 1),
+		working: map[string]bool{}, tried: map[string]try{}, serve: map[showing]bool{}, partial: map[canon.Hash][]found{},
+	}
 }
 
 func (k *Keeper) public() ed25519.PublicKey { return k.cfg.Key.Public().(ed25519.PublicKey) }
@@ -146,18 +184,22 @@ func (k *Keeper) Run(ctx context.Context) {
 	defer group.Wait()
 	for {
 		changed := k.cfg.Chain.Changed()
-		t, _ := k.cfg.Chain.State()
-		for _, w := range k.look(&t) {
-			if !k.begin(w.name) {
-				continue
+		if k.cfg.Chain.Ready() {
+			t, _ := k.cfg.Chain.State()
+			list := k.look(&t)
+			k.forget(list)
+			for _, w := range list {
+				if !k.begin(w.name) {
+					continue
+				}
+				group.Go(func() { k.end(ctx, w.name, w.do(ctx)) })
 			}
-			group.Go(func() { k.end(ctx, w.name, w.do(ctx)) })
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-changed:
-		case <-time.After(idle):
+		case <-time.After(k.idle):
 		}
 	}
 }
@@ -171,10 +213,9 @@ type task struct {
 func (k *Keeper) begin(name string) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.working[name] || time.Now().Before(k.wait[name]) {
+	if k.working[name] || time.Now().Before(k.tried[name].until) {
 		return false
 	}
-	delete(k.wait, name)
 	k.working[name] = true
 	return true
 }
@@ -184,14 +225,37 @@ func (k *Keeper) end(ctx context.Context, name string, err error) {
 	defer k.mu.Unlock()
 	delete(k.working, name)
 	if err == nil || ctx.Err() != nil {
-		delete(k.told, name)
+		delete(k.tried, name)
 		return
 	}
-	k.wait[name] = time.Now().Add(again)
-	if why := err.Error(); k.told[name] != why {
-		k.told[name] = why
-		k.log.Warn("a duty of the ledger waits", "duty", name, "why", why)
+	k.failed(name, err)
+}
+
+// failed lets a task wait, longer each time, and says why once. Its caller holds mu.
+func (k *Keeper) failed(name string, err error) {
+	x := k.tried[name]
+	x.last = min(max(2*x.last, k.again), againMost*k.again)
+	x.until = time.Now().Add(x.last)
+	message := "a duty of the ledger waits"
+	if errors.As(err, new(hopeless)) {
+		x.until, message = time.Now().AddDate(1, 0, 0), "a duty of the ledger is given up"
 	}
+	if why := err.Error(); x.told != why {
+		x.told = why
+		k.log.Warn(message, "duty", name, "why", why)
+	}
+	k.tried[name] = x
+}
+
+// forget drops what is known of tasks that are none any more.
+func (k *Keeper) forget(list []task) {
+	names := map[string]bool{}
+	for _, w := range list {
+		names[w.name] = true
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	maps.DeleteFunc(k.tried, func(name string, _ try) bool { return !names[name] && !k.working[name] })
 }
 
 // look lists what is to be done in a state.
@@ -215,12 +279,13 @@ func (k *Keeper) bond(t *tree.Tree) []task {
 	}}}
 }
 
-// Serves tells whether the ledger says that a node may see receipts of this one.
-func (k *Keeper) Serves(node ed25519.PublicKey) bool {
+// Serves tells whether the ledger drew a node to audit a receipt of this one's
+// log, and it has not committed itself to what it found.
+func (k *Keeper) Serves(node ed25519.PublicKey, index uint64) bool {
 	if len(node) != canon.Size {
 		return false
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.serve[canon.Hash(node)]
+	return k.serve[showing{canon.Hash(node), index}]
 }

@@ -135,6 +135,9 @@ func (c *chain) Answers() []*ledger.Answer {
 // State is the state after the last block, with its height.
 func (c *chain) State() (tree.Tree, uint64) { return c.node.State() }
 
+// Ready tells whether the node has caught up with the chain.
+func (c *chain) Ready() bool { return !c.node.Status().CatchingUp }
+
 // Account is the account of the node's own key.
 func (c *chain) Account() ledger.Address {
 	return ledger.AddressOf(c.key.Public().(ed25519.PublicKey))

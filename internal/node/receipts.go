@@ -44,9 +44,9 @@ func (n *Node) startReceipts(cfg ReceiptsConfig) (err error) {
 		return err
 	}
 	return service.Register(n.Calls, service.Config{
-		Log: n.receipts, Logger: n.logger,
-		Allow: func(_ context.Context, who peer.ID, tokens [][]byte, opened bool) error {
-			if n.keeper != nil && n.keeper.Serves(who.Public()) { // the ledger drew it
+		Log: guardedLog{n.receipts, n}, Logger: n.logger,
+		Allow: func(_ context.Context, who peer.ID, tokens [][]byte, index uint64, opened bool) error {
+			if n.keeper != nil && n.keeper.Serves(who.Public(), index) { // the ledger drew it
 				return nil
 			}
 			resource := access.Receipts
@@ -56,6 +56,23 @@ func (n *Node) startReceipts(cfg ReceiptsConfig) (err error) {
 			return n.Guard.Allow(access.Request{Who: who, Action: access.Audit, Resource: resource, Tokens: tokens})
 		},
 	})
+}
+
+// guardedLog is the log as peers see it: what is not the log on the ledger, such as
+// an old copy, is not signed.
+type guardedLog struct {
+	*archive.Log
+	node *Node
+}
+
+func (g guardedLog) Checkpoint(size uint64) ([]byte, error) {
+	if n := g.node; n.keeper != nil {
+		t, _ := n.chain.State()
+		if err := n.keeper.Agrees(&t); err != nil {
+			return nil, err
+		}
+	}
+	return g.Log.Checkpoint(size)
 }
 
 // logReceipt is remote.Config.Log.

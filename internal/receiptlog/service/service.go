@@ -57,9 +57,9 @@ type Log interface {
 // Config is how a log is served.
 type Config struct {
 	Log Log
-	// Allow decides whether a peer may have receipts; opened says that it wants all
+	// Allow decides whether a peer may have the receipt at an index; opened says that it wants all
 	// that is kept of one. Nil: nobody may.
-	Allow func(ctx context.Context, who peer.ID, tokens [][]byte, opened bool) error
+	Allow func(ctx context.Context, who peer.ID, tokens [][]byte, index uint64, opened bool) error
 	// Every is how much time lies at least between two checkpoints that peers have
 	// signed; who asks for one earlier waits. 0: a second.
 	Every  time.Duration
@@ -190,7 +190,7 @@ func (s *server) Receipt(in *wire.ReceiptRequest, stream wire.DRPCReceiptLogServ
 	call, _ := rpc.FromContext(stream.Context())
 	err := rpc.Errorf(rpc.PermissionDenied, "this node shows its receipts to nobody")
 	if s.cfg.Allow != nil {
-		err = s.cfg.Allow(stream.Context(), call.Caller, call.Tokens, in.Opened)
+		err = s.cfg.Allow(stream.Context(), call.Caller, call.Tokens, in.Index, in.Opened)
 	}
 	if err != nil {
 		if rpc.CodeOf(err) == rpc.Unknown {

@@ -96,7 +96,7 @@ func TestService(t *testing.T) {
 		}
 	}
 	allowed, allowedOpened := false, false
-	c := serve(t, service.Config{Log: l, Every: time.Millisecond, Logger: slog.New(slog.DiscardHandler), Allow: func(_ context.Context, who peer.ID, _ [][]byte, opened bool) error {
+	c := serve(t, service.Config{Log: l, Every: time.Millisecond, Logger: slog.New(slog.DiscardHandler), Allow: func(_ context.Context, who peer.ID, _ [][]byte, _ uint64, opened bool) error {
 		if who == (peer.ID{2}) && (opened && allowedOpened || !opened && allowed) {
 			return nil
 		}
@@ -243,7 +243,7 @@ func TestLies(t *testing.T) {
 		t.Fatal(err)
 	}
 	cp, _ := l.Latest()
-	everybody := func(context.Context, peer.ID, [][]byte, bool) error { return nil }
+	everybody := func(context.Context, peer.ID, [][]byte, uint64, bool) error { return nil }
 	for _, c := range []struct {
 		what string
 		ask  func(ctx context.Context, c *service.Client) error
