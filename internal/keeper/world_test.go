@@ -403,7 +403,14 @@ func (d *device) Send(ctx context.Context, kind ledger.Kind, payload any) error 
 	if d.change != nil {
 		d.change(kind, payload)
 	}
-	tx, err := ledger.Pay(d.m, d.key, kind, payload)
+	policy := ledger.Single(d.id())
+	a := policy.Address()
+	b, err := ledger.NewBody(chainName, a, d.m.Nonce(a, nil), d.m.Account(a).Balance, kind, payload)
+	if err != nil {
+		return err
+	}
+	b.MaxFee = min(b.MaxFee/2, 100*ledger.Unit) // what is not needed comes back
+	tx, err := b.Sign(policy, d.key)
 	if err != nil {
 		return err
 	}
