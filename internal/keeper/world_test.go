@@ -58,6 +58,7 @@ type network struct {
 	print   *fingerprint.Tree
 	claims  receipt.Claims
 	opening *receipt.Opening
+	output  []int32 // ids that the model draws
 }
 
 // newNetwork has the devices' accounts; the first one makes the blocks.
@@ -119,6 +120,7 @@ func (n *network) load() {
 		}
 		run.Close()
 		if !wrong {
+			n.output = output
 			return
 		}
 	}
@@ -162,13 +164,21 @@ func lie(s dispute.Source) *rerun.Liar {
 	return &rerun.Liar{Source: s, At: dispute.Cell{Layer: 1, Position: 4}, Op: 0, Leaf: 0}
 }
 
-// receiptOf is a receipt of a device, of the n-th moment; a false one has the trace
-// of a liar.
+// receiptOf is a receipt of a device, of the n-th moment; a false one has another
+// last id than the model draws, and the trace of a liar.
 func (n *network) receiptOf(d *device, at int, false_ bool) *receipt.File {
 	n.t.Helper()
-	c := n.claims
+	c, opening := n.claims, n.opening
+	if false_ {
+		output := slices.Clone(n.output)
+		output[len(output)-1] ^= 1
+		var err error
+		opening, err = receipt.Commit(master, &receipt.Transcript{Source: receipt.Source{Kind: receipt.SourceIDs}, Prompt: testmodel.Text()[:9], Output: output})
+		n.must(err)
+		opening.Fill(&c)
+	}
 	c.Time = int64(1_700_000_000 + at)
-	run := n.rerun(c, n.opening)
+	run := n.rerun(c, opening)
 	defer run.Close()
 	var s dispute.Source = run
 	if false_ {
@@ -178,10 +188,10 @@ func (n *network) receiptOf(d *device, at int, false_ bool) *receipt.File {
 	n.must(err)
 	tree, err := trace.NewTree(slices.Concat(states...), len(states), len(states[0]))
 	n.must(err)
-	c.Trace = tree.Commitment(n.opening.Trace[:])
+	c.Trace = tree.Commitment(opening.Trace[:])
 	r, err := receipt.Sign(c, d.key)
 	n.must(err)
-	return &receipt.File{Receipt: r, Opening: n.opening}
+	return &receipt.File{Receipt: r, Opening: opening}
 }
 
 // block makes a block. Its caller holds mu.
