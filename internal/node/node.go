@@ -160,9 +160,6 @@ func (n *Node) start(ctx context.Context, cfg Config) (err error) {
 	if err == nil {
 		err = n.startData()
 	}
-	if err == nil {
-		err = n.startLedger(ctx, cfg.Ledger)
-	}
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ type planted struct {
 func (s setting) params() ledger.Params {
 	p := ledger.DefaultParams()
 	p.Audit.Rate = s.rate
-	p.Audit.Delay, p.Audit.Commit, p.Audit.Each, p.Audit.Reveal, p.Audit.Settle = 1, 6, 0, 4, 4
+	p.Audit.Delay, p.Audit.Commit, p.Audit.Each, p.Audit.Reveal, p.Audit.Settle = 2, 6, 0, 4, 4
 	return p
 }
 
