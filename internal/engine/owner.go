@@ -139,6 +139,9 @@ func (o *owner) obey(c command) {
 		return
 	}
 	now := o.clock()
+	if c.cancel != nil && c.task.done {
+		return // it came too late: all was delivered, and whoever asked may be gone
+	}
 	if c.cancel != nil {
 		o.machine.cancel(c.task, c.cancel, now)
 	} else if err := o.machine.add(c.task); err != nil {
