@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	kills  = flag.Int("kills", 0, "in how many demos one of the seven nodes is killed, each another one; 0: none, as each takes half a minute")
+	kills     = flag.Int("kills", 0, "in how many demos one of the seven nodes is killed, each another one; 0: none, as each takes half a minute")
 	theVictim = flag.String("victim", "", "the node to kill (default: by chance)")
 	theAfter  = flag.Duration("after", -1, "when it is killed (default: by chance)")
 )
