@@ -257,14 +257,14 @@ test('the ledger, with proofs', async (t) => {
   const page = await visit(t, '/ledger');
   await picture(page, 'ledger');
   // Others are of the beacon's key.
-  const blocks = await page.locator('.row', { hasText: '1 transaction' }).evaluateAll((rows) => rows.map((row) => row.querySelector('a').href));
+  const blocks = await page.locator('.row', { hasText: /[1-9]\d* transaction/ }).evaluateAll((rows) => rows.map((row) => row.querySelector('a').href));
   for (const block of blocks) {
     await page.goto(block);
     if (await page.getByRole('link', { name: 'transfer' }).count() > 0) break;
   }
   await page.getByRole('link', { name: 'transfer' }).click();
   await page.waitForURL(/\/ledger\/tx\//);
-  assert.match(await page.locator('main').innerText(), /done[^]*2500000/);
+  assert.match(await page.locator('main').innerText(), /(done|long ago)[^]*2500000/);
   await page.goto(base + '/ledger');
   await page.fill('#q', 'ab'.repeat(32));
   await page.keyboard.press('Enter');
