@@ -71,7 +71,7 @@ func NewGroup(chain string, epoch uint64, members []Member) (*Group, error) {
 		powers = append(powers, m.Power)
 		g.power += m.Power
 	}
-	if g.faults = faults(powers, g.power); len(members) <= 3*g.faults {
+	if g.faults = Minority(powers, g.power); len(members) <= 3*g.faults {
 		return nil, fmt.Errorf("%w: less than a third of the power can be that of %d of %d members; bring their powers closer together", ErrPower, g.faults, len(members))
 	}
 	g.digest = canon.Sum("aval beacon group/1", []byte(chain), u64(epoch), list)
@@ -103,8 +103,9 @@ func (g *Group) Index(id [32]byte) (int, bool) {
 // ErrPower says that no beacon is safe with the powers that validators have.
 var ErrPower = errors.New("the powers are too uneven for a beacon")
 
-// faults is how many members may have less than a third of the power together.
-func faults(powers []uint64, total uint64) (n int) {
+// Minority is how many of some powers can be less than a third of a total
+// together. It sorts them.
+func Minority(powers []uint64, total uint64) (n int) {
 	slices.Sort(powers)
 	var sum uint64
 	for _, p := range powers {

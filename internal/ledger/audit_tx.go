@@ -86,6 +86,16 @@ func (c *call) part(a *Audit, key []byte) (int, error) {
 	return i, nil
 }
 
+// auditor is an audit in a phase, and the place of the sender among its parts.
+func (c *call) auditor(r AuditRef, want Phase, key []byte) ([]byte, *Audit, int, error) {
+	at, a, err := c.audit(r, want)
+	if err != nil {
+		return nil, nil, 0, err
+	}
+	i, err := c.part(a, key)
+	return at, a, i, err
+}
+
 // CommitmentOf is what an auditor commits to before anybody's findings are
 // known. It holds the auditor's key, so that nobody can use another's.
 func CommitmentOf(audit canon.Hash, auditor, salt []byte, findings []Finding) canon.Hash {
@@ -119,11 +129,7 @@ type Commit struct {
 }
 
 func (m *Commit) apply(c *call) error {
-	key, a, err := c.audit(m.Audit, PhaseCommit)
-	if err != nil {
-		return err
-	}
-	i, err := c.part(a, m.Auditor)
+	key, a, i, err := c.auditor(m.Audit, PhaseCommit, m.Auditor)
 	if err != nil {
 		return err
 	}
@@ -152,11 +158,7 @@ type Reveal struct {
 }
 
 func (m *Reveal) apply(c *call) error {
-	key, a, err := c.audit(m.Audit, PhaseReveal)
-	if err != nil {
-		return err
-	}
-	i, err := c.part(a, m.Auditor)
+	key, a, i, err := c.auditor(m.Audit, PhaseReveal, m.Auditor)
 	if err != nil {
 		return err
 	}
@@ -223,11 +225,7 @@ type Accuse struct {
 }
 
 func (m *Accuse) apply(c *call) error {
-	key, a, err := c.audit(m.Audit, PhaseSettle)
-	if err != nil {
-		return err
-	}
-	i, err := c.part(a, m.Auditor)
+	key, a, i, err := c.auditor(m.Audit, PhaseSettle, m.Auditor)
 	if err != nil {
 		return err
 	}
@@ -268,8 +266,8 @@ func (c *call) inLog(a *Audit, r AuditRef, place uint64, id canon.Hash, proof []
 	return nil
 }
 
-// receiptOf reads a receipt of a node.
-func (c *call) receiptOf(node, raw []byte) (*receipt.Receipt, error) {
+// signed reads a receipt whose signature is good.
+func (c *call) signed(raw []byte) (*receipt.Receipt, error) {
 	if err := c.spend(2 * sigWork); err != nil {
 		return nil, err
 	}
@@ -283,10 +281,19 @@ func (c *call) receiptOf(node, raw []byte) (*receipt.Receipt, error) {
 	if err != nil {
 		return nil, fail(CodeRefused, "the receipt: %w", err)
 	}
+	return &r, nil
+}
+
+// receiptOf reads a receipt of a node.
+func (c *call) receiptOf(node, raw []byte) (*receipt.Receipt, error) {
+	r, err := c.signed(raw)
+	if err != nil {
+		return nil, err
+	}
 	if k := r.Claims().Key; !slices.Equal(k, node) {
 		return nil, fail(CodeRefused, "the receipt is of %x, not of the node %x", []byte(k), node)
 	}
-	return &r, nil
+	return r, nil
 }
 
 // tokens are all of a receipt.

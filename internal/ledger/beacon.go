@@ -282,20 +282,7 @@ func (m *Machine) safe(s *BeaconServing) bool {
 		}
 	}
 	gone := len(s.Members) - len(all)
-	return len(confirmed)-most(confirmed, total) >= group.Threshold() && gone+most(all, total) < group.Threshold()
-}
-
-// most is how many can have less than a third of a total together.
-func most(list []uint64, total uint64) (n int) {
-	slices.Sort(list)
-	var sum uint64
-	for _, p := range list {
-		if sum += p; 3*sum >= total {
-			break
-		}
-		n++
-	}
-	return n
+	return len(confirmed)-beacon.Minority(confirmed, total) >= group.Threshold() && gone+beacon.Minority(all, total) < group.Threshold()
 }
 
 // confirmed is the height of the block in which a member confirmed the key, or 0.

@@ -45,11 +45,7 @@ type Demand struct {
 }
 
 func (m *Demand) apply(c *call) error {
-	key, a, err := c.audit(m.Audit, PhaseCommit)
-	if err != nil {
-		return err
-	}
-	i, err := c.part(a, m.Auditor)
+	key, a, i, err := c.auditor(m.Audit, PhaseCommit, m.Auditor)
 	if err != nil {
 		return err
 	}
@@ -191,11 +187,7 @@ type Garbled struct {
 }
 
 func (m *Garbled) apply(c *call) error {
-	key, a, err := c.audit(m.Audit, PhaseCommit)
-	if err != nil {
-		return err
-	}
-	i, err := c.part(a, m.Auditor)
+	key, a, i, err := c.auditor(m.Audit, PhaseCommit, m.Auditor)
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/receiptlog"
-	"github.com/avalnetwork/aval/receipt"
 )
 
 // Missed is a receipt that somebody has and did not find in the log of the node
@@ -25,15 +24,9 @@ type Missing struct {
 }
 
 func (m *Missing) apply(c *call) error {
-	if err := c.spend(2 * sigWork); err != nil {
-		return err
-	}
-	r, err := receipt.Parse(m.Receipt)
-	if err == nil {
-		err = r.Verify()
-	}
+	r, err := c.signed(m.Receipt)
 	if err != nil {
-		return fail(CodeRefused, "the receipt: %w", err)
+		return err
 	}
 	id, node := r.Hash(), r.Claims().Key
 	b, err := bonded(c.tree, RoleNode, node)

@@ -101,21 +101,15 @@ type Lift struct {
 }
 
 func (m *Lift) apply(c *call) error {
-	if err := c.spend(2 * sigWork); err != nil {
-		return err
-	}
-	r, err := receipt.Parse(m.Receipt)
-	if err == nil {
-		err = r.Verify()
-	}
+	r, err := c.signed(m.Receipt)
 	if err != nil {
-		return fail(CodeRefused, "the receipt: %w", err)
+		return err
 	}
 	node := r.Claims().Key
 	for k := range each[Audit](c.tree, tableAudit, node) {
 		return fail(CodeRefused, "the audit of %d receipts of the node is not over", sizeOf(k))
 	}
-	n, err := c.showPlant(&r, m.Salt, 0)
+	n, err := c.showPlant(r, m.Salt, 0)
 	if err != nil {
 		return err
 	}
@@ -220,11 +214,7 @@ type MakeStand struct {
 }
 
 func (m *MakeStand) apply(c *call) error {
-	key, a, err := c.audit(m.Audit, PhaseSettle)
-	if err != nil {
-		return err
-	}
-	i, err := c.part(a, m.Auditor)
+	key, a, i, err := c.auditor(m.Audit, PhaseSettle, m.Auditor)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"github.com/avalnetwork/aval/internal/canon"
+	"github.com/avalnetwork/aval/internal/ledger/tree"
 )
 
 // Account is an account after the last block; one that nobody paid has nothing.
@@ -13,7 +14,7 @@ func (m *Machine) Account(a Address) Account { return *account(&m.state, a) }
 
 // Node is a bonded node after the last block, or nil.
 func (m *Machine) Node(key ed25519.PublicKey) *Node {
-	n, _ := load[Node](&m.state, tableNode.key(key))
+	n, _ := NodeAt(&m.state, key)
 	return n
 }
 
@@ -42,7 +43,25 @@ func (m *Machine) Offers() iter.Seq[OfferOf] {
 }
 
 // Params are those after the last block.
-func (m *Machine) Params() Params { return meta(&m.state).Params }
+func (m *Machine) Params() Params { return ParamsAt(&m.state) }
+
+// NodeAt reads a bonded node in a state.
+func NodeAt(t *tree.Tree, key []byte) (*Node, bool) { return load[Node](t, tableNode.key(key)) }
+
+// ParamsAt are the parameters in a state.
+func ParamsAt(t *tree.Tree) Params { return meta(t).Params }
+
+// IsAuditor tells whether a node may be drawn to audit others.
+func IsAuditor(t *tree.Tree, key []byte) bool {
+	_, ok := t.Get(tableAuditor.key(key))
+	return ok
+}
+
+// DemandAt is what an auditor asked a node for on the ledger, at a place of an
+// audit.
+func DemandAt(t *tree.Tree, a AuditRef, place uint64, auditor []byte) (*Demanded, bool) {
+	return load[Demanded](t, demandKey(auditKey(a.Node, a.Size), place, auditor))
+}
 
 // Table is the first byte of the keys of a table.
 func Table(name string) (first byte, ok bool) {
