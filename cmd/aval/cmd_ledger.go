@@ -50,6 +50,17 @@ func (a *app) onLedger(ctx context.Context, f func(r *node.Remote) error) error 
 	return f(r)
 }
 
+// sendTx sends a transaction of the node's account, whose content is JSON.
+func (a *app) sendTx(ctx context.Context, kind ledger.Kind, content []byte, asJSON bool) error {
+	return a.onLedger(ctx, func(r *node.Remote) error {
+		s, err := r.LedgerSend(ctx, node.SendRequest{Kind: kind.String(), Payload: content})
+		if err != nil {
+			return err
+		}
+		return a.tellSent(s, asJSON)
+	})
+}
+
 // tellSent says what came of a transaction.
 func (a *app) tellSent(s node.Sent, asJSON bool) error {
 	if asJSON {
@@ -84,13 +95,7 @@ func newLedgerPayCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.onLedger(c.Context(), func(r *node.Remote) error {
-				s, err := r.LedgerSend(c.Context(), node.SendRequest{Kind: ledger.KindTransfer.String(), Payload: payload})
-				if err != nil {
-					return err
-				}
-				return a.tellSent(s, asJSON)
-			})
+			return a.sendTx(c.Context(), ledger.KindTransfer, payload, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
@@ -128,13 +133,7 @@ base64. KIND is one of
 			if err := json.Unmarshal(content, kind.Payload()); err != nil {
 				return usageErrorf("the content of a %s: %w", kind, err)
 			}
-			return a.onLedger(c.Context(), func(r *node.Remote) error {
-				s, err := r.LedgerSend(c.Context(), node.SendRequest{Kind: kind.String(), Payload: content})
-				if err != nil {
-					return err
-				}
-				return a.tellSent(s, asJSON)
-			})
+			return a.sendTx(c.Context(), kind, content, asJSON)
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/avalnetwork/aval/internal/audit/dispute"
 	"github.com/avalnetwork/aval/internal/canon"
@@ -119,6 +120,13 @@ type Answer struct {
 	Box *receipt.Box `cbor:"6,keyasint,omitempty" json:"box,omitempty"`
 }
 
+const eventAnswer = "answer"
+
+// Answered tells whether a transaction met a demand.
+func Answered(r Result) bool {
+	return r.Code == CodeOK && slices.ContainsFunc(r.Events, func(e Event) bool { return e.Kind == eventAnswer })
+}
+
 // AuditParts are the parts of a receipt that its auditors see.
 func AuditParts(c *receipt.Claims) receipt.Part {
 	p := receipt.PartPrompt | receipt.PartOutput | dispute.OutputParts(c)
@@ -171,7 +179,7 @@ func (m *Answer) apply(c *call) error {
 	burn(c.tree, d.Fee)
 	p := &c.params.Audit
 	c.game().phase(key, a, PhaseCommit, max(a.Until, c.block.Height+p.Commit+p.Each))
-	c.event("answer", "node", hex.EncodeToString(m.Audit.Node), "size", Amount(m.Audit.Size).String(), "place", Amount(m.Place).String(), "auditor", hex.EncodeToString(m.Auditor))
+	c.event(eventAnswer, "node", hex.EncodeToString(m.Audit.Node), "size", Amount(m.Audit.Size).String(), "place", Amount(m.Place).String(), "auditor", hex.EncodeToString(m.Auditor))
 	return nil
 }
 

@@ -82,3 +82,38 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, v.Value, v.Labels...)
 	}
 }
+
+// Part is one of the numbers of something, with its name and what it is.
+type Part[T any] struct {
+	Name, Help string
+	Of         func(T) float64
+}
+
+// Parts tells several numbers of one thing, which is asked for once whenever
+// somebody looks.
+func Parts[T any](r *Registry, whole func() T, parts ...Part[T]) {
+	c := &collected[T]{whole: whole, parts: parts}
+	for _, p := range parts {
+		c.descs = append(c.descs, prometheus.NewDesc(p.Name, p.Help, nil, nil))
+	}
+	r.r.MustRegister(c)
+}
+
+type collected[T any] struct {
+	whole func() T
+	parts []Part[T]
+	descs []*prometheus.Desc
+}
+
+func (c *collected[T]) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range c.descs {
+		ch <- d
+	}
+}
+
+func (c *collected[T]) Collect(ch chan<- prometheus.Metric) {
+	v := c.whole()
+	for i, p := range c.parts {
+		ch <- prometheus.MustNewConstMetric(c.descs[i], prometheus.GaugeValue, p.Of(v))
+	}
+}

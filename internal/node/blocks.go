@@ -11,7 +11,6 @@ import (
 	"github.com/avalnetwork/aval/internal/ledger"
 	"github.com/avalnetwork/aval/internal/node/control"
 	"github.com/avalnetwork/aval/internal/rpc"
-	"github.com/avalnetwork/aval/internal/wallet"
 	"github.com/avalnetwork/aval/receipt"
 )
 
@@ -145,7 +144,7 @@ func (c *chain) block(height uint64) (BlockInfo, error) {
 func txInfo(b *consensus.StoredBlock, i int, id canon.Hash) TxInfo {
 	out := TxInfo{ID: id, Height: b.Height, Index: i, Bytes: len(b.Txs[i])}
 	if b.Done != nil && i < len(b.Done.Results) {
-		s := sent(wallet.Done{Height: b.Height, Result: b.Done.Results[i]})
+		s := sent(ledger.Done{Height: b.Height, Result: b.Done.Results[i]})
 		out.Result = &s
 	}
 	_, body, err := ledger.DecodeTx(b.Txs[i])

@@ -95,8 +95,8 @@ func (c *chain) take(b *consensus.Block) {
 	c.feed.mu.Lock()
 	defer c.feed.mu.Unlock()
 	for i, tx := range b.Txs {
-		if i < len(b.Results) && b.Results[i].Code != ledger.CodeOK {
-			continue
+		if !ledger.Answered(b.Results[i]) {
+			continue // most need not be read again
 		}
 		_, body, err := ledger.DecodeTx(tx)
 		if err != nil || body.Kind != ledger.KindAnswer {

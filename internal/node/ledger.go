@@ -353,7 +353,7 @@ func (n *Node) LedgerSubmit(ctx context.Context, tx []byte) (Sent, error) {
 	return sent(done), err
 }
 
-func sent(r wallet.Done) Sent {
+func sent(r ledger.Done) Sent {
 	return Sent{ID: r.ID, Height: r.Height, Code: r.Code.String(), Detail: r.Detail, Fee: r.Fee, Events: r.Events}
 }
 

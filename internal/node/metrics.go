@@ -33,28 +33,26 @@ func (n *Node) Metrics() *metrics.Registry {
 	if n.chain == nil && n.light == nil {
 		return r
 	}
-	status := func(f func(LedgerStatus) float64) func() float64 {
-		return func() float64 {
-			s, err := n.LedgerStatus(context.Background())
-			if err != nil {
-				return 0
-			}
-			return f(s)
-		}
+	type part = metrics.Part[LedgerStatus]
+	status := func() LedgerStatus {
+		s, _ := n.LedgerStatus(context.Background()) // of nothing all numbers are 0
+		return s
 	}
-	r.Gauge("aval_ledger_height", "Height of the last block.", status(func(s LedgerStatus) float64 { return float64(s.Height) }))
-	r.Gauge("aval_ledger_peers", "Other nodes of the chain that are connected.", status(func(s LedgerStatus) float64 { return float64(s.Peers) }))
-	r.Gauge("aval_ledger_waiting_transactions", "Transactions that are in no block yet.", status(func(s LedgerStatus) float64 { return float64(s.Waiting) }))
-	r.Gauge("aval_ledger_validators", "Validators of the next block.", status(func(s LedgerStatus) float64 { return float64(len(s.Validators)) }))
-	r.Gauge("aval_ledger_halted", "1 while no block can be made.", status(func(s LedgerStatus) float64 {
-		if s.Halted != "" {
-			return 1
-		}
-		return 0
-	}))
-	r.Gauge("aval_account_balance_units", "What the node's own account has, in units.", status(func(s LedgerStatus) float64 {
-		return float64(s.Balance) / float64(ledger.Unit)
-	}))
+	metrics.Parts(r, status,
+		part{Name: "aval_ledger_height", Help: "Height of the last block.", Of: func(s LedgerStatus) float64 { return float64(s.Height) }},
+		part{Name: "aval_ledger_peers", Help: "Other nodes of the chain that are connected.", Of: func(s LedgerStatus) float64 { return float64(s.Peers) }},
+		part{Name: "aval_ledger_waiting_transactions", Help: "Transactions that are in no block yet.", Of: func(s LedgerStatus) float64 { return float64(s.Waiting) }},
+		part{Name: "aval_ledger_validators", Help: "Validators of the next block.", Of: func(s LedgerStatus) float64 { return float64(len(s.Validators)) }},
+		part{Name: "aval_ledger_halted", Help: "1 while no block can be made.", Of: func(s LedgerStatus) float64 {
+			if s.Halted != "" {
+				return 1
+			}
+			return 0
+		}},
+		part{Name: "aval_account_balance_units", Help: "What the node's own account has, in units.", Of: func(s LedgerStatus) float64 {
+			return float64(s.Balance) / float64(ledger.Unit)
+		}},
+	)
 	return r
 }
 

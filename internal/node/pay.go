@@ -43,13 +43,13 @@ func (c *chain) Entry(_ context.Context, key []byte) ([]byte, error) {
 }
 
 // Submit is wallet.Ledger's.
-func (c *chain) Submit(ctx context.Context, tx []byte) (wallet.Done, error) {
+func (c *chain) Submit(ctx context.Context, tx []byte) (ledger.Done, error) {
 	done, err := c.node.Submit(ctx, tx)
 	var no *consensus.Rejected
 	if errors.As(err, &no) {
-		return wallet.Done{Result: no.Result}, nil
+		return ledger.Done{Result: no.Result}, nil
 	}
-	return wallet.Done{Height: done.Height, Result: done.Result}, err
+	return ledger.Done{Height: done.Height, Result: done.Result}, err
 }
 
 // entryAt is an entry of the state after the last block; nil: there is none.

@@ -28,11 +28,8 @@ type Ledger interface {
 	Entry(ctx context.Context, key []byte) ([]byte, error)
 	// Submit sends a transaction, and waits until it is in a block, or cannot get
 	// into one, which a code below ledger.CodeRefused says.
-	Submit(ctx context.Context, tx []byte) (Done, error)
+	Submit(ctx context.Context, tx []byte) (ledger.Done, error)
 }
-
-// Done is what came of a transaction, in a block or, with height 0, in none.
-type Done = ledger.Done
 
 // Wallet sends the transactions of an account, one at a time.
 type Wallet struct {
@@ -192,10 +189,10 @@ func (w *Wallet) Cosign(tx []byte) (signed []byte, done bool, err error) {
 }
 
 // Submit sends a transaction that has all its signatures.
-func (w *Wallet) Submit(ctx context.Context, tx []byte) (Done, error) {
+func (w *Wallet) Submit(ctx context.Context, tx []byte) (ledger.Done, error) {
 	_, b, err := ledger.DecodeTx(tx)
 	if err != nil {
-		return Done{}, err
+		return ledger.Done{}, err
 	}
 	res, err := w.ledger.Submit(ctx, tx)
 	if err == nil && res.Code != ledger.CodeOK {
@@ -205,12 +202,12 @@ func (w *Wallet) Submit(ctx context.Context, tx []byte) (Done, error) {
 }
 
 // Send sends a transaction and waits for it. One that did nothing is a *Failed.
-func (w *Wallet) Send(ctx context.Context, kind ledger.Kind, payload any) (Done, error) {
+func (w *Wallet) Send(ctx context.Context, kind ledger.Kind, payload any) (ledger.Done, error) {
 	w.sending.Lock()
 	defer w.sending.Unlock()
 	tx, err := w.Draft(ctx, kind, payload)
 	if err != nil {
-		return Done{}, err
+		return ledger.Done{}, err
 	}
 	return w.Submit(ctx, tx)
 }
@@ -276,6 +273,6 @@ func (w *Wallet) Purse(ctx context.Context, id canon.Hash, s payment.State) (*pa
 
 // Settle ends a session that pays this account with the best voucher that was
 // got for it.
-func (w *Wallet) Settle(ctx context.Context, id canon.Hash, s payment.State) (Done, error) {
+func (w *Wallet) Settle(ctx context.Context, id canon.Hash, s payment.State) (ledger.Done, error) {
 	return w.Send(ctx, ledger.KindSettle, ledger.SettleWith(id, s.Voucher))
 }

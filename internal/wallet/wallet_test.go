@@ -53,16 +53,16 @@ func (c *chain) Entry(_ context.Context, key []byte) ([]byte, error) {
 	return v, nil
 }
 
-func (c *chain) Submit(_ context.Context, tx []byte) (wallet.Done, error) {
+func (c *chain) Submit(_ context.Context, tx []byte) (ledger.Done, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now++
 	if err := c.m.Begin(ledger.Block{Height: c.m.Height() + 1, Time: c.now, Proposer: public(key("validator"))}); err != nil {
-		return wallet.Done{}, err
+		return ledger.Done{}, err
 	}
 	res := c.m.Apply(tx)
 	c.m.End()
-	return wallet.Done{Height: c.m.Height(), Result: res}, nil
+	return ledger.Done{Height: c.m.Height(), Result: res}, nil
 }
 
 func (c *chain) wallet(t *testing.T, k wallet.Keys) *wallet.Wallet {
