@@ -1,11 +1,8 @@
 package demo
 
 import (
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
 	"fmt"
-	"html"
 	"strings"
 
 	"github.com/avalnetwork/aval/internal/ledger"
@@ -15,37 +12,10 @@ import (
 //go:embed demo.css
 var style string
 
-// markup is HTML as it is written; texts come into it through put alone.
-type markup struct{ strings.Builder }
-
-// put writes markup with texts and numbers in it. Texts stand between tags or
-// within the double quotes of an attribute.
-func (w *markup) put(format string, args ...any) {
-	for i, a := range args {
-		if s, ok := a.(string); ok {
-			args[i] = html.EscapeString(s)
-		}
-	}
-	fmt.Fprintf(w, format, args...)
-}
-
-// Page is the story as a page that stands alone. It has no script, and its
-// Content-Security-Policy allows none, and no connection.
+// Page is the story as a page that stands alone.
 func (s *Story) Page() string {
-	css := report.Style + style
-	sum := sha256.Sum256([]byte(css))
-	w := &markup{}
-	w.put(`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src %s; img-src data:; base-uri 'none'; form-action 'none'">
-<meta name="referrer" content="no-referrer">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>%s – Aval</title>
-<style>`, "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'", s.Title())
-	w.WriteString(css)
-	w.put("</style>\n</head>\n<body>\n<main>\n<div class=\"report story\">\n")
+	w := &report.Markup{}
+	w.Put("<main>\n<div class=\"report story\">\n")
 	s.head(w)
 	s.questions(w)
 	s.leaf(w)
@@ -53,9 +23,9 @@ func (s *Story) Page() string {
 	s.steps(w)
 	s.game(w)
 	s.check(w)
-	w.put("<footer><p>Aval %s, %s; %.1f seconds, %d blocks. Everything here ran on one machine, in processes of the same program.</p></footer>\n", s.Version, s.Began, s.Seconds, s.Blocks)
-	w.put("</div>\n</main>\n</body>\n</html>\n")
-	return w.String()
+	w.Put("<footer><p>Aval %s, %s; %.1f seconds, %d blocks. Everything here ran on one machine, in processes of the same program.</p></footer>\n", s.Version, s.Began, s.Seconds, s.Blocks)
+	w.Put("</div>\n</main>")
+	return report.Document(s.Title(), report.Style+style, "img-src data:; ", w.String())
 }
 
 const (
@@ -64,31 +34,31 @@ const (
 	signMind = `<svg class="sign" viewBox="0 0 24 24" aria-hidden="true"><path d="M12 3L22 20H2z"/><path d="M12 10v4M12 17v.01"/></svg>`
 )
 
-func (s *Story) head(w *markup) {
+func (s *Story) head(w *report.Markup) {
 	class, sign := "valid", signGood
 	if s.Ending == NoLie || s.Ending == Unfinished {
 		class, sign = "unchecked", signMind
 	}
-	w.put(`<section class="verdict %s">`, class)
+	w.Put(`<section class="verdict %s">`, class)
 	w.WriteString(sign)
-	w.put("<h1>%s</h1><p>%s</p></section>\n", s.Title(), s.Summary())
+	w.Put("<h1>%s</h1><p>%s</p></section>\n", s.Title(), s.Summary())
 }
 
-func (s *Story) questions(w *markup) {
+func (s *Story) questions(w *report.Markup) {
 	if len(s.Questions) == 0 {
 		return
 	}
-	w.put(`<section class="said"><h2>What was asked and answered</h2>`)
+	w.Put(`<section class="said"><h2>What was asked and answered</h2>`)
 	for _, q := range s.Questions {
 		false_ := q.Lie && q.Answer != q.Right
-		w.put(`<figure><figcaption>You to the %s: “%s …”</figcaption>`, q.To, q.Prompt)
+		w.Put(`<figure><figcaption>You to the %s: “%s …”</figcaption>`, q.To, q.Prompt)
 		if !q.Lie {
-			w.put(`<blockquote tabindex="0">%s</blockquote>`, strings.TrimSpace(q.Answer))
-			w.put(`<p class="note">Computed again on your machine: each of the %d tokens is what the model gives.`, q.Tokens)
+			w.Put(`<blockquote tabindex="0">%s</blockquote>`, strings.TrimSpace(q.Answer))
+			w.Put(`<p class="note">Computed again on your machine: each of the %d tokens is what the model gives.`, q.Tokens)
 			if q.Paid > 0 {
-				w.put(` Paid: %s units, %s.`, Units(q.Paid), q.How)
+				w.Put(` Paid: %s units, %s.`, Units(q.Paid), q.How)
 			}
-			w.put("</p></figure>\n")
+			w.Put("</p></figure>\n")
 			continue
 		}
 		same := 0
@@ -97,16 +67,16 @@ func (s *Story) questions(w *markup) {
 		} else {
 			same = len(q.Answer)
 		}
-		w.put(`<blockquote tabindex="0">%s<mark>%s</mark></blockquote>`, strings.TrimLeft(q.Answer[:same], " \n"), strings.TrimRight(q.Answer[same:], " \n"))
+		w.Put(`<blockquote tabindex="0">%s<mark>%s</mark></blockquote>`, strings.TrimLeft(q.Answer[:same], " \n"), strings.TrimRight(q.Answer[same:], " \n"))
 		if false_ {
-			w.put(`<p class="note">Nobody sees it by reading. The marked part is not the model’s, which goes on like this:</p><blockquote class="true" tabindex="0">%s<ins>%s</ins></blockquote>`,
+			w.Put(`<p class="note">Nobody sees it by reading. The marked part is not the model’s, which goes on like this:</p><blockquote class="true" tabindex="0">%s<ins>%s</ins></blockquote>`,
 				strings.TrimLeft(q.Right[:same], " \n"), strings.TrimRight(q.Right[same:], " \n"))
 		} else {
-			w.put(`<p class="note">The words are those of the true model, by chance: the computation is not, which the receipt commits to.</p>`)
+			w.Put(`<p class="note">The words are those of the true model, by chance: the computation is not, which the receipt commits to.</p>`)
 		}
-		w.put("</figure>\n")
+		w.Put("</figure>\n")
 	}
-	w.put("</section>\n")
+	w.Put("</section>\n")
 }
 
 // common is the length of what two texts begin with alike, up to a rune.
@@ -121,35 +91,35 @@ func common(a, b string) int {
 	return n
 }
 
-func (s *Story) leaf(w *markup) {
+func (s *Story) leaf(w *report.Markup) {
 	l := s.Leaf
 	if l == nil {
 		return
 	}
-	w.put(`<section><h2>Where the lie is</h2><p>The dispute narrowed the whole computation to one step that anybody can repeat. %d cells, then the %d operations of one cell, then the %d parts of one operation.</p>`,
+	w.Put(`<section><h2>Where the lie is</h2><p>The dispute narrowed the whole computation to one step that anybody can repeat. %d cells, then the %d operations of one cell, then the %d parts of one operation.</p>`,
 		l.Layers*l.Positions, len(l.Operations), l.Leaves)
 	w.WriteString(l.Tree())
-	w.put("</section>\n")
+	w.Put("</section>\n")
 	if l.Tensor == "" {
 		return
 	}
-	w.put(`<section><h2>The tile that was wrong</h2><p>This part of the step <code>%s</code> multiplies with rows %d to %d of the matrix <code>%s</code>. The fingerprint in the receipt fixes these numbers.</p>`,
+	w.Put(`<section><h2>The tile that was wrong</h2><p>This part of the step <code>%s</code> multiplies with rows %d to %d of the matrix <code>%s</code>. The fingerprint in the receipt fixes these numbers.</p>`,
 		l.Name, l.Row, l.Row+l.Rows-1, l.Tensor)
 	w.WriteString(l.Tiles())
 	if len(l.Claimed) > 0 {
-		w.put(`<p>So the liar got other sums, and signed them: with its numbers, the hash of the part is exactly the one it signed, <code>%s…</code>; with the model’s it is <code>%s…</code>.</p>`, l.Signed[:16], l.Right[:16])
+		w.Put(`<p>So the liar got other sums, and signed them: with its numbers, the hash of the part is exactly the one it signed, <code>%s…</code>; with the model’s it is <code>%s…</code>.</p>`, l.Signed[:16], l.Right[:16])
 		w.WriteString(l.Bars())
-		w.put(`<details><summary>The numbers</summary><div class="wide"><table><thead><tr><th>row</th><th class="n">right</th><th class="n">signed</th></tr></thead><tbody>`)
+		w.Put(`<details><summary>The numbers</summary><div class="wide"><table><thead><tr><th>row</th><th class="n">right</th><th class="n">signed</th></tr></thead><tbody>`)
 		for i, v := range l.Values {
-			w.put(`<tr><td>%d</td><td class="n">%.6g</td><td class="n">%.6g</td></tr>`, l.Row+i, v, l.Claimed[i])
+			w.Put(`<tr><td>%d</td><td class="n">%.6g</td><td class="n">%.6g</td></tr>`, l.Row+i, v, l.Claimed[i])
 		}
-		w.put(`</tbody></table></div></details>`)
+		w.Put(`</tbody></table></div></details>`)
 	}
-	w.put("</section>\n")
+	w.Put("</section>\n")
 }
 
-func (s *Story) money(w *markup) {
-	w.put(`<section><h2>Who lost how much</h2><div class="wide money"><table><thead><tr><th>who</th><th class="n">before</th><th class="n">account</th><th class="n">bond</th><th class="n">change</th></tr></thead><tbody>`)
+func (s *Story) money(w *report.Markup) {
+	w.Put(`<section><h2>Who lost how much</h2><div class="wide money"><table><thead><tr><th>who</th><th class="n">before</th><th class="n">account</th><th class="n">bond</th><th class="n">change</th></tr></thead><tbody>`)
 	for i, a := range s.Accounts {
 		note, class := "", ""
 		if i < len(s.Nodes) {
@@ -165,22 +135,22 @@ func (s *Story) money(w *markup) {
 		if note == a.Name {
 			note = ""
 		}
-		w.put(`<tr class="%s"><td>%s`, class, a.Name)
+		w.Put(`<tr class="%s"><td>%s`, class, a.Name)
 		if note != "" {
-			w.put(`<small class="note">%s</small>`, note)
+			w.Put(`<small class="note">%s</small>`, note)
 		}
-		w.put(`</td><td class="n">%s</td><td class="n">%s</td><td class="n">%s</td><td class="n %s">%s</td></tr>`,
+		w.Put(`</td><td class="n">%s</td><td class="n">%s</td><td class="n">%s</td><td class="n %s">%s</td></tr>`,
 			round(a.Before), round(a.After), round(a.Bond), sign(a), change(a))
 	}
-	w.put("</tbody></table></div>")
+	w.Put("</tbody></table></div>")
 	if s.Escrow > 0 {
-		w.put(`<p class="note">You still have %s units in sessions, from which your answers are paid when the nodes settle; the rest comes back.</p>`, Units(s.Escrow))
+		w.Put(`<p class="note">You still have %s units in sessions, from which your answers are paid when the nodes settle; the rest comes back.</p>`, Units(s.Escrow))
 	}
 	if d := s.Dispute; d != nil {
-		w.put(`<p class="note">Of the %s units that the liar lost in the dispute, %s went to %s and %s burned, so that nobody gains by accusing himself; the rest gave the fees of the honest back. Small differences are fees, and what auditors are paid.</p>`,
+		w.Put(`<p class="note">Of the %s units that the liar lost in the dispute, %s went to %s and %s burned, so that nobody gains by accusing himself; the rest gave the fees of the honest back. Small differences are fees, and what auditors are paid.</p>`,
 			Units(d.Taken), Units(d.Award), d.Challenger, Units(d.Burnt))
 	}
-	w.put("</section>\n")
+	w.Put("</section>\n")
 }
 
 func delta(a Account) int64 { return int64(a.After) + int64(a.Bond) - int64(a.Before) }
@@ -209,37 +179,37 @@ func round(n ledger.Amount) string {
 	return fmt.Sprintf("%d.%03d", n/1000, n%1000)
 }
 
-func (s *Story) steps(w *markup) {
-	w.put(`<section><h2>What happened, second by second</h2><ol class="steps">`)
+func (s *Story) steps(w *report.Markup) {
+	w.Put(`<section><h2>What happened, second by second</h2><ol class="steps">`)
 	for _, x := range s.Steps {
-		w.put(`<li class="%s"><time>%.1f s</time><p>%s</p></li>`+"\n", string(x.Mark), x.At, x.Text)
+		w.Put(`<li class="%s"><time>%.1f s</time><p>%s</p></li>`+"\n", string(x.Mark), x.At, x.Text)
 	}
-	w.put("</ol></section>\n")
+	w.Put("</ol></section>\n")
 }
 
-func (s *Story) game(w *markup) {
+func (s *Story) game(w *report.Markup) {
 	d := s.Dispute
 	if d == nil {
 		return
 	}
-	w.put(`<details><summary>The dispute, message by message</summary><p class="note">Blocks %d to %d of the ledger. The referee is part of it: it has no model, reads these messages, and computes the last step again.</p><div class="wide"><table><thead><tr><th>block</th><th>who</th><th>what</th><th class="n">bytes</th></tr></thead><tbody>`, d.Opened, d.Ended)
+	w.Put(`<details><summary>The dispute, message by message</summary><p class="note">Blocks %d to %d of the ledger. The referee is part of it: it has no model, reads these messages, and computes the last step again.</p><div class="wide"><table><thead><tr><th>block</th><th>who</th><th>what</th><th class="n">bytes</th></tr></thead><tbody>`, d.Opened, d.Ended)
 	for _, m := range d.Moves {
-		w.put(`<tr><td>%d</td><td>%s</td><td>%s</td><td class="n">%d</td></tr>`, m.Height, m.By, m.What, m.Bytes)
+		w.Put(`<tr><td>%d</td><td>%s</td><td>%s</td><td class="n">%d</td></tr>`, m.Height, m.By, m.What, m.Bytes)
 	}
-	w.put("</tbody></table></div></details>\n")
+	w.Put("</tbody></table></div></details>\n")
 }
 
-func (s *Story) check(w *markup) {
+func (s *Story) check(w *report.Markup) {
 	if len(s.Commands) == 0 {
 		return
 	}
-	w.put(`<section><h2>Do not believe this page</h2><p>Any text can say this. The evidence is in files beside it; these commands, run in the folder of this page, check it:</p><dl class="check">`)
+	w.Put(`<section><h2>Do not believe this page</h2><p>Any text can say this. The evidence is in files beside it; these commands, run in the folder of this page, check it:</p><dl class="check">`)
 	for _, c := range s.Commands {
-		w.put(`<dt><code>%s</code></dt><dd>%s</dd>`, c.Text, c.What)
+		w.Put(`<dt><code>%s</code></dt><dd>%s</dd>`, c.Text, c.What)
 	}
-	w.put(`</dl><ul class="files">`)
+	w.Put(`</dl><ul class="files">`)
 	for _, f := range s.Files {
-		w.put(`<li><code>%s</code> %s</li>`, f.Name, f.What)
+		w.Put(`<li><code>%s</code> %s</li>`, f.Name, f.What)
 	}
-	w.put("</ul></section>\n")
+	w.Put("</ul></section>\n")
 }

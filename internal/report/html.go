@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"html"
+	"reflect"
 	"strings"
 )
 
@@ -16,56 +17,62 @@ var Style string
 
 // Fragment is the report as HTML for a page that has Style.
 func (r *Report) Fragment() string {
-	w := &markup{}
-	w.put(`<div class="report">`)
-	w.put(`<section class="verdict %s">`, string(r.Status))
+	w := &Markup{}
+	w.Put(`<div class="report">`)
+	w.Put(`<section class="verdict %s">`, string(r.Status))
 	w.sign(r.Status.sign())
-	w.put(`<h1>%s</h1><p>%s</p></section>`+"\n", r.Title, r.Summary)
+	w.Put(`<h1>%s</h1><p>%s</p></section>`+"\n", r.Title, r.Summary)
 	if len(r.Passages) > 0 {
-		w.put(`<section class="said"><h2 class="vh">%s</h2>`, r.said("What was asked and answered"))
+		w.Put(`<section class="said"><h2 class="vh">%s</h2>`, r.said("What was asked and answered"))
 		for _, p := range r.Passages {
 			w.passage(&p)
 		}
-		w.put("</section>\n")
+		w.Put("</section>\n")
 	}
 	w.lines(r, "What was checked", r.Checked)
 	w.lines(r, "What was not checked", r.Unchecked)
 	if len(r.Facts) > 0 {
-		w.put(`<section><h2>%s</h2>`, r.said("What the receipt says"))
+		w.Put(`<section><h2>%s</h2>`, r.said("What the receipt says"))
 		w.facts(r.Facts)
-		w.put("</section>\n")
+		w.Put("</section>\n")
 	}
-	w.put(`<section class="bounds"><h2>%s</h2><ul>`, r.said("What a receipt does not show"))
+	w.Put(`<section class="bounds"><h2>%s</h2><ul>`, r.said("What a receipt does not show"))
 	for _, b := range r.Bounds {
-		w.put(`<li>%s</li>`, b)
+		w.Put(`<li>%s</li>`, b)
 	}
-	w.put("</ul></section>\n")
+	w.Put("</ul></section>\n")
 	if len(r.Details) > 0 {
-		w.put(`<details><summary>%s</summary>`, r.said("For experts: the numbers behind it"))
+		w.Put(`<details><summary>%s</summary>`, r.said("For experts: the numbers behind it"))
 		w.facts(r.Details)
-		w.put("</details>\n")
+		w.Put("</details>\n")
 	}
-	w.put(`</div>`)
+	w.Put(`</div>`)
 	return w.String()
 }
 
-// Page is the report as a page that stands alone. It has no script, and its
-// Content-Security-Policy allows none, and no connection.
+// Page is the report as a page that stands alone.
 func (r *Report) Page() string {
-	w := &markup{}
-	w.put(`<!doctype html>
+	return Document(r.Title, Style, "", "<main>\n"+r.Fragment()+"\n</main>")
+}
+
+// Document is a page that stands alone, of a style sheet and what is in its body,
+// which is markup. It has no script, and its Content-Security-Policy allows none,
+// and no connection; more is what it allows beside its style.
+func Document(title, css, more, body string) string {
+	w := &Markup{}
+	w.Put(`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src %s; base-uri 'none'; form-action 'none'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src %s; %sbase-uri 'none'; form-action 'none'">
 <meta name="referrer" content="no-referrer">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>%s – Aval</title>
-<style>`, hash(Style), r.Title)
-	w.WriteString(Style)
-	w.put("</style>\n</head>\n<body>\n<main>\n")
-	w.WriteString(r.Fragment())
-	w.put("\n</main>\n</body>\n</html>\n")
+<style>`, hash(css), more, title)
+	w.WriteString(css)
+	w.Put("</style>\n</head>\n<body>\n")
+	w.WriteString(body)
+	w.Put("\n</body>\n</html>\n")
 	return w.String()
 }
 
@@ -75,17 +82,18 @@ func hash(text string) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// markup is HTML as it is written. Texts come into it through put alone. (The
-// package html/template would do the same, and more than double the program
-// inside the page that checks receipts: with it, the linker keeps every method.)
-type markup struct{ strings.Builder }
+// Markup is HTML as it is written; texts come into it through Put alone.
+type Markup struct{ strings.Builder }
 
-// put writes markup with texts in it, which stand between tags or within the
-// double quotes of an attribute.
-func (w *markup) put(format string, texts ...string) {
-	args := make([]any, len(texts))
-	for i, s := range texts {
-		args[i] = html.EscapeString(s)
+// Put writes markup with texts and numbers in it. Texts stand between tags or
+// within the double quotes of an attribute.
+func (w *Markup) Put(format string, args ...any) {
+	for i, a := range args {
+		switch reflect.ValueOf(a).Kind() {
+		case reflect.Int, reflect.Int64, reflect.Uint64, reflect.Float32, reflect.Float64:
+		default:
+			args[i] = html.EscapeString(fmt.Sprint(a))
+		}
 	}
 	fmt.Fprintf(w, format, args...)
 }
@@ -99,61 +107,61 @@ var paths = map[Mark]string{
 	half: `<circle cx="12" cy="12" r="10" stroke-dasharray="3.2 3.1"/><path d="M7.5 12.5l3 3 6-6.5"/>`,
 }
 
-func (w *markup) sign(m Mark) {
-	w.put(`<svg class="sign" viewBox="0 0 24 24" aria-hidden="true">`)
+func (w *Markup) sign(m Mark) {
+	w.Put(`<svg class="sign" viewBox="0 0 24 24" aria-hidden="true">`)
 	w.WriteString(paths[m])
-	w.put(`</svg>`)
+	w.Put(`</svg>`)
 }
 
-func (w *markup) passage(p *Passage) {
-	w.put(`<figure><figcaption>%s</figcaption>`, p.Name)
+func (w *Markup) passage(p *Passage) {
+	w.Put(`<figure><figcaption>%s</figcaption>`, p.Name)
 	if p.Hidden != "" {
-		w.put(`<p class="hidden">%s</p>`, p.Hidden)
+		w.Put(`<p class="hidden">%s</p>`, p.Hidden)
 	}
 	for _, part := range p.Parts {
 		if part.Role != "" {
-			w.put(`<p class="note">%s</p>`, part.Role)
+			w.Put(`<p class="note">%s</p>`, part.Role)
 		}
 		// Long texts scroll, which needs the focus of a keyboard.
-		w.put(`<blockquote tabindex="0">%s</blockquote>`, part.Text)
+		w.Put(`<blockquote tabindex="0">%s</blockquote>`, part.Text)
 	}
 	w.note("p", p.Note)
-	w.put("</figure>\n")
+	w.Put("</figure>\n")
 }
 
-func (w *markup) note(tag, text string) {
+func (w *Markup) note(tag, text string) {
 	if text != "" {
-		w.put(`<`+tag+` class="note">%s</`+tag+`>`, text)
+		w.Put(`<`+tag+` class="note">%s</`+tag+`>`, text)
 	}
 }
 
-func (w *markup) lines(r *Report, head string, list []Line) {
+func (w *Markup) lines(r *Report, head string, list []Line) {
 	if len(list) == 0 {
 		return
 	}
-	w.put(`<section><h2>%s</h2><ul class="lines">`, r.said(head))
+	w.Put(`<section><h2>%s</h2><ul class="lines">`, r.said(head))
 	for _, l := range list {
-		w.put(`<li class="%s">`, string(l.Mark))
+		w.Put(`<li class="%s">`, string(l.Mark))
 		w.sign(l.Mark)
-		w.put(`<p><span class="vh">%s: </span>%s</p>`, r.said(l.Mark.word()), l.Text)
+		w.Put(`<p><span class="vh">%s: </span>%s</p>`, r.said(l.Mark.word()), l.Text)
 		w.note("small", l.Note)
-		w.put("</li>\n")
+		w.Put("</li>\n")
 	}
-	w.put("</ul></section>\n")
+	w.Put("</ul></section>\n")
 }
 
-func (w *markup) facts(list []Fact) {
-	w.put(`<dl class="facts">`)
+func (w *Markup) facts(list []Fact) {
+	w.Put(`<dl class="facts">`)
 	for _, f := range list {
-		w.put(`<dt>%s</dt><dd>%s`, f.Name, f.Value)
+		w.Put(`<dt>%s</dt><dd>%s`, f.Name, f.Value)
 		switch {
 		case f.Code == "":
 		case strings.Contains(f.Code, " "):
-			w.put(` <code>%s</code>`, f.Code)
+			w.Put(` <code>%s</code>`, f.Code)
 		default:
-			w.put(` <code class="solid">%s</code>`, f.Code)
+			w.Put(` <code class="solid">%s</code>`, f.Code)
 		}
-		w.put("</dd>\n")
+		w.Put("</dd>\n")
 	}
-	w.put(`</dl>`)
+	w.Put(`</dl>`)
 }
