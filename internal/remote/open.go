@@ -3,7 +3,6 @@ package remote
 import (
 	"context"
 	"errors"
-	"io"
 
 	"github.com/avalnetwork/aval/internal/audit"
 	"github.com/avalnetwork/aval/internal/rpc"
@@ -61,18 +60,9 @@ func (s *Server) open(ctx context.Context, in *wire.OpenRequest, send func(*wire
 	if err != nil {
 		return s.fault(ctx, err)
 	}
-	for first := true; first || len(data) > 0; first = false {
-		n := min(piece, len(data))
-		out := &wire.OpenResponse{Data: data[:n]}
-		if first {
-			out.Total = uint64(len(data))
-		}
-		if err := send(out); err != nil {
-			return err
-		}
-		data = data[n:]
-	}
-	return nil
+	return rpc.Scatter(data, func(piece []byte, total uint64) error {
+		return send(&wire.OpenResponse{Data: piece, Total: total})
+	})
 }
 
 // Open asks the peer to show the parts of an answer's run that a challenge
@@ -86,28 +76,9 @@ func (c *Client) Open(ctx context.Context, id receipt.Hash, ticket []byte, chall
 		return nil, err
 	}
 	defer stream.Close()
-	var data []byte
-	total := uint64(0)
-	for first := true; first || uint64(len(data)) < total; first = false {
-		in, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return nil, lief("it shows %d bytes and said %d", len(data), total)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if first {
-			if total = in.Total; total == 0 || total > MaxOpening {
-				return nil, lief("it would show %d bytes, at most %d are read", total, MaxOpening)
-			}
-		}
-		if len(in.Data) == 0 || uint64(len(data)+len(in.Data)) > total {
-			return nil, lief("it shows more than %d bytes, or nothing", total)
-		}
-		data = append(data, in.Data...)
-		if progress != nil {
-			progress(int64(len(data)), int64(total))
-		}
+	data, err := rpc.Gather(MaxOpening, stream.Recv, progress)
+	if errors.Is(err, rpc.ErrPieces) {
+		return nil, lief("%v", err)
 	}
-	return data, nil
+	return data, err
 }

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strings"
 	"unicode/utf8"
@@ -56,25 +55,12 @@ func (c *Client) Genesis(ctx context.Context, want canon.Hash) (*ledger.Genesis,
 		return nil, err
 	}
 	defer stream.Close()
-	var data []byte
-	total := uint64(0)
-	for first := true; first || uint64(len(data)) < total; first = false {
-		in, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return nil, c.lied("a genesis of %d bytes, said were %d", len(data), total)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if first {
-			if total = in.Total; total == 0 || total > MaxGenesis {
-				return nil, c.lied("a genesis of %d bytes, want at most %d", total, MaxGenesis)
-			}
-		}
-		if len(in.Data) == 0 || uint64(len(data)+len(in.Data)) > total {
-			return nil, c.lied("a genesis of more than %d bytes, or nothing of it", total)
-		}
-		data = append(data, in.Data...)
+	data, err := rpc.Gather(MaxGenesis, stream.Recv, nil)
+	if errors.Is(err, rpc.ErrPieces) {
+		return nil, c.lied("its genesis: %v", err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if got := canon.Hash(sha256.Sum256(data)); !want.IsZero() && got != want {
 		return nil, c.lied("its chain has the genesis %s, want %s", got, want)

@@ -107,17 +107,9 @@ func (s *server) Genesis(_ *wire.GenesisRequest, stream wire.DRPCLedgerService_G
 	if len(data) == 0 || len(data) > MaxGenesis {
 		return rpc.Errorf(rpc.FailedPrecondition, "the genesis has %d bytes, more than is given to peers: ask the node's owner for the file", len(data))
 	}
-	out := &wire.GenesisResponse{Total: uint64(len(data))}
-	for len(data) > 0 {
-		n := min(piece, len(data))
-		out.Data = data[:n]
-		if err := stream.Send(out); err != nil {
-			return err
-		}
-		data = data[n:]
-		out = &wire.GenesisResponse{}
-	}
-	return nil
+	return rpc.Scatter(data, func(piece []byte, total uint64) error {
+		return stream.Send(&wire.GenesisResponse{Data: piece, Total: total})
+	})
 }
 
 func (s *server) Head(_ context.Context, in *wire.HeadRequest) (*wire.HeadResponse, error) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/avalnetwork/aval/internal/canon"
 	"github.com/avalnetwork/aval/internal/peer"
@@ -153,25 +152,12 @@ func (c *Client) Receipt(ctx context.Context, index uint64, id canon.Hash, opene
 	if opened {
 		most = MaxFile
 	}
-	var data []byte
-	total := uint64(0)
-	for first := true; first || uint64(len(data)) < total; first = false {
-		in, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			return nil, lief("a receipt of %d bytes, said were %d", len(data), total)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if first {
-			if total = in.Total; total == 0 || total > most {
-				return nil, lief("a receipt of %d bytes, want at most %d", total, most)
-			}
-		}
-		if len(in.Data) == 0 || uint64(len(data)+len(in.Data)) > total {
-			return nil, lief("a receipt of more than %d bytes, or nothing of it", total)
-		}
-		data = append(data, in.Data...)
+	data, err := rpc.Gather(most, stream.Recv, nil)
+	if errors.Is(err, rpc.ErrPieces) {
+		return nil, lief("its receipt: %v", err)
+	}
+	if err != nil {
+		return nil, err
 	}
 	f, err := receipt.ParseFile(data)
 	if err != nil {

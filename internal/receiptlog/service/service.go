@@ -210,16 +210,7 @@ func (s *server) Receipt(in *wire.ReceiptRequest, stream wire.DRPCReceiptLogServ
 		}
 		data = f.Receipt.Bytes()
 	}
-	for first := true; first || len(data) > 0; first = false {
-		n := min(piece, len(data))
-		out := &wire.ReceiptResponse{Data: data[:n]}
-		if first {
-			out.Total = uint64(len(data))
-		}
-		if err := stream.Send(out); err != nil {
-			return err
-		}
-		data = data[n:]
-	}
-	return nil
+	return rpc.Scatter(data, func(piece []byte, total uint64) error {
+		return stream.Send(&wire.ReceiptResponse{Data: piece, Total: total})
+	})
 }
