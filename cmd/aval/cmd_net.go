@@ -131,21 +131,34 @@ link that opens it.
 	return c
 }
 
-func (a *app) netUp(ctx context.Context, o *netOptions, asJSON, ui bool) error {
+// startIn starts the node in its folder, which no other process may have; asks is
+// the command that asks the node that has it. prepare, if not nil, is called with
+// the folder before the node starts.
+func (a *app) startIn(ctx context.Context, o *netOptions, asks string, prepare func(*control.Folder) error) (*node.Node, error) {
 	path, err := a.nodeFolder()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	folder, err := control.Open(path)
 	if errors.As(err, new(*control.RunningError)) {
-		return fmt.Errorf("%w: \"aval net peers\" asks it; for another node on this machine set AVAL_KEY to another file", err)
+		return nil, fmt.Errorf("%w: %q asks it; for another node on this machine set AVAL_KEY to another file", err, asks)
 	}
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if prepare != nil {
+		if err := prepare(folder); err != nil {
+			_ = folder.Close()
+			return nil, err
+		}
 	}
 	o.library = libraryFolder(path)
 	o.receipts.Folder = logsFolder(path)
-	n, err := a.start(ctx, o, folder, nil, access.Book{})
+	return a.start(ctx, o, folder, nil, access.Book{})
+}
+
+func (a *app) netUp(ctx context.Context, o *netOptions, asJSON, ui bool) error {
+	n, err := a.startIn(ctx, o, "aval net peers", nil)
 	if err != nil {
 		return err
 	}
@@ -158,6 +171,10 @@ func (a *app) netUp(ctx context.Context, o *netOptions, asJSON, ui bool) error {
 		return err
 	}
 	if ui {
+		path, err := a.nodeFolder()
+		if err != nil {
+			return err
+		}
 		defer a.consoleBeside(ctx, n, path, o.debug)()
 	}
 	return a.watch(ctx, n, s)

@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/avalnetwork/aval/internal/access"
 	"github.com/avalnetwork/aval/internal/node/control"
 )
 
@@ -64,7 +63,7 @@ func (a *app) ui(ctx context.Context, c *cobra.Command, o *uiOptions) error {
 	var asked consoleNode = n
 	switch {
 	case errors.Is(err, control.ErrNotRunning):
-		if asked, err = a.startForConsole(ctx, &o.netOptions, path); err != nil {
+		if asked, err = a.startForConsole(ctx, &o.netOptions); err != nil {
 			return err
 		}
 	case err != nil:
@@ -90,17 +89,11 @@ func (a *app) ui(ctx context.Context, c *cobra.Command, o *uiOptions) error {
 }
 
 // startForConsole starts the node as "aval net up" does.
-func (a *app) startForConsole(ctx context.Context, o *netOptions, path string) (consoleNode, error) {
-	folder, err := control.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	if o.ledger, err = a.chainOf(ctx, &upOptions{netOptions: *o}, folder, nil); err != nil {
-		_ = folder.Close()
-		return nil, err
-	}
-	o.library = libraryFolder(path)
-	return a.start(ctx, o, folder, nil, access.Book{})
+func (a *app) startForConsole(ctx context.Context, o *netOptions) (consoleNode, error) {
+	return a.startIn(ctx, o, "aval status", func(folder *control.Folder) (err error) {
+		o.ledger, err = a.chainOf(ctx, &upOptions{netOptions: *o}, folder, nil)
+		return err
+	})
 }
 
 func consoleLog(a *app, debug bool) *slog.Logger {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/avalnetwork/aval/internal/access"
 	"github.com/avalnetwork/aval/internal/admin"
 	"github.com/avalnetwork/aval/internal/consensus"
 	"github.com/avalnetwork/aval/internal/ledger"
@@ -282,25 +280,11 @@ func (a *app) raise(ctx context.Context, o *upOptions) (*node.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	path, err := a.nodeFolder()
-	if err != nil {
-		return nil, err
-	}
-	folder, err := control.Open(path)
-	if errors.As(err, new(*control.RunningError)) {
-		return nil, fmt.Errorf("%w: \"aval status\" asks it; for another node on this machine set AVAL_KEY to another file", err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if o.netOptions.ledger, err = a.chainOf(ctx, o, folder, peers); err != nil {
-		_ = folder.Close()
-		return nil, err
-	}
 	o.serveRelay = o.has("relay")
-	o.library = libraryFolder(path)
-	o.receipts.Folder = logsFolder(path)
-	return a.start(ctx, &o.netOptions, folder, nil, access.Book{})
+	return a.startIn(ctx, &o.netOptions, "aval status", func(folder *control.Folder) (err error) {
+		o.netOptions.ledger, err = a.chainOf(ctx, o, folder, peers)
+		return err
+	})
 }
 
 func (a *app) up(ctx context.Context, o *upOptions) error {

@@ -39,10 +39,9 @@ const (
 	maxCalls   = 128 // of a method at a time, of all peers together
 	callRate   = 20  // of a method a second, of one peer
 	callTime   = 30 * time.Second
-	maxSubmits = 4        // at a time, of one peer
-	maxPlaces  = 32       // of an answer
-	maxPlace   = 512      // bytes
-	piece      = 48 << 10 // bytes of a message of a genesis
+	maxSubmits = 4   // at a time, of one peer
+	maxPlaces  = 32  // of an answer
+	maxPlace   = 512 // bytes
 	waitTime   = 10 * time.Second
 )
 

@@ -35,7 +35,6 @@ const (
 	maxCalls   = 32       // at a time, of all peers together
 	callRate   = 50       // a second, of one peer
 	callTime   = 30 * time.Second
-	piece      = 48 << 10 // bytes of a message of a receipt
 )
 
 // MaxFile bounds the file of a receipt in bytes.
